@@ -1,0 +1,61 @@
+"""``python -m aiocluster``: the command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from .errors import ClusterError, RestartLimitError, StartupError
+from .primary.scheduling import POLICIES, SHARED
+from .supervise.cluster import Cluster
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; ends the process with 0, with 1 if the workers failed, with 2 if it was told nonsense."""
+    parser = argparse.ArgumentParser(prog="aiocluster", description="Runs asyncio programs on all cores.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run a script, a module or a function in several workers that share their ports",
+        description="Runs TARGET in several workers, in the foreground. Whatever they listen on is shared: connections "
+        "go to them in turn. Workers that end are replaced; Ctrl-C or SIGTERM stops them gracefully.",
+    )
+    run.add_argument("target", metavar="TARGET", help="path/to/script.py, package.module or package.module:function")
+    run.add_argument(
+        "args", metavar="ARG", nargs="*", help="passed on to the target; write -- before options of its own"
+    )
+    run.add_argument("-w", "--workers", default="auto", type=_workers, metavar="N", help="how many; auto: one per CPU")
+    run.add_argument(
+        "--scheduling",
+        choices=(*POLICIES, SHARED),
+        default=os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin",
+        help="which worker gets a connection (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.path.insert(0, os.getcwd())
+    try:
+        asyncio.run(_run(options))
+    except (StartupError, RestartLimitError) as error:
+        sys.exit(f"aiocluster: {error}")
+    except (ClusterError, ValueError) as error:
+        print(f"aiocluster: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _workers(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+async def _run(options: argparse.Namespace) -> None:
+    cluster = Cluster(options.target, workers=options.workers, args=options.args, scheduling=options.scheduling)
+    async with cluster:
+        await cluster.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

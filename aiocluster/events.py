@@ -1,0 +1,379 @@
+"""The events, and the hub behind ``on()``, ``off()``, ``wait_for()`` and ``events()``.
+
+Each event is a frozen dataclass. A hub calls the handlers of an event in the order they were added; what it has
+heard, its parent hears next, so a worker's events reach the primary's handlers as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import signal
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+
+if TYPE_CHECKING:
+    import socket
+
+    from .primary.process import WorkerProcess
+    from .settings import Settings
+
+logger = logging.getLogger("aiocluster.events")
+
+Handler = Callable[[Any], Any]
+H = TypeVar("H", bound=Handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens.
+
+    Attributes:
+        family: ``"tcp4"``, ``"tcp6"``, ``"udp4"``, ``"udp6"`` or ``"unix"``.
+        host: The IP address; empty for ``"unix"``.
+        port: The port as it was bound (never 0 once bound); 0 for ``"unix"``.
+        path: The socket file; None unless ``"unix"``.
+    """
+
+    family: str
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if self.family.endswith("6") else f"{self.host}:{self.port}"
+
+
+class Event:
+    """Base of all events; ``name`` is what ``on()`` takes."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup(Event):
+    """``Primary.setup()`` was called: later forks use these settings."""
+
+    name: ClassVar[str] = "setup"
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Fork(Event):
+    """A worker's process has been started."""
+
+    name: ClassVar[str] = "fork"
+    worker: WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Online(Event):
+    """A worker has loaded its target and is about to run it."""
+
+    name: ClassVar[str] = "online"
+    worker: WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Event):
+    """A worker's server takes connections from now on."""
+
+    name: ClassVar[str] = "listening"
+    worker: WorkerProcess
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Event):
+    """A message has arrived. ``worker`` is its sender as the primary sees it; None inside a worker."""
+
+    name: ClassVar[str] = "message"
+    sender: int
+    message: Any
+    handles: tuple[socket.socket, ...] = ()
+    worker: WorkerProcess | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Event):
+    """The channel is closed. ``worker`` is None inside a worker, whose primary is gone then."""
+
+    name: ClassVar[str] = "disconnect"
+    worker: WorkerProcess | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit(Event):
+    """A worker's process has ended: by ``code``, or by ``signal`` (the other one is None)."""
+
+    name: ClassVar[str] = "exit"
+    worker: WorkerProcess
+    code: int | None
+    signal: signal.Signals | None
+
+
+@dataclass(frozen=True, slots=True)
+class Error(Event):
+    """Something failed: in a worker (``worker``), or in an event handler of this process (None)."""
+
+    name: ClassVar[str] = "error"
+    worker: WorkerProcess | None
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered(Event):
+    """A message whose receiver went before it confirmed it, back at its sender."""
+
+    name: ClassVar[str] = "undelivered"
+    pid: int
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown(Event):
+    """This worker has been told to leave and has ``deadline`` seconds to do so."""
+
+    name: ClassVar[str] = "shutdown"
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp(Event):
+    """More workers ended unasked than the `RestartPolicy` allows: no more replacements."""
+
+    name: ClassVar[str] = "give_up"
+    exits: tuple[Exit, ...]
+    period: float
+
+
+NAMES = frozenset(
+    cls.name
+    for cls in (
+        Setup,
+        Fork,
+        Online,
+        Listening,
+        Message,
+        Disconnect,
+        Exit,
+        Error,
+        Undelivered,
+        Shutdown,
+        GiveUp,
+    )
+)
+
+
+class EventHub:
+    """Handlers by event name.
+
+    Args:
+        parent: Hears every event after this hub's own handlers.
+    """
+
+    def __init__(self, parent: EventHub | None = None) -> None:
+        self._parent = parent
+        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on(self, name: str, handler: Handler) -> None:
+        """Adds a handler. The same handler added twice is called twice."""
+        self._handlers[_checked(name)] = (*self._handlers.get(name, ()), handler)
+
+    def off(self, name: str, handler: Handler) -> None:
+        """Removes a handler, the one added last if it was added more than once; nothing if it never was."""
+        handlers = list(self._handlers.get(_checked(name), ()))
+        if handler in handlers:
+            handlers.reverse()
+            handlers.remove(handler)
+            handlers.reverse()
+            self._handlers[name] = tuple(handlers)
+
+    def hears(self, name: str) -> bool:
+        """Whether there is a handler for events of that name."""
+        return bool(self._handlers.get(name))
+
+    def emit(self, event: Event) -> None:
+        """Calls the handlers now. One that raises is logged, emitted as `Error`, and stops nothing."""
+        for handler in self._handlers.get(event.name, ()):
+            try:
+                result = handler(event)
+                if result is not None and inspect.isawaitable(result):
+                    self._start(handler, event, result)
+            except Exception as error:
+                self._failed(handler, event, error)
+        if self._parent is not None:
+            self._parent.emit(event)
+
+    def emit_soon(self, event: Event) -> None:
+        """Calls the handlers in a later turn of the loop, so that the caller can still add some."""
+        asyncio.get_running_loop().call_soon(self.emit, event)
+
+    async def drain(self) -> None:
+        """Returns when the async handlers that are running have ended; cancels them if it is cancelled."""
+        while tasks := self._tasks - {asyncio.current_task()}:  # type: ignore[arg-type]
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError:
+                for task in tasks:
+                    task.cancel()
+                raise
+
+    def cancel(self) -> None:
+        """Cancels the async handlers that are running; follow it with `drain`."""
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def _start(self, handler: Handler, event: Event, result: Any) -> None:
+        async def run() -> None:
+            try:
+                await result
+            except Exception as error:
+                self._failed(handler, event, error)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _failed(self, handler: Handler, event: Event, error: Exception) -> None:
+        name = getattr(handler, "__qualname__", repr(handler))
+        logger.error("handler %s of event %r raised", name, event.name, exc_info=error)
+        if event.name != Error.name:
+            self.emit(Error(getattr(event, "worker", None), error))
+
+
+class EventStream(AsyncIterator[Any]):
+    """What ``events()`` returns: the events since it was called, one by one.
+
+    It never ends by itself. Leave the loop when you have seen enough; `close` (or the end of an ``async with``)
+    drops what is still queued.
+    """
+
+    def __init__(self, hub: EventHub, names: tuple[str, ...]) -> None:
+        self._queue: deque[Event] = deque()
+        self._wakeup = asyncio.Event()
+        queue, wakeup = self._queue, self._wakeup
+
+        def put(event: Event) -> None:
+            queue.append(event)
+            wakeup.set()
+
+        for name in names:
+            hub.on(name, put)
+        self._unsubscribe = weakref.finalize(self, _off_all, hub, names, put)
+
+    async def __anext__(self) -> Any:
+        while not self._queue:
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        return self._queue.popleft()
+
+    def close(self) -> None:
+        """Hears no more."""
+        self._unsubscribe()
+        self._queue.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _off_all(hub: EventHub, names: tuple[str, ...], handler: Handler) -> None:
+    for name in names:
+        hub.off(name, handler)
+
+
+class Emitter:
+    """The event methods that `Cluster`, `Primary`, `WorkerProcess` and `Worker` share."""
+
+    _hub: EventHub
+
+    @overload
+    def on(self, name: str) -> Callable[[H], H]: ...
+    @overload
+    def on(self, name: str, handler: H) -> H: ...
+    def on(self, name: str, handler: H | None = None) -> H | Callable[[H], H]:
+        """Calls ``handler(event)`` at each event of that name; without a handler, a decorator.
+
+        Handlers are sync or async. One that raises is logged and emitted as ``error``, and stops nothing.
+
+        Raises:
+            ValueError: There is no event of that name.
+        """
+        if handler is None:
+            _checked(name)
+            return lambda handler: self.on(name, handler)
+        self._hub.on(name, handler)
+        return handler
+
+    def off(self, name: str, handler: Handler) -> None:
+        """Calls that handler no more; nothing if it was not added.
+
+        Raises:
+            ValueError: There is no event of that name.
+        """
+        self._hub.off(name, handler)
+
+    async def wait_for(self, name: str, *, timeout: float | None = None) -> Any:
+        """Returns the next event of that name.
+
+        Args:
+            name: The event's name.
+            timeout: Seconds to wait at most; None waits for ever.
+
+        Raises:
+            TimeoutError: None came in time.
+            ValueError: There is no event of that name.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def heard(event: Event) -> None:
+            if not future.done():
+                future.set_result(event)
+
+        self._hub.on(name, heard)
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            self._hub.off(name, heard)
+
+    def events(self, *names: str) -> EventStream:
+        """The events of these names (of any name if none is given) from now on: ``async for event in …``."""
+        for name in names:
+            _checked(name)
+        return EventStream(self._hub, names or tuple(sorted(NAMES)))
+
+
+def _checked(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"no event is called {name!r}; there are {', '.join(sorted(NAMES))}")
+    return name
+
+
+__all__ = [
+    "Address",
+    "Disconnect",
+    "Error",
+    "Event",
+    "Exit",
+    "Fork",
+    "GiveUp",
+    "Listening",
+    "Message",
+    "Online",
+    "Setup",
+    "Shutdown",
+    "Undelivered",
+]

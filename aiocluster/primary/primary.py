@@ -1,0 +1,253 @@
+"""The mechanism: start one worker, pass one socket, route one message. It decides nothing; see `supervise`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+from ..errors import ClusterError, WorkerNotFoundError
+from ..events import Address, Emitter, EventHub, Fork, Setup
+from ..settings import Settings
+from ..wire import messages as kinds
+from ..wire.channel import Channel
+from ..wire.codec import MAX_FRAME, encode, pack
+from ..wire.conversation import RequestHandler
+from ..wire.flow import send_to_all
+from .launch import spawn
+from .listeners import Listeners, Wanted
+from .process import WorkerProcess
+from .router import Router
+from .target import name_target
+
+
+class Primary(Emitter):
+    """Starts workers and connects them. Use it as an async context manager: leaving it ends every worker.
+
+    Args:
+        target: What workers run: a module-level function, ``"package.module:name"``, ``"path/to/script.py"``,
+            ``"package.module"``, or None for the main script again.
+        **settings: See `Settings`.
+
+    Raises:
+        TargetError: No worker could find the target.
+        ValueError: A setting is out of its range.
+        TypeError: There is no such setting, or it is of the wrong type.
+    """
+
+    def __init__(self, target: Any = None, **settings: Any) -> None:
+        self._hub = EventHub()
+        self._settings = Settings().changed({"target": target, **settings})
+        name_target(self._settings.target, self._settings.cwd)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._by_pid: dict[int, WorkerProcess] = {}
+        self._router = Router()
+        self._listeners = Listeners()
+        self._last_id = 0
+        self._request_handler: RequestHandler | None = None
+        self._all_gone = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        if self._is_open:
+            raise ClusterError("this Primary has been entered already")
+        self._is_open = True
+        self._all_gone.set()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._is_open = False
+        try:
+            for worker in self._workers.values():
+                worker.kill(9)
+            await asyncio.shield(self._all_gone.wait())
+        finally:
+            self._listeners.close()
+            self._hub.cancel()
+            while self._closing:
+                await asyncio.wait(self._closing)
+            await self._hub.drain()
+
+    # ---- workers
+
+    @property
+    def workers(self) -> Mapping[int, WorkerProcess]:
+        """The workers by id: each until it has both disconnected and exited."""
+        return MappingProxyType(self._workers)
+
+    def worker(self, pid: int) -> WorkerProcess:
+        """The worker with that pid.
+
+        Raises:
+            WorkerNotFoundError: There is none.
+        """
+        worker = self._by_pid.get(pid)
+        if worker is None:
+            raise WorkerNotFoundError(f"no worker has pid {pid}; there are {sorted(self._by_pid) or 'none'}")
+        return worker
+
+    @property
+    def settings(self) -> Settings:
+        """How the next worker will be started."""
+        return self._settings
+
+    def setup(self, **settings: Any) -> None:
+        """Changes settings for later forks, the others staying as they are; emits ``setup``.
+
+        Raises:
+            TargetError: No worker could find the target.
+            ValueError: A setting is out of its range.
+            TypeError: There is no such setting, or it is of the wrong type.
+        """
+        changed = self._settings.changed(settings)
+        name_target(changed.target, changed.cwd)
+        self._settings = changed
+        self._hub.emit_soon(Setup(changed))
+
+    async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
+        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+
+        Args:
+            env: Added to the environment of this worker alone.
+            weight: Its share under weighted scheduling, from 1 on.
+
+        Raises:
+            ClusterError: This Primary has not been entered, or has been left.
+            TargetError: The target has gone since `setup`.
+            ValueError: The weight is below 1.
+            OSError: The process can't be started.
+        """
+        if not self._is_open:
+            raise ClusterError("fork() works only inside `async with Primary(…)`")
+        if weight < 1:
+            raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
+        settings = self._settings
+        named = name_target(settings.target, settings.cwd)
+        worker_id = self._last_id + 1
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            try:
+                child = spawn(settings, env or {}, worker_id, theirs)
+            except BaseException:
+                ours.close()
+                raise
+        self._last_id = worker_id
+        channel = Channel(ours)
+        worker = WorkerProcess(
+            worker_id,
+            child,
+            channel,
+            env=MappingProxyType(dict(env or {})),
+            weight=weight,
+            hub=self._hub,
+            router=self._router,
+            listeners=self._listeners,
+            request_handler=lambda: self._request_handler,
+            gone=self._on_gone,
+        )
+        channel.send(encode(kinds.WELCOME, _welcome(settings, named)))
+        self._workers[worker.id] = self._by_pid[worker.pid] = worker
+        self._all_gone.clear()
+        self._hub.emit_soon(Fork(worker))
+        return worker
+
+    def _on_gone(self, worker: WorkerProcess) -> None:
+        del self._workers[worker.id]
+        if self._by_pid.get(worker.pid) is worker:
+            del self._by_pid[worker.pid]
+        task = asyncio.get_running_loop().create_task(worker.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        if not self._workers:
+            self._all_gone.set()
+
+    async def disconnect(self, *, timeout: float = 30.0) -> None:
+        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
+        for worker in self._workers.values():
+            worker.tell_to_leave(timeout)
+        await self._all_gone.wait()
+
+    async def wait_all_gone(self) -> None:
+        """Returns when there is no worker left."""
+        await self._all_gone.wait()
+
+    # ---- ports and messages
+
+    async def listen(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        path: str | None = None,
+        backlog: int = 100,
+        scheduling: str | None = None,
+    ) -> Address:
+        """Opens a shared port before any worker asks for it; the workers that ask for it later get this one.
+
+        Args:
+            host: An address or name; its first address counts. None: all IPv4 addresses.
+            port: The port; 0 or None: a free one.
+            path: A Unix socket's path, instead of host and port.
+            backlog: How many connections the kernel keeps waiting.
+            scheduling: The policy; None: that of the settings.
+
+        Raises:
+            OSError: The port can't be opened.
+            ValueError: Both a path and a host or port are given, or there is no such policy.
+        """
+        policy = Settings(scheduling=scheduling or self._settings.scheduling).scheduling
+        if path is not None:
+            if host is not None or port is not None:
+                raise ValueError("path can't be combined with host and port")
+            wanted = Wanted(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
+        else:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            family, kind, _, _, address = found[0]
+            wanted = Wanted(family, kind, host=str(address[0]), port=int(address[1]))
+        listener = self._listeners.open(wanted, backlog=backlog, scheduling=policy)
+        listener.is_kept = True
+        return listener.address
+
+    async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
+        """Sends a message to the worker with that pid; see `WorkerProcess.send`.
+
+        Raises:
+            WorkerNotFoundError: There is none.
+        """
+        await self.worker(pid).send(message, handles)
+
+    async def broadcast(self, message: Any) -> None:
+        """Sends a message, packed once, to every worker; waits for the slowest to have room for it."""
+        body = pack(message)
+        await send_to_all([worker.conversation.outflow for worker in self._workers.values()], body)
+
+    def handle_requests(self, handler: RequestHandler | None) -> None:
+        """Answers the workers' requests from now on: ``handler(message, sender)``, sync or async.
+
+        What it returns is the reply; what it raises is the requester's `RemoteError`.
+        """
+        self._request_handler = handler
+
+
+def _welcome(settings: Settings, named: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "target": named,
+        "args": list(settings.args),
+        "argv0": sys.argv[0] if sys.argv else "",
+        "path": [os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
+        "uid": settings.uid,
+        "gid": settings.gid,
+        "loop": settings.loop,
+        "preload": list(settings.preload),
+        "scheduling": settings.scheduling,
+        "primary_pid": os.getpid(),
+        "max_frame": MAX_FRAME,
+        "ignore_sigint": sys.stdin is not None and not sys.stdin.closed and os.isatty(0),
+    }

@@ -1,0 +1,367 @@
+"""One worker as the primary sees it: its life, its channel, its events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ChannelClosedError, ProtocolError, RemoteError
+from ..events import Disconnect, Emitter, Error, Event, EventHub, Exit, Listening, Message, Online, Undelivered
+from ..wire import messages as kinds
+from ..wire.channel import Channel
+from ..wire.codec import Frame, encode
+from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
+from ..wire.flow import Inflow
+from .launch import Child, ProcessEnd
+from .listeners import Listener, Listeners, Wanted
+from .streams import PipeStream
+
+if TYPE_CHECKING:
+    from .router import Router
+
+logger = logging.getLogger("aiocluster.primary")
+
+LIFE: Mapping[str, frozenset[str]] = {
+    "starting": frozenset({"online", "disconnecting", "disconnected", "dead"}),
+    "online": frozenset({"listening", "disconnecting", "disconnected", "dead"}),
+    "listening": frozenset({"disconnecting", "disconnected", "dead"}),
+    "disconnecting": frozenset({"disconnected", "dead"}),
+    "disconnected": frozenset({"dead"}),
+    "dead": frozenset(),
+}
+"""A worker's life: from each state, those that may follow."""
+
+
+class WorkerProcess(Emitter):
+    """A worker, in the primary. `Primary.fork` makes them; its events are limited to this worker.
+
+    Attributes:
+        id: Its number within the primary, from 1 on; never used twice.
+        pid: Its process id.
+        env: What `Primary.fork` was given as ``env``.
+        weight: Its weight for weighted scheduling.
+        name: An agent's name; else None.
+        exited_after_disconnect: Whether it left because it was told to or wanted to; None until it has exited.
+        exit_code: Its exit code; None while it lives, or if a signal ended it.
+        exit_signal: The signal that ended it; None while it lives, or if it ended by itself.
+        connections: How many connections it has open that it took from a shared port.
+        stdout: Its output as an anyio byte stream if it is silent; else None.
+        stderr: Likewise.
+    """
+
+    def __init__(
+        self,
+        id: int,
+        child: Child,
+        channel: Channel,
+        *,
+        env: Mapping[str, str],
+        weight: int,
+        hub: EventHub,
+        router: Router,
+        listeners: Listeners,
+        request_handler: Callable[[], RequestHandler | None],
+        gone: Callable[[WorkerProcess], None],
+    ) -> None:
+        self.id = id
+        self.pid = child.pid
+        self.env = env
+        self.weight = weight
+        self.name: str | None = None
+        self.exited_after_disconnect: bool | None = None
+        self.exit_code: int | None = None
+        self.exit_signal: signal.Signals | None = None
+        self.connections = 0
+        self.stdout = PipeStream(child.stdout) if child.stdout else None
+        self.stderr = PipeStream(child.stderr) if child.stderr else None
+        self.channel = channel
+        self.conversation = Conversation(channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", self)
+        self.failure: RemoteError | None = None
+        self.early_stderr = ""
+        self._child = child
+        self._hub = EventHub(hub)
+        self._router = router
+        self._listeners = listeners
+        self._request_handler = request_handler
+        self._gone = gone
+        self._state = "starting"
+        self._is_attached = False
+        self._is_voluntary = False
+        self._happened: dict[str, Event] = {}
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._disconnected = asyncio.Event()
+        self._unfit = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self._receivers: dict[int, Callable[..., None]] = {
+            kinds.ONLINE: self._on_online,
+            kinds.ATTACHED: self._on_attached,
+            kinds.LISTEN: self._on_listen,
+            kinds.SERVING: self._on_serving,
+            kinds.UNLISTEN: self._on_unlisten,
+            kinds.TAKEN: self._on_taken,
+            kinds.CLOSED: self._on_closed,
+            kinds.FAILED: self._on_failed,
+            kinds.LEAVING: self._on_leaving,
+        }
+        channel.attach(asyncio.get_running_loop(), self._receive, self._on_channel_end)
+        child.watch(self._on_exit)
+
+    def __repr__(self) -> str:
+        return f"<WorkerProcess {self.id}, pid {self.pid}, {self._state}>"
+
+    # ---- its life
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``online``, ``listening``, ``disconnecting``, ``disconnected`` or ``dead``."""
+        return self._state
+
+    def _become(self, state: str) -> bool:
+        """Moves on to this state if its life allows it; says whether it did."""
+        if state not in LIFE[self._state]:
+            return False
+        self._state = state
+        return True
+
+    def _emit(self, event: Event) -> None:
+        self._happened[event.name] = event
+        self._hub.emit(event)
+
+    def is_connected(self) -> bool:
+        """Whether its channel is open."""
+        return not self.channel.is_closed
+
+    def is_dead(self) -> bool:
+        """Whether its process has ended."""
+        return self._exit.done()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was told to leave, or said that it does."""
+        return self._is_voluntary
+
+    @property
+    def takes_connections(self) -> bool:
+        """Whether it may be given connections: it is neither leaving nor failing."""
+        return not self._is_voluntary and self.failure is None and not self.channel.is_closed
+
+    async def wait(self) -> Exit:
+        """Returns how its process ended, as soon as it has."""
+        return await asyncio.shield(self._exit)
+
+    async def wait_unfit(self) -> None:
+        """Returns when it will serve no more: it has failed, its channel has closed, or its process has ended."""
+        await self._unfit.wait()
+
+    async def wait_gone(self) -> None:
+        """Returns when it has both disconnected and exited."""
+        await asyncio.shield(self._exit)
+        await self._disconnected.wait()
+
+    async def wait_for(self, name: str, *, timeout: float | None = None) -> Any:
+        """Like `Emitter.wait_for`; but an event of its life that has happened already is returned at once.
+
+        These are ``online``, ``listening`` (the last one), ``disconnect`` and ``exit``: waiting for a second one would
+        mean waiting for ever.
+        """
+        if name != Message.name and name in self._happened:
+            return self._happened[name]
+        return await super().wait_for(name, timeout=timeout)
+
+    def kill(self, signal: signal.Signals | int = signal.SIGTERM) -> None:
+        """Sends its process a signal; nothing if it has ended. An end by `kill` counts as unasked."""
+        self._child.send_signal(signal)
+
+    async def disconnect(self, *, timeout: float = 30.0) -> None:
+        """Tells it to leave, and returns when it is gone. Such an exit is voluntary.
+
+        It takes no more connections at once; those it has may finish, and the application's own shutdown runs. A worker
+        that runs no event loop has no way to hear of it and is sent SIGTERM.
+
+        Args:
+            timeout: The seconds it is given before it ends its main task, finished or not. Nobody enforces it from
+                outside: that is a matter of policy, see `Cluster`.
+        """
+        self.tell_to_leave(timeout)
+        await self.wait_gone()
+
+    def tell_to_leave(self, timeout: float) -> None:
+        """What `disconnect` does at once; a second call changes nothing."""
+        if self.channel.is_closed or self.is_dead() or not self._become("disconnecting"):
+            return
+        self._is_voluntary = True
+        self._listeners.stop(self)
+        self.channel.send(encode(kinds.LEAVE, float(timeout)))
+        if not self._is_attached:
+            self.kill()
+
+    # ---- messages
+
+    async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
+        """Sends it a message; waits only while it has 256 KiB of ours that it has not confirmed.
+
+        Args:
+            message: What msgpack carries; see the documentation's page on messages.
+            handles: Sockets that go along. A connected one is closed here once it has been sent.
+            keep_open: Keeps connected ones open here too.
+
+        Raises:
+            ChannelClosedError: It is gone.
+            SerializationError: The message holds something else; nothing was sent.
+            MessageTooLargeError: It has more than 64 MiB packed; nothing was sent.
+        """
+        await self.conversation.send(message, handles, keep_open=keep_open)
+
+    async def request(self, message: Any, *, timeout: float | None = None) -> Any:
+        """Sends it a request and returns what its handler (`Worker.handle_requests`) replies.
+
+        Args:
+            message: Like a message's.
+            timeout: Seconds to wait at most; None waits as long as it lives.
+
+        Raises:
+            RemoteError: Its handler raised, or it has none.
+            TimeoutError: No reply came in time; a late one is dropped.
+            ChannelClosedError: It is gone, or went before it replied.
+            SerializationError: As for `send`.
+            MessageTooLargeError: As for `send`.
+        """
+        return await self.conversation.request(message, timeout)
+
+    # what conversation.Mailbox asks for
+
+    @property
+    def request_handler(self) -> RequestHandler | None:
+        return self._request_handler()
+
+    def deliver(self, sender: int, message: Any, handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
+        self._hub.emit(Message(sender, message, handles, self))
+
+    def complain(self, error: Exception) -> None:
+        logger.error("%r: %s", self, error)
+        self._hub.emit(Error(self, error))
+
+    def give_back(self, pid: int, message: Any) -> None:
+        self._hub.emit(Undelivered(pid, message))
+
+    # ---- frames
+
+    def _receive(self, frame: Frame, take: TakeDescriptors) -> None:
+        kind = frame[0]
+        if kind in kinds.FLOW:
+            self._router.route(self, frame, take)
+            return
+        receiver = self._receivers.get(kind)
+        if receiver is None:
+            raise ProtocolError(f"a worker sent a frame of unknown kind {kind}")
+        receiver(*frame[1:])
+
+    def _on_online(self) -> None:
+        self._child.close()
+        if self._become("online") or self._state == "disconnecting":
+            self._router.join(self)
+            self._emit(Online(self))
+
+    def _on_attached(self) -> None:
+        self._is_attached = True
+
+    def _on_listen(self, number: int, wanted: dict[str, Any]) -> None:
+        backlog, scheduling = wanted.pop("backlog"), wanted.pop("scheduling")
+        try:
+            listener = self._listeners.open(Wanted(**wanted), backlog=backlog, scheduling=scheduling)
+        except OSError as error:
+            self.channel.send(encode(kinds.REFUSED, number, error.errno, os.strerror(error.errno or 0)))
+            return
+        listener.holders.add(self)
+        self.channel.send(
+            encode(kinds.LISTENED, number, listener.number, listener.hands_over), (listener.sock.fileno(),)
+        )
+
+    def _on_serving(self, number: int) -> None:
+        listener = self._listeners.get(number)
+        if listener is None or not self.takes_connections:
+            return
+        listener.serve(self)
+        self._become("listening")
+        self._emit(Listening(self, listener.address))
+
+    def _on_unlisten(self, number: int) -> None:
+        if listener := self._listeners.get(number):
+            self._listeners.release(self, listener)
+
+    def _on_taken(self, number: int, count: int, returned: int) -> None:
+        self.connections += count
+        if listener := self._listeners.get(number):
+            listener.taken(self, count, returned)
+
+    def _on_closed(self, number: int, count: int) -> None:
+        self.connections -= count
+
+    def _on_failed(self, type_name: str, text: str, trace: str) -> None:
+        self.failure = RemoteError(type_name, text, trace)
+        self._listeners.stop(self)
+        self._unfit.set()
+        self._emit(Error(self, self.failure))
+
+    def _on_leaving(self) -> None:
+        if self._become("disconnecting"):
+            self._is_voluntary = True
+            self._listeners.stop(self)
+
+    # ---- the end
+
+    def _on_channel_end(self, error: Exception | None) -> None:
+        self._become("disconnected")
+        if error is not None:
+            logger.error("%r is dropped: %s", self, error)
+            self.kill(signal.SIGKILL)
+            self._emit(Error(self, error))
+        self._router.leave(self)
+        self._listeners.forget(self, voluntary=self._is_voluntary)
+        self.connections = 0
+        self._disconnected.set()
+        self._unfit.set()
+        self._emit(Disconnect(self))
+        self._ending = asyncio.get_running_loop().create_task(self.conversation.end())
+        self._gone_if_both()
+
+    def _on_exit(self, end: ProcessEnd) -> None:
+        self.early_stderr = self._child.take_early_stderr()
+        self.channel.finish()
+        self.exit_code, self.exit_signal = end.code, end.signal
+        self.exited_after_disconnect = self._is_voluntary
+        self._become("dead")
+        event = Exit(self, end.code, end.signal)
+        self._exit.set_result(event)
+        self._unfit.set()
+        self._emit(event)
+        self._gone_if_both()
+
+    def _gone_if_both(self) -> None:
+        if self._exit.done() and self._disconnected.is_set():
+            self._gone(self)
+
+    async def close(self) -> None:
+        """Frees what is left of it here; it must be gone."""
+        if self._ending is not None:
+            await self._ending
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        self._child.close()
+        await self._hub.drain()
+
+
+def startup_text(worker: WorkerProcess) -> str:
+    """Why a worker that never came online did not: its traceback, or the tail of its stderr."""
+    how = f"exit code {worker.exit_code}" if worker.exit_signal is None else f"signal {worker.exit_signal.name}"
+    told = worker.failure.remote_traceback if worker.failure else worker.early_stderr
+    return f"worker {worker.id} (pid {worker.pid}) ended before it was online, by {how}\n\n{told.strip()}"
+
+
+__all__ = ["LIFE", "ChannelClosedError", "Listener", "WorkerProcess", "startup_text"]

@@ -1,0 +1,74 @@
+"""Worker to worker, by pid: frames are passed on without a look inside.
+
+::
+
+    worker A ──[kind, B, n, bin]──▶ router ──[kind, A, n, bin]──▶ worker B
+                                      │
+                                      └─ B is the primary's own pid: this process hears it
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import ProtocolError
+from ..wire import messages as kinds
+from ..wire.codec import Frame, encode
+
+if TYPE_CHECKING:
+    from ..wire.conversation import TakeDescriptors
+    from .process import WorkerProcess
+
+
+class Router:
+    """The connected workers by pid."""
+
+    def __init__(self) -> None:
+        self._own_pid = os.getpid()
+        self._workers: dict[int, WorkerProcess] = {}
+
+    def join(self, worker: WorkerProcess) -> None:
+        """A worker is online: all the others learn of it, and it of them."""
+        joined = encode(kinds.PEER_JOINED, worker.pid, worker.name)
+        for other in self._workers.values():
+            other.channel.send(joined)
+            worker.channel.send(encode(kinds.PEER_JOINED, other.pid, other.name))
+        self._workers[worker.pid] = worker
+
+    def leave(self, worker: WorkerProcess) -> None:
+        """A worker's channel is closed, and all it sent has been passed on."""
+        if self._workers.pop(worker.pid, None) is None:
+            return
+        left = encode(kinds.PEER_LEFT, worker.pid)
+        for other in self._workers.values():
+            if not other.channel.is_closed:
+                other.channel.send(left)
+
+    def route(self, sender: WorkerProcess, frame: Frame, take: TakeDescriptors) -> None:
+        """Passes a frame on to the worker it names; to nobody if there is none.
+
+        The sender of a frame for a worker that has just gone learns so from ``PEER_LEFT``.
+
+        Raises:
+            ProtocolError: It is no such frame.
+        """
+        kind, peer, number, body = frame
+        if type(peer) is not int or type(number) is not int or type(body) is not bytes:
+            raise ProtocolError(f"a frame of kind {kinds.NAMES[kind]} with fields of the wrong types")
+        if peer == self._own_pid:
+            sender.conversation.receive(kind, number, body, take)
+            return
+        descriptors = take() if kind == kinds.HANDLES and number > 0 else None
+        worker = self._workers.get(peer)
+        if worker is None or worker.channel.is_closed:
+            if descriptors is not None:
+                descriptors.close()
+        elif descriptors is None:
+            worker.channel.send(encode(kind, sender.pid, number, body))
+        elif len(descriptors) != number:
+            descriptors.close()
+            sender.channel.send(encode(kinds.LOST, worker.pid, number, b""))
+            worker.channel.send(encode(kind, sender.pid, -number, body))
+        else:
+            worker.channel.send(encode(kind, sender.pid, number, body), descriptors.peek(), descriptors.close)

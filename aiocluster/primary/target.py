@@ -1,0 +1,168 @@
+"""Names a target so that another process finds it, or says at once why none could.
+
+Nothing of the target is run here: what a worker imports may well be meant for workers only.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..errors import TargetError
+from ..settings import Target
+
+Named = dict[str, Any]
+"""What a worker is told: ``kind`` is "function", "module" or "script"; the other fields say where it stands."""
+
+
+def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> Named:
+    """How another process finds this target.
+
+    Args:
+        target: A function, a string, a path or None; see `Settings.target`.
+        cwd: The workers' working directory, which relative scripts are looked up in.
+
+    Raises:
+        TargetError: No worker could find it; the text says what to do.
+    """
+    if target is None:
+        return {"kind": "main", **_main_script("None as a target runs the main script again")}
+    if isinstance(target, str):
+        if _looks_like_a_path(target):
+            return _script(Path(target), cwd)
+        if ":" in target:
+            module, _, name = target.partition(":")
+            return _member(module, name, cwd)
+        return _module(target, cwd)
+    if isinstance(target, os.PathLike):
+        return _script(Path(target), cwd)
+    if callable(target):
+        return _function(target)
+    raise TargetError(f"a target is a function, a string, a path or None, not {target!r}")
+
+
+def _function(function: Any) -> Named:
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", None)
+    if "<lambda>" in name:
+        raise TargetError("a lambda can't be named to another process: define a module-level function")
+    if "<locals>" in name:
+        raise TargetError(
+            f"{name} is defined inside a function, where no other process finds it: move it to module level"
+        )
+    if not name or module is None:
+        raise TargetError(f"{function!r} can't be named to another process: give a module-level function")
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not function and getattr(found, "__func__", found) is not getattr(function, "__func__", function):
+        raise TargetError(f"{module}:{name} is not {function!r}: give a function under its own module-level name")
+    if module == "__main__":
+        return {
+            "kind": "function",
+            "module": "__mp_main__",
+            "name": name,
+            **_main_script(f"{name} is in the main script"),
+        }
+    return {"kind": "function", "module": module, "name": name}
+
+
+def _main_script(what: str) -> Named:
+    """How to run the main script again; multiprocessing's spawn finds it in the same two ways."""
+    main = sys.modules["__main__"]
+    spec: ModuleSpec | None = getattr(main, "__spec__", None)
+    if spec is not None and spec.name not in ("__main__", None):
+        return {"main_module": spec.name.removesuffix(".__main__") if spec.name.endswith(".__main__") else spec.name}
+    path = getattr(main, "__file__", None)
+    if path is None:
+        raise TargetError(f"{what}, and there is none here (an interactive session?): put it in a file")
+    return {"main_path": os.path.abspath(path)}
+
+
+def _looks_like_a_path(target: str) -> bool:
+    return target.endswith((".py", ".pyc")) or os.sep in target
+
+
+def _script(path: Path, cwd: str | os.PathLike[str] | None) -> Named:
+    whole = Path(cwd or ".", path).absolute()
+    if not whole.exists():
+        raise TargetError(f"there is no script {path} in {Path(cwd or '.').absolute()}")
+    if whole.is_dir() and not (whole / "__main__.py").exists():
+        raise TargetError(f"{path} is a folder without a __main__.py")
+    if not os.access(whole, os.R_OK):
+        raise TargetError(f"the script {path} can't be read")
+    return {"kind": "script", "path": str(whole)}
+
+
+def _module(module: str, cwd: str | os.PathLike[str] | None) -> Named:
+    spec = _find(module, cwd)
+    if spec.submodule_search_locations is not None:
+        _find(f"{module}.__main__", cwd, f"{module} is a package without a __main__")
+    return {"kind": "module", "module": module}
+
+
+def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> Named:
+    if not name or not all(part.isidentifier() for part in name.split(".")):
+        raise TargetError(f"{module}:{name}: what stands behind the colon must be a name")
+    spec = _find(module, cwd)
+    first = name.partition(".")[0]
+    if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
+        raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
+    return {"kind": "function", "module": module, "name": name}
+
+
+def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:
+    """Finds a module without importing anything."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise TargetError(f"{module!r} is no module's name, and not the path of a script (they end in .py) either")
+    path: list[str] | None = [os.fspath(cwd or os.getcwd()), *sys.path]
+    spec: ModuleSpec | None = None
+    name = ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        spec = PathFinder.find_spec(name, path)
+        if spec is None and "." not in name:
+            spec = find_spec(name)  # built in, frozen, or of an importer of somebody's own
+        if spec is None:
+            raise TargetError(complaint or f"there is no module {name!r} on sys.path, nor in the working directory")
+        path = list(spec.submodule_search_locations or ())
+    assert spec is not None
+    return spec
+
+
+def _may_define(origin: str, name: str) -> bool:
+    """Whether this source file may bind that name at module level; True when it can't be told."""
+    try:
+        tree = ast.parse(Path(origin).read_bytes(), origin)
+    except (SyntaxError, ValueError) as error:
+        raise TargetError(f"{origin} can't be imported: {error}") from None
+    for node in _module_level(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                if node.name in (name, "__getattr__"):
+                    return True
+            case ast.Import() | ast.ImportFrom():
+                if any((alias.asname or alias.name.partition(".")[0]) in (name, "*") for alias in node.names):
+                    return True
+            case ast.Name(id=bound, ctx=ast.Store()) if bound == name:
+                return True
+            case ast.Call(func=ast.Name(id="globals" | "exec" | "setattr")):
+                return True
+    return False
+
+
+def _module_level(tree: ast.AST) -> list[ast.AST]:
+    """All nodes that run when the module does: not the insides of functions and classes."""
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            waiting.extend(ast.iter_child_nodes(node))
+    return found

@@ -1,0 +1,1 @@
+"""What travels between two processes. Both sides import this; it imports neither."""

@@ -1,0 +1,374 @@
+"""One Unix socket: frames and descriptors out and in.
+
+asyncio's transports don't carry descriptors, so the channel owns its socket and watches it by ``add_reader``.
+
+Frames sent in one turn of the loop leave in one system call. A frame with descriptors has a call of its own, for the
+kernel hands descriptors out with the first byte they were sent with, and no read goes past them: so what one
+``recvmsg`` returns holds the descriptors of one frame at most, of the last frame that starts in it. A batch that the
+receiver had no room for (``MSG_CTRUNC``) is thereby known to be that frame's, and later frames get *their* descriptors.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..errors import ChannelClosedError, ProtocolError
+from .codec import MAX_FRAME, Decoder, Frame
+
+logger = logging.getLogger("aiocluster.channel")
+
+MAX_DESCRIPTORS = 250
+"""The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
+
+_READ_SIZE = 256 * 1024
+_READS_PER_TURN = 16  # how many batches of descriptors one turn takes before other callbacks get theirs
+_JOIN_SIZE = 256 * 1024  # how many bytes of frames are joined for one system call
+_ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
+_RETRY_DELAY = 0.01  # seconds before descriptors are tried again after ETOOMANYREFS
+
+
+class Delayed(Protocol):
+    """Something in the outbox that becomes bytes only when it leaves."""
+
+    def render(self) -> bytes: ...
+
+
+class WithDescriptors:
+    """A frame with descriptors. ``release`` is called once they have left, or never will."""
+
+    __slots__ = ("data", "descriptors", "release")
+
+    def __init__(self, data: bytes, descriptors: Sequence[int], release: Callable[[], None] | None) -> None:
+        self.data = data
+        self.descriptors = descriptors
+        self.release = release
+
+
+class Descriptors:
+    """The descriptors that came with a frame. What nobody has taken is closed by `close`."""
+
+    __slots__ = ("_fds",)
+
+    def __init__(self, fds: list[int]) -> None:
+        self._fds = fds
+
+    def take(self) -> list[int]:
+        """All of them; the caller closes them from now on."""
+        fds, self._fds = self._fds, []
+        return fds
+
+    def peek(self) -> tuple[int, ...]:
+        """All of them; they stay this object's."""
+        return tuple(self._fds)
+
+    def close(self) -> None:
+        for fd in self.take():
+            os.close(fd)
+
+    def __len__(self) -> int:
+        return len(self._fds)
+
+
+class Channel:
+    """One end of a channel.
+
+    Args:
+        sock: A connected Unix stream socket; the channel owns it from now on.
+        limit: The longest frame it takes, in bytes.
+    """
+
+    def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._decoder = Decoder(limit)
+        self._arrived: deque[Descriptors] = deque()
+        self._outbox: deque[bytes | Delayed | WithDescriptors] = deque()
+        self._unsent: bytes | memoryview = b""  # what a partial write left
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._receive: Callable[[Frame, Callable[[], Descriptors]], None] = _nothing
+        self._closed: Callable[[Exception | None], None] = _nothing
+        self._flush_is_due = False
+        self._waits_for_room = False
+        self._is_broken = False  # the other end reads no more
+        self.is_closed = False
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once closed."""
+        return self._sock.fileno()
+
+    # ---- which loop
+
+    def attach(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receive: Callable[[Frame, Callable[[], Descriptors]], None],
+        closed: Callable[[Exception | None], None],
+    ) -> None:
+        """Reads and writes on this loop from now on.
+
+        Args:
+            loop: The loop that runs, or is about to.
+            receive: Called with each frame and a function that hands out its descriptors.
+            closed: Called once when the other end is gone: with None, or with the error that ended it.
+        """
+        self._loop = loop
+        self._receive, self._closed = receive, closed
+        if self.is_closed:
+            return
+        loop.add_reader(self._sock.fileno(), self._on_readable)
+        if self._outbox or self._unsent:
+            self._schedule()
+
+    def attach_blocking(self, receive: Callable[[Frame, Callable[[], Descriptors]], None]) -> None:
+        """Hands the frames of `read_blocking` to ``receive``. For a process without a loop."""
+        self._receive = receive
+
+    def detach(self) -> None:
+        """Leaves its loop, which is about to end; another may be attached to."""
+        if self._loop is not None and not self.is_closed:
+            self._flush()
+            if not self.is_closed and not self._loop.is_closed():
+                self._loop.remove_reader(self._sock.fileno())
+                self._loop.remove_writer(self._sock.fileno())
+        self._loop = None
+        self._flush_is_due = self._waits_for_room = False
+
+    # ---- out
+
+    def send(
+        self,
+        frame: bytes | Delayed,
+        descriptors: Sequence[int] = (),
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        """Queues a frame; what one turn of the loop queues leaves together at its end.
+
+        Args:
+            frame: An encoded frame, or something that renders one when it leaves.
+            descriptors: At most `MAX_DESCRIPTORS`; they stay the caller's, and open until ``release``.
+            release: Called once the descriptors have left, or when they never will.
+
+        Raises:
+            ChannelClosedError: The channel is closed; ``release`` is not called.
+        """
+        if self.is_closed:
+            raise ChannelClosedError("the channel is closed")
+        if self._is_broken:
+            if release is not None:
+                release()
+            return
+        if descriptors:
+            assert isinstance(frame, bytes)
+            self._outbox.append(WithDescriptors(frame, descriptors, release))
+        else:
+            self._outbox.append(frame)
+        if not self._flush_is_due:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if self._loop is not None and not self._waits_for_room:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_when_due)
+
+    def _flush_when_due(self) -> None:
+        if self._flush_is_due:
+            self._flush()
+
+    def flush_blocking(self) -> None:
+        """Sends all that is queued, however long it takes. For a process without a loop: at its start and end."""
+        while (self._outbox or self._unsent) and not self.is_closed:  # a broken one drops its outbox
+            self._sock.setblocking(True)
+            try:
+                self._flush()
+            finally:
+                if not self.is_closed:
+                    self._sock.setblocking(False)
+
+    def _flush(self) -> None:
+        """Writes until the outbox is empty or the socket full."""
+        self._flush_is_due = False
+        try:
+            while self._unsent or self._outbox:
+                if not self._unsent:
+                    self._send_next()
+                else:
+                    sent = self._sock.send(self._unsent)
+                    self._unsent = memoryview(self._unsent)[sent:]
+        except BlockingIOError:
+            self._wait_for_room()
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS and self._loop is not None:
+                # Too many descriptors are in flight; some will be read soon.
+                self._waits_for_room = True
+                self._loop.call_later(_RETRY_DELAY, self._has_room)
+            else:
+                self._drop_outbox()  # nobody reads any more; what was sent to us before may still wait
+                self._is_broken = True
+        else:
+            if self._waits_for_room:
+                self._waits_for_room = False
+                if self._loop is not None:
+                    self._loop.remove_writer(self._sock.fileno())
+
+    def _send_next(self) -> None:
+        """Sends what stands first: one frame with descriptors, or as many others as are joined."""
+        outbox = self._outbox
+        first = outbox[0]
+        if isinstance(first, WithDescriptors):
+            rights = array.array("i", first.descriptors)
+            sent = self._sock.sendmsg([first.data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            outbox.popleft()
+            self._unsent = first.data[sent:]
+            if first.release is not None:
+                first.release()
+            return
+        parts: list[bytes] = []
+        size = 0
+        while outbox and size < _JOIN_SIZE:
+            frame = outbox[0]
+            if isinstance(frame, WithDescriptors):
+                break
+            outbox.popleft()
+            data = frame if isinstance(frame, bytes) else frame.render()
+            parts.append(data)
+            size += len(data)
+        self._unsent = b"".join(parts) if len(parts) > 1 else parts[0]
+        sent = self._sock.send(self._unsent)
+        self._unsent = self._unsent[sent:] if sent < size else b""
+
+    def _wait_for_room(self) -> None:
+        if not self._waits_for_room and self._loop is not None:
+            self._waits_for_room = True
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def _has_room(self) -> None:
+        self._waits_for_room = False
+        if not self.is_closed:
+            self._flush()
+
+    # ---- in
+
+    def _on_readable(self) -> None:
+        self._flush_is_due = True  # replies of this turn leave at its end, here
+        for _ in range(_READS_PER_TURN):
+            if not self._read_once():
+                break
+        if self._flush_is_due and not self.is_closed:
+            if self._waits_for_room:
+                self._flush_is_due = False
+            else:
+                self._flush()
+
+    def read_blocking(self) -> bool:
+        """Waits for bytes and hands their frames on; False once the channel is closed. For a process without a loop."""
+        self._sock.setblocking(True)
+        try:
+            self._read_once()
+        finally:
+            if not self.is_closed:
+                self._sock.setblocking(False)
+        return not self.is_closed
+
+    def _read_once(self) -> bool:
+        """One system call. Returns whether another one is likely to find more."""
+        try:
+            data, ancillary, flags, _ = self._sock.recvmsg(_READ_SIZE, _ANCILLARY_SIZE, _RECEIVE_FLAGS)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data, ancillary, flags = b"", [], 0  # the other end was killed with bytes of ours unread
+        came_with = bool(ancillary) or bool(flags & socket.MSG_CTRUNC)
+        if came_with:
+            self._arrived.append(Descriptors(_descriptors(ancillary)))
+        if not data:
+            self._end(None)
+            return False
+        try:
+            for frame in self._decoder.feed(data):
+                self._receive(frame, self._take_descriptors)
+                if self.is_closed:
+                    return False
+        except ProtocolError as error:
+            self._end(error)
+            return False
+        except Exception as error:  # a frame of the right form with the wrong fields
+            logger.debug("a frame could not be handled", exc_info=True)
+            self._end(ProtocolError(f"a frame could not be handled: {type(error).__name__}: {error}"))
+            return False
+        if len(self._arrived) > (1 if self._decoder.buffered else 0):
+            self._end(ProtocolError("descriptors came with a frame that names none"))
+            return False
+        return came_with
+
+    def _take_descriptors(self) -> Descriptors:
+        if not self._arrived:
+            raise ProtocolError("a frame names descriptors that did not come")
+        return self._arrived.popleft()
+
+    # ---- the end
+
+    def finish(self) -> None:
+        """The other process has ended: reads what it left and closes, as if the end had been read."""
+        while not self.is_closed:
+            waiting = len(self._arrived), self._decoder.buffered
+            if not self._read_once() and (len(self._arrived), self._decoder.buffered) == waiting:
+                self._end(None)
+
+    def abandon(self) -> None:
+        """This process is a fork of the one the channel belongs to: closes its copy, and touches no loop."""
+        self._loop = None
+        self.close()
+
+    def close(self) -> None:
+        """Closes it from this side: what is queued is dropped, and ``closed`` is not called. Idempotent."""
+        self._closed = _nothing
+        self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._drop_outbox()
+        for descriptors in self._arrived:
+            descriptors.close()
+        self._arrived.clear()
+        closed, self._closed, self._receive = self._closed, _nothing, _nothing
+        closed(error)
+
+    def _drop_outbox(self) -> None:
+        dropped = list(self._outbox)
+        self._outbox.clear()
+        self._unsent = b""
+        for frame in dropped:
+            if isinstance(frame, WithDescriptors) and frame.release is not None:
+                frame.release()
+
+
+_RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux; elsewhere see _descriptors
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    if not _RECEIVE_FLAGS:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+    return list(fds)
+
+
+def _nothing(*args: object) -> None:
+    pass

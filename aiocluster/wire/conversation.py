@@ -1,0 +1,207 @@
+"""Everything between this process and one other: messages, handles, requests, both ways, over one channel.
+
+The worker holds one conversation for each peer, the primary one for each worker. Which code hears the messages and
+answers the requests is the `Mailbox`'s, of which each process (in the primary: each worker) has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+from ..errors import ChannelClosedError, HandleError, RemoteError
+from . import handles as sockets
+from . import messages as kinds
+from .channel import Channel, Descriptors
+from .codec import pack, unpack, unpack_run
+from .flow import Inflow, Outflow
+
+RequestHandler = Callable[[Any, int], Any]
+TakeDescriptors = Callable[[], Descriptors]
+
+
+class Mailbox(Protocol):
+    """Where what arrives goes."""
+
+    request_handler: RequestHandler | None
+
+    def deliver(self, sender: int, message: Any, handles: tuple[Any, ...], inflow: Inflow) -> None:
+        """A message has arrived."""
+
+    def complain(self, error: Exception) -> None:
+        """Something failed that no caller waits for."""
+
+    def give_back(self, pid: int, message: Any) -> None:
+        """A message of ours was not confirmed by a receiver that is gone."""
+
+
+class Conversation:
+    """What this process says to one other and hears from it.
+
+    Args:
+        channel: Carries it.
+        peer: The pid that frames name: the other process's in a worker, the primary's own in the primary.
+        pid: The other process's pid.
+        whom: How errors call the other process.
+        mailbox: Takes what arrives.
+    """
+
+    def __init__(self, channel: Channel, peer: int, pid: int, whom: str, mailbox: Mailbox) -> None:
+        self.pid = pid
+        self.outflow = Outflow(channel, peer, whom)
+        self._inflow = Inflow(channel, peer)
+        self._whom = whom
+        self._mailbox = mailbox
+        self._last_number = 0
+        self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._served: dict[int, asyncio.Task[None]] = {}
+        self._receivers: dict[int, Callable[[int, bytes, TakeDescriptors], None]] = {
+            kinds.MESSAGES: self._on_messages,
+            kinds.HANDLES: self._on_handles,
+            kinds.REQUEST: self._on_request,
+            kinds.REPLY: self._on_reply,
+            kinds.FAILURE: self._on_failure,
+        }
+
+    # ---- out
+
+    async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
+        """Sends a message; see `Worker.send_to`."""
+        body = pack(message)
+        if not handles:
+            await self.outflow.send(body)
+            return
+        socks = sockets.sockets_of(handles)
+        fds = sockets.duplicate(socks)
+        await self.outflow.send_frame(
+            kinds.HANDLES, len(fds), body, descriptors=tuple(fds), release=sockets.closer(fds)
+        )
+        for sock in socks:
+            if not keep_open and sockets.is_connection(sock):
+                sock.close()  # type: ignore[union-attr]
+
+    async def request(self, message: Any, timeout: float | None) -> Any:
+        """Sends a request and returns the reply; see `Worker.request_to`."""
+        body = pack(message)
+        self._last_number += 1
+        number = self._last_number
+        reply = self._requests[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.outflow.send_frame(kinds.REQUEST, number, body)
+                return await reply
+        except TimeoutError:
+            self.outflow.put_control(kinds.CANCEL, number)
+            raise TimeoutError(f"{self._whom} did not reply within {timeout:g} seconds") from None
+        except asyncio.CancelledError:
+            self.outflow.put_control(kinds.CANCEL, number)
+            raise
+        finally:
+            self._requests.pop(number, None)
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # seen: a failure that came while we were being cancelled
+
+    # ---- in
+
+    def receive(self, kind: int, number: int, body: bytes, take: TakeDescriptors) -> None:
+        """A frame of this conversation has arrived.
+
+        Raises:
+            ProtocolError: It makes no sense.
+        """
+        if kind == kinds.CONFIRM:
+            self.outflow.confirmed(number)
+            return
+        if kind == kinds.CANCEL:
+            if task := self._served.get(number):
+                task.cancel()
+            return
+        if kind == kinds.LOST:
+            self._mailbox.complain(
+                HandleError(f"{number} descriptors did not reach {self._whom}: a process had no room for them")
+            )
+            return
+        whole = self._inflow.accept(kind, body)
+        if whole is not None:
+            self._receivers[kind](number, whole, take)
+
+    def _on_messages(self, count: int, body: bytes, take: TakeDescriptors) -> None:
+        deliver, pid, inflow = self._mailbox.deliver, self.pid, self._inflow
+        if count == 1:
+            deliver(pid, unpack(body), (), inflow)
+        else:
+            for message in unpack_run(body, count):
+                deliver(pid, message, (), inflow)
+
+    def _on_handles(self, count: int, body: bytes, take: TakeDescriptors) -> None:
+        descriptors = take() if count > 0 else None
+        fds = descriptors.take() if descriptors is not None else []
+        if len(fds) != count:
+            sockets.close(fds)
+            if count > 0:  # else whoever passed it on has told the sender
+                self.outflow.put_control(kinds.LOST, count)
+            self._mailbox.complain(
+                HandleError(
+                    f"{abs(count)} descriptors from {self._whom} were lost: there was no room for them (RLIMIT_NOFILE)"
+                )
+            )
+        self._mailbox.deliver(self.pid, unpack(body), sockets.from_descriptors(fds), self._inflow)
+
+    def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        message = unpack(body)
+        task = asyncio.get_running_loop().create_task(self._serve(number, message))
+        self._served[number] = task
+        task.add_done_callback(lambda task: self._served.pop(number, None))
+
+    async def _serve(self, number: int, message: Any) -> None:
+        kind, body = kinds.REPLY, b""
+        try:
+            handler = self._mailbox.request_handler
+            if handler is None:
+                raise LookupError("no handler: this process has not called handle_requests()")
+            result = handler(message, self.pid)
+            body = pack(await result if isinstance(result, Awaitable) else result)
+        except Exception as error:
+            kind = kinds.FAILURE
+            cls = type(error)
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            body = pack([name, _printable(error), "".join(traceback.format_exception(error))])
+        try:
+            await self.outflow.send_frame(kind, number, body)
+        except ChannelClosedError:
+            pass  # the requester is gone
+
+    def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        reply = self._requests.get(number)
+        if reply is not None and not reply.done():  # else it is late
+            reply.set_result(unpack(body))
+
+    def _on_failure(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        type_name, text, trace = unpack(body)
+        reply = self._requests.get(number)
+        if reply is not None and not reply.done():
+            reply.set_exception(RemoteError(type_name, text, trace))
+
+    # ---- the end
+
+    async def end(self) -> None:
+        """The other process is gone: what it had not confirmed comes back, and who waits for it is told."""
+        for body in self.outflow.close():
+            self._mailbox.give_back(self.pid, unpack(body))
+        for reply in self._requests.values():
+            if not reply.done():
+                reply.set_exception(ChannelClosedError(f"{self._whom} went before it replied"))
+        served = list(self._served.values())
+        for task in served:
+            task.cancel()
+        if served:
+            await asyncio.wait(served)
+
+
+def _printable(error: BaseException) -> str:
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return f"<unprintable {type(error).__name__}>"

@@ -1,0 +1,299 @@
+"""Users' messages from one process to one other: joined, bounded, and confirmed.
+
+::
+
+    sender                          primary                       receiver
+    Outflow ──[MESSAGES, to, n, …]──▶ router ──[MESSAGES, from, n, …]──▶ Inflow ─▶ handlers
+       ▲                                                                    │
+       └──────────[CONFIRM, from, frames, b""]◀── router ◀──────────────────┘
+
+The messages of one turn of the loop leave as one frame. A sender has at most `WINDOW` bytes under way to a receiver
+that has not confirmed them; then ``send`` waits, for this receiver only. Packed messages stay in the sender's memory
+until they are confirmed: if the receiver goes, they come back. A large message goes in parts, so that neither the
+primary's memory nor another receiver's small messages suffer from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from ..errors import ChannelClosedError, ProtocolError
+from . import messages as kinds
+from .channel import Channel
+from .codec import MAX_MESSAGE, encode
+
+WINDOW = 256 * 1024
+"""The most bytes one sender has under way to one receiver. With n workers, the primary holds at most n windows for a
+receiver that has stopped reading."""
+
+PIECE = 64 * 1024
+"""How long a frame of messages or a part grows, in bytes."""
+
+_OVERHEAD = 32  # what a message costs beside its bytes, so that empty ones are bounded too
+
+
+class _Frame:
+    """A frame under way: what it holds is given back if it is never confirmed."""
+
+    __slots__ = ("bodies", "cost")
+
+    def __init__(self, cost: int, bodies: list[bytes]) -> None:
+        self.cost = cost
+        self.bodies = bodies
+
+
+class _Run(_Frame):
+    """The messages of one turn, as one frame: it takes more of them until it leaves."""
+
+    __slots__ = ("flow",)
+
+    def __init__(self, flow: Outflow) -> None:
+        super().__init__(0, [])
+        self.flow = flow
+
+    def render(self) -> bytes:
+        if self.flow._run is self:
+            self.flow._run = None
+        return encode(kinds.MESSAGES, self.flow.peer, len(self.bodies), b"".join(self.bodies))
+
+
+class Outflow:
+    """What this process sends to one other.
+
+    Args:
+        channel: The channel it leaves by.
+        peer: The pid that its frames name: the receiver's in a worker, the primary's own in the primary.
+        whom: How errors call the receiver.
+    """
+
+    def __init__(self, channel: Channel, peer: int, whom: str) -> None:
+        self._channel = channel
+        self.peer = peer
+        self._whom = whom
+        self._run: _Run | None = None
+        self._under_way: deque[_Frame] = deque()
+        self._cost = 0
+        self._confirmed = 0
+        self._order = asyncio.Lock()  # those who wait for room, in the order they came
+        self._room: asyncio.Future[None] | None = None
+        self.is_closed = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a small message may leave at once: nobody waits, and the window is not full."""
+        return self._cost < WINDOW and not self._order.locked() and not self.is_closed
+
+    def put(self, body: bytes) -> None:
+        """Queues a packed message; only while it `has_room`, and only one of at most 64 KiB."""
+        run = self._run
+        if run is None or run.cost > PIECE:
+            run = self._run = _Run(self)
+            self._channel.send(run)
+            self._under_way.append(run)
+        cost = len(body) + _OVERHEAD
+        run.bodies.append(body)
+        run.cost += cost
+        self._cost += cost
+
+    async def send(self, body: bytes) -> None:
+        """Sends a packed message of any size; waits while the window is full.
+
+        Raises:
+            ChannelClosedError: The receiver is gone.
+        """
+        if len(body) <= PIECE and self.has_room:
+            self.put(body)
+            return
+        async with self._order:
+            await self._wait_for_room()
+            if len(body) <= PIECE:
+                self.put(body)
+            else:
+                await self._send_in_parts(kinds.MESSAGES, 1, body, [body])
+
+    async def send_frame(
+        self,
+        kind: int,
+        number: int,
+        body: bytes,
+        *,
+        descriptors: Sequence[int] = (),
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        """Sends a frame of another kind, in order with the messages.
+
+        Args:
+            kind: One of `kinds.FLOW`.
+            number: The frame's third field.
+            body: Its fourth.
+            descriptors: Go along.
+            release: Called once they have left, or never will; also when this raises.
+
+        Raises:
+            ChannelClosedError: The receiver is gone.
+        """
+        bodies = [body] if kind == kinds.HANDLES else []
+        try:
+            async with self._order:
+                await self._wait_for_room()
+                if len(body) <= PIECE:
+                    self._put_frame(kind, number, body, bodies, descriptors, release)
+                else:
+                    await self._send_in_parts(kind, number, body, bodies, descriptors, release)
+        except BaseException:
+            if release is not None:
+                release()
+            raise
+
+    async def _send_in_parts(
+        self,
+        kind: int,
+        number: int,
+        body: bytes,
+        bodies: list[bytes],
+        descriptors: Sequence[int] = (),
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        whole = memoryview(body)
+        last = (len(body) - 1) // PIECE * PIECE
+        sent = 0
+        try:
+            while sent < last:
+                await self._wait_for_room()
+                self._put_frame(kinds.PART, 0, whole[sent : sent + PIECE], [])
+                sent += PIECE
+            await self._wait_for_room()
+        except asyncio.CancelledError:
+            if sent and not self.is_closed:
+                self._put_frame(kinds.DISCARD, 0, b"", [])
+            raise
+        self._put_frame(kind, number, whole[sent:], bodies, descriptors, release)
+
+    def _put_frame(
+        self,
+        kind: int,
+        number: int,
+        body: bytes | memoryview,
+        bodies: list[bytes],
+        descriptors: Sequence[int] = (),
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self._run = None  # later messages must not join an earlier frame
+        self._channel.send(encode(kind, self.peer, number, body), descriptors, release)
+        cost = len(body) + _OVERHEAD
+        self._under_way.append(_Frame(cost, bodies))
+        self._cost += cost
+
+    def put_control(self, kind: int, number: int) -> None:
+        """Queues a frame that is no part of the flow (`kinds.CANCEL`, `kinds.LOST`); nothing if the receiver is gone."""
+        if not self.is_closed and not self._channel.is_closed:
+            self._channel.send(encode(kind, self.peer, number, b""))
+
+    async def _wait_for_room(self) -> None:
+        while self._cost >= WINDOW and not self.is_closed:
+            self._room = asyncio.get_running_loop().create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+        if self.is_closed:
+            raise ChannelClosedError(f"{self._whom} is gone")
+
+    def confirmed(self, frames: int) -> None:
+        """So many frames have been handled since the flow began."""
+        while self._confirmed < frames and self._under_way:
+            self._confirmed += 1
+            self._cost -= self._under_way.popleft().cost
+        if self._confirmed != frames:
+            raise ProtocolError(f"{frames} frames confirmed, of {self._confirmed} sent")
+        if self._room is not None and self._cost < WINDOW and not self._room.done():
+            self._room.set_result(None)
+
+    def close(self) -> list[bytes]:
+        """The receiver is gone: wakes those who wait, and returns the packed messages it had not confirmed."""
+        self.is_closed = True
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        returned = [body for frame in self._under_way for body in frame.bodies]
+        self._under_way.clear()
+        return returned
+
+
+async def send_to_all(flows: Iterable[Outflow], body: bytes) -> None:
+    """Sends a packed message by each of these; a receiver that has to be waited for holds up no other."""
+    waiting = []
+    for flow in flows:
+        if len(body) <= PIECE and flow.has_room:
+            flow.put(body)
+        else:
+            waiting.append(flow.send(body))
+    if waiting:
+        for result in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, ChannelClosedError):
+                raise result
+
+
+class Inflow:
+    """What this process receives from one other: puts parts together, and says what has been handled.
+
+    Args:
+        channel: The channel the confirmations leave by.
+        peer: The pid they name.
+    """
+
+    def __init__(self, channel: Channel, peer: int) -> None:
+        self._channel = channel
+        self._peer = peer
+        self._received = 0
+        self._told = 0
+        self._is_due = False
+        self._parts: list[bytes] = []
+        self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
+
+    def accept(self, kind: int, body: bytes) -> bytes | None:
+        """Counts a frame. Returns its whole body, or None if it is no whole frame yet.
+
+        Raises:
+            ProtocolError: Its parts are longer than a message may be.
+        """
+        self._received += 1
+        if not self._is_due:
+            # In a later turn: async handlers have then begun, so what is confirmed has really been taken up.
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._confirm)
+        if kind == kinds.PART:
+            self._parts.append(body)
+            if len(self._parts) * PIECE > MAX_MESSAGE + PIECE:
+                raise ProtocolError("a message in parts is over the limit")
+            return None
+        if not self._parts:
+            return None if kind == kinds.DISCARD else body
+        parts, self._parts = self._parts, []
+        if kind == kinds.DISCARD:
+            return None
+        parts.append(body)
+        return b"".join(parts)
+
+    def hold(self) -> Callable[[], None]:
+        """Confirms the frame that is being handled only after the returned function has been called."""
+        frame = self._received
+        self._held[frame] = self._held.get(frame, 0) + 1
+
+        def let_go() -> None:
+            self._held[frame] -= 1
+            if not self._held[frame]:
+                del self._held[frame]
+                if not self._is_due:
+                    self._is_due = True
+                    asyncio.get_running_loop().call_soon(self._confirm)
+
+        return let_go
+
+    def _confirm(self) -> None:
+        self._is_due = False
+        handled = min(self._held) - 1 if self._held else self._received
+        if handled > self._told and not self._channel.is_closed:
+            self._told = handled
+            self._channel.send(encode(kinds.CONFIRM, self._peer, handled, b""))

@@ -1,0 +1,102 @@
+"""Sockets to descriptors and back: what may be sent, and who owns it afterwards.
+
+A handle is duplicated when it is sent, so nothing that happens to the sender's socket meanwhile can change what
+arrives. A connected socket is then closed in the sender; a listening one and a UDP one stay open in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .channel import MAX_DESCRIPTORS
+
+
+def sockets_of(handles: Iterable[Any]) -> list[socket.socket | TransportSocket]:
+    """The sockets that these handles stand for.
+
+    Args:
+        handles: ``socket.socket``, ``asyncio.Server``, anyio listeners.
+
+    Raises:
+        TypeError: One is something else.
+        ValueError: One is closed, or there are more than 250.
+    """
+    found: list[socket.socket | TransportSocket] = []
+    for handle in handles:
+        if isinstance(handle, (socket.socket, TransportSocket)):
+            found.append(handle)
+        elif isinstance(handle, asyncio.AbstractServer):
+            found.extend(getattr(handle, "sockets", ()))
+        elif hasattr(handle, "listeners"):  # anyio's MultiListener
+            found.extend(sockets_of(handle.listeners))
+        elif hasattr(handle, "extra_attributes"):  # anyio's SocketListener and SocketStream
+            from anyio.abc import SocketAttribute
+
+            found.append(handle.extra(SocketAttribute.raw_socket))
+        else:
+            raise TypeError(
+                f"a handle is a socket, an asyncio server or an anyio listener, not {type(handle).__name__}"
+            )
+    if len(found) > MAX_DESCRIPTORS:
+        raise ValueError(f"{len(found)} handles on one message; the limit is {MAX_DESCRIPTORS}")
+    for sock in found:
+        if sock.fileno() < 0:
+            raise ValueError("a closed socket can't be sent")
+    return found
+
+
+def duplicate(sockets: Iterable[socket.socket | TransportSocket]) -> list[int]:
+    """A descriptor of its own for each of them.
+
+    Raises:
+        OSError: This process has no descriptors left; none was made.
+    """
+    fds: list[int] = []
+    try:
+        fds.extend(os.dup(sock.fileno()) for sock in sockets)
+    except BaseException:
+        close(fds)
+        raise
+    return fds
+
+
+def closer(fds: list[int]) -> Callable[[], None]:
+    """A function that closes these descriptors, once."""
+    return lambda: close(fds)
+
+
+def close(fds: list[int]) -> None:
+    """Closes them and empties the list."""
+    while fds:
+        os.close(fds.pop())
+
+
+def is_connection(sock: socket.socket | TransportSocket) -> bool:
+    """Whether it is a connected stream: what is closed in the sender once it has been sent."""
+    return sock.type == socket.SOCK_STREAM and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def from_descriptors(fds: list[int]) -> tuple[socket.socket, ...]:
+    """Received descriptors as non-blocking sockets. The sockets own them; the list is emptied.
+
+    Raises:
+        OSError: One is no socket; all are closed then.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        while fds:
+            sock = socket.socket(fileno=fds[0])
+            del fds[0]
+            sockets.append(sock)
+            sock.setblocking(False)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        close(fds)
+        raise
+    return tuple(sockets)

@@ -1,0 +1,47 @@
+"""The vocabulary: every kind of frame, with its fields. One place, both directions.
+
+``peer`` is a pid: on the way to the primary the receiver's, on the way from it the sender's. The primary's own pid
+stands for the primary. ``listener`` is the number that the primary gave a shared port.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Users' messages. The frames of one sender to one receiver form a flow (flow.py); the primary passes them on unread.
+MESSAGES: Final = 1  # peer, count, bin        `count` messages, packed one after the other
+HANDLES: Final = 2  # peer, descriptors, bin   one message and that many descriptors (-n: n were lost on the way)
+PART: Final = 3  # peer, 0, bin                the beginning of the bin of the next frame that is no part
+DISCARD: Final = 4  # peer, 0, b""             the parts so far belong to nothing: their sender was cancelled
+REQUEST: Final = 5  # peer, number, bin
+REPLY: Final = 6  # peer, number, bin
+FAILURE: Final = 7  # peer, number, bin        [type, text, traceback]
+CANCEL: Final = 8  # peer, number, b""         the requester waits no longer
+CONFIRM: Final = 9  # peer, frames, b""        so many frames of the flow have been handled since it began
+LOST: Final = 10  # peer, descriptors, b""   that many descriptors did not reach the receiver
+
+# Primary to worker.
+WELCOME: Final = 20  # {settings}              the first frame: what to run and how
+PEER_JOINED: Final = 21  # pid, name
+PEER_LEFT: Final = 22  # pid
+LISTENED: Final = 23  # number, listener, handed over?   (and a descriptor: the listening socket)
+REFUSED: Final = 24  # number, errno, text     the port can't be opened
+CONNECTIONS: Final = 25  # listener, count     (and as many descriptors)
+LEAVE: Final = 26  # seconds                   finish and go
+
+# Worker to primary.
+ONLINE: Final = 40  #                          the target is loaded
+ATTACHED: Final = 41  #                        an event loop reads the channel from here on
+LISTEN: Final = 42  # number, {what}
+SERVING: Final = 43  # listener                connections may come
+UNLISTEN: Final = 44  # listener               no more of them
+TAKEN: Final = 45  # listener, count, returned of the connections sent, in their order, the first `count` are served
+#                                              here and the next `returned` will not be
+CLOSED: Final = 46  # listener, count          so many that were taken have been closed
+FAILED: Final = 47  # type, text, traceback    an uncaught exception
+LEAVING: Final = 48  #                         this worker leaves of its own accord
+
+FLOW: Final = range(MESSAGES, LOST + 1)
+WITH_DESCRIPTORS: Final = frozenset({LISTENED, CONNECTIONS})
+
+NAMES: Final = {value: name for name, value in list(globals().items()) if type(value) is int}

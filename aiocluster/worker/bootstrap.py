@@ -1,0 +1,224 @@
+"""The first code of a worker: adopt the channel, load the target, run it, report how it ended.
+
+It imports little: what stands here is the start time of every worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import inspect
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from ..wire import messages as kinds
+from ..wire.channel import Channel
+from ..wire.codec import Frame, encode
+from . import current, listen
+from .worker import Worker
+
+
+def main() -> NoReturn:
+    """Becomes the worker that the environment names, and never returns."""
+    early_stderr = _take_stderr()
+    channel = Channel(socket.socket(fileno=int(os.environ["AIOCLUSTER_CHANNEL_FD"])))
+    os.set_inheritable(channel.fileno(), False)
+    welcome = _read_welcome(channel)
+    _end_with(channel, welcome["primary_pid"])
+    worker = Worker(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, welcome)
+    current.adopt(worker)
+    try:
+        _become(welcome)
+        listen.install()
+        target = _load(welcome)
+    except BaseException as error:
+        early_stderr.restore()
+        _finish(worker, error)
+    early_stderr.restore()
+    faulthandler.enable()
+    channel.send(encode(kinds.ONLINE))
+    channel.flush_blocking()
+    try:
+        result = target()
+        if inspect.isawaitable(result):
+            _run(result, welcome["loop"])
+    except BaseException as error:
+        _finish(worker, error)
+    _finish(worker, None)
+
+
+# ---- the primary, and its end
+
+
+def _read_welcome(channel: Channel) -> dict[str, Any]:
+    frames: list[Frame] = []
+    channel.attach_blocking(lambda frame, take: frames.append(frame))
+    while not frames:
+        if not channel.read_blocking():
+            sys.exit(1)  # the primary went before it said anything
+    kind, welcome = frames[0]
+    if kind != kinds.WELCOME or len(frames) > 1:
+        sys.exit("aiocluster: the channel does not begin with WELCOME; do both sides have the same version?")
+    return dict(welcome)
+
+
+def _end_with(channel: Channel, primary_pid: int) -> None:
+    """Sees to it that this process does not outlive the primary, however that ends.
+
+    Linux kills it with its parent (prctl(2), ``PR_SET_PDEATHSIG``), even while it is stopped. Everywhere, a thread
+    waits for the channel to hang up.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+        if os.getppid() != primary_pid:
+            os._exit(1)
+    poll = select.poll()
+    poll.register(channel.fileno(), 0)  # POLLHUP is always reported
+
+    def wait() -> None:
+        poll.poll()
+        if not channel.is_closed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
+
+
+# ---- this process
+
+
+class _EarlyStderr:
+    """Until the worker is online its stderr is a file, which the primary quotes if it does not come up."""
+
+    def __init__(self, real: int) -> None:
+        self._real = real
+
+    def restore(self) -> None:
+        """Writes what came so far to the real stderr, and makes that descriptor 2 again."""
+        if self._real < 0:
+            return
+        sys.stderr.flush()
+        size = os.lseek(2, 0, os.SEEK_END)
+        early = os.pread(2, size, 0)
+        try:
+            while early:
+                early = early[os.write(self._real, early) :]
+        except OSError:
+            pass  # nobody reads it
+        os.dup2(self._real, 2)
+        os.close(self._real)
+        self._real = -1
+
+
+def _take_stderr() -> _EarlyStderr:
+    return _EarlyStderr(int(os.environ.pop("AIOCLUSTER_STDERR_FD", "-1")))
+
+
+def _become(welcome: dict[str, Any]) -> None:
+    """What the settings say of the process itself; its environment and working directory it was started with."""
+    if welcome["ignore_sigint"]:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the primary too, which knows what to do
+    if welcome["gid"] is not None:
+        if os.getuid() == 0:
+            os.setgroups([])
+        os.setgid(welcome["gid"])
+    if welcome["uid"] is not None:
+        os.setuid(welcome["uid"])
+    known = set(welcome["path"])
+    sys.path[:] = welcome["path"] + [entry for entry in sys.path if entry and entry not in known]
+
+
+# ---- the target
+
+
+def _load(welcome: dict[str, Any]) -> Callable[[], Any]:
+    """Imports the target, and returns what runs it."""
+    import importlib
+
+    target, args = welcome["target"], welcome["args"]
+    sys.argv = [welcome["argv0"], *args]
+    for module in welcome["preload"]:
+        importlib.import_module(module)
+    if target["kind"] == "function":
+        if target["module"] == "__mp_main__":
+            _import_main(target)
+        function: Any = importlib.import_module(target["module"])
+        for part in target["name"].split("."):
+            function = getattr(function, part)
+        return lambda: function(*args) if _takes(function, args) else function()
+    import runpy
+
+    if target["kind"] == "script":
+        path = target["path"]
+        sys.argv[0] = path
+        sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
+        return lambda: runpy.run_path(path, run_name="__main__")
+    if target["kind"] == "module":
+        sys.path.insert(0, os.getcwd())
+        return lambda: runpy.run_module(target["module"], run_name="__main__", alter_sys=True)
+    if "main_module" in target:
+        return lambda: runpy.run_module(target["main_module"], run_name="__main__", alter_sys=True)
+    return lambda: runpy.run_path(target["main_path"], run_name="__main__")
+
+
+def _import_main(target: dict[str, Any]) -> None:
+    """Imports the primary's main script under another name, as multiprocessing does: its main guard does not run."""
+    import runpy
+    from types import ModuleType
+
+    module = ModuleType("__mp_main__")
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    if "main_module" in target:
+        contents = runpy.run_module(target["main_module"], run_name="__mp_main__", alter_sys=True)
+    else:
+        contents = runpy.run_path(target["main_path"], run_name="__mp_main__")
+    module.__dict__.update(contents)
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+
+
+def _takes(function: Callable[..., Any], args: list[str]) -> bool:
+    """Whether the function can be called with these arguments; one that can't finds them in ``sys.argv``."""
+    try:
+        inspect.signature(function).bind(*args)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _run(awaitable: Any, loop: str) -> None:
+    factory = None
+    if loop != "asyncio" and "uvloop" in sys.modules:
+        factory = sys.modules["uvloop"].new_event_loop
+
+    async def run() -> Any:
+        return await awaitable
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(awaitable if inspect.iscoroutine(awaitable) else run())
+
+
+# ---- the end
+
+
+def _finish(worker: Worker, error: BaseException | None) -> NoReturn:
+    """Reports how the target ended, closes the channel, and ends the process the way Python would."""
+    if worker.is_leaving and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+        error = None  # that is how it was told to leave
+    if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
+        cls = type(error)
+        trace = "".join(traceback.format_exception(error))
+        if not worker.channel.is_closed:
+            worker.channel.send(encode(kinds.FAILED, f"{cls.__module__}.{cls.__qualname__}", str(error), trace))
+        sys.excepthook(cls, error, error.__traceback__)
+        error = SystemExit(1)
+    worker.channel.flush_blocking()
+    worker.channel.close()
+    raise error if error is not None else SystemExit(0)

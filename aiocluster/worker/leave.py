@@ -1,0 +1,32 @@
+"""Leaving: no new connections, then what is in flight finishes, then the application's own shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+
+async def leave(worker: Worker, timeout: float) -> None:
+    """Ends this process's work within ``timeout`` seconds.
+
+    An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) knows best how to finish: it is sent one. Any
+    other one is left alone until its connections are closed and its event handlers done; then its main task is
+    cancelled, which is what Ctrl-C does to ``asyncio.run``.
+    """
+    if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+        signal.raise_signal(signal.SIGTERM)
+        return
+    try:
+        async with asyncio.timeout(timeout):
+            await worker.ports.drain()
+            await worker.drain()
+    except TimeoutError:
+        pass
+    if worker.main is not None:
+        worker.main.cancel()
+    else:
+        asyncio.get_running_loop().stop()

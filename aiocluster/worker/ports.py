@@ -1,0 +1,260 @@
+"""The shared ports that this worker has asked the primary for, and the connections that come from them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from ..wire import messages as kinds
+from ..wire.channel import Channel
+from ..wire.codec import encode
+from ..wire.conversation import TakeDescriptors
+
+logger = logging.getLogger("aiocluster.ports")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A port to ask for; the primary's `listeners.Wanted` has the same fields."""
+
+    family: int
+    type: int
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    ordinal: int = 0
+
+    def __str__(self) -> str:
+        return repr(self.path or (self.host, self.port))
+
+
+class Taker(Protocol):
+    """What serves a port's connections."""
+
+    def take(self, sock: socket.socket) -> None:
+        """Serves this connection, which is the taker's from now on."""
+
+    def stop(self) -> None:
+        """Accepts no more by itself; connections that are being served go on."""
+
+
+class Connection(socket.socket):
+    """A connection that tells its port when it is closed. (uvloop detaches the sockets it has closed itself.)"""
+
+    __slots__ = ("port",)
+    port: Port | None
+
+    def close(self) -> None:
+        super().close()
+        self._tell()
+
+    def detach(self) -> int:
+        fd = super().detach()
+        self._tell()
+        return fd
+
+    def _tell(self) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            port.closed()
+
+
+class Port:
+    """One shared port, as this worker sees it.
+
+    Attributes:
+        number: What frames call it.
+        sock: The listening socket itself; the port owns it.
+        is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
+    """
+
+    def __init__(self, number: int, ask: Ask, sock: socket.socket, is_handed_over: bool, ports: Ports) -> None:
+        self.number = number
+        self.ask = ask
+        self.sock = sock
+        self.is_handed_over = is_handed_over
+        self.taker: Taker | None = None
+        self._ports = ports
+        self._connections = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def serve(self, taker: Taker) -> None:
+        """Connections go to this taker from now on."""
+        self.taker = taker
+        self.announce()
+
+    def announce(self) -> None:
+        """Tells the primary that this worker listens."""
+        self._ports.tell(kinds.SERVING, self.number)
+
+    def connection(self, fd: int) -> Connection:
+        """An accepted descriptor as a socket that counts among this port's; it owns the descriptor."""
+        sock = Connection(self.sock.family, self.sock.type, self.sock.proto, fileno=fd)
+        sock.port = self
+        sock.setblocking(False)
+        self._connections += 1
+        self._idle.clear()
+        self._ports.opened()
+        return sock
+
+    def closed(self) -> None:
+        """One of this port's connections has been closed."""
+        self._connections -= 1
+        if not self._connections:
+            self._idle.set()
+        self._ports.closed(self.number)
+
+    def accepted(self, count: int) -> None:
+        """This worker has accepted so many by itself."""
+        self._ports.tell(kinds.TAKEN, self.number, count, 0)
+
+    async def drain(self) -> None:
+        """Returns when every connection that came from this port has been closed."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Wants no more connections, and closes the socket. Idempotent."""
+        self.taker = None
+        self._ports.forget(self)
+        self.sock.close()
+
+
+class Ports:
+    """All of this worker's shared ports."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._last_number = 0
+        self._answers: dict[int, tuple[Ask, asyncio.Future[Port]]] = {}
+        self._open: dict[int, Port] = {}
+        self._is_stopped = False
+        self._connections = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed: dict[int, int] = {}  # port's number → connections closed in this turn
+        self.receivers: dict[int, Callable[..., None]] = {
+            kinds.LISTENED: self._on_listened,
+            kinds.REFUSED: self._on_refused,
+            kinds.CONNECTIONS: self._on_connections,
+        }
+
+    def tell(self, kind: int, *fields: Any) -> None:
+        """Sends the primary a frame; nothing if it is gone."""
+        if not self._channel.is_closed:
+            self._channel.send(encode(kind, *fields))
+
+    async def open(self, ask: Ask, *, backlog: int, scheduling: str) -> Port:
+        """Asks the primary for a port.
+
+        Raises:
+            OSError: It can't be opened, or this worker has it open already.
+            ChannelClosedError: The primary is gone.
+        """
+        ask = self._numbered(ask)
+        self._last_number += 1
+        number = self._last_number
+        future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
+        self._answers[number] = ask, future
+        try:
+            self._channel.send(
+                encode(kinds.LISTEN, number, {**asdict(ask), "backlog": backlog, "scheduling": scheduling})
+            )
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().close()
+            raise
+
+    def _numbered(self, ask: Ask) -> Ask:
+        """Node's rule for port 0: the first that a worker asks for is the same for all workers, so is the second."""
+        taken = {port.ask for port in self._open.values()} | {asked for asked, _ in self._answers.values()}
+        if ask not in taken:
+            return ask
+        if ask.port or ask.path:
+            number = errno.EADDRINUSE
+            raise OSError(number, f"error while attempting to bind on address {ask}: {os.strerror(number).lower()}")
+        return next(
+            one
+            for ordinal in range(1, len(taken) + 1)
+            if (one := Ask(ask.family, ask.type, ask.host, ordinal=ordinal)) not in taken
+        )
+
+    def _on_listened(self, take: TakeDescriptors, number: int, listener: int, is_handed_over: bool) -> None:
+        ask, future = self._answers.pop(number)
+        fds = take().take()
+        if not fds:
+            self.tell(kinds.UNLISTEN, listener)
+            if not future.done():
+                future.set_exception(OSError(errno.EMFILE, f"no descriptor left to listen on {ask}"))
+            return
+        port = Port(listener, ask, socket.socket(fileno=fds[0]), is_handed_over, self)
+        port.sock.setblocking(False)
+        self._open[listener] = port
+        if future.done():  # whoever asked has been cancelled
+            port.close()
+        else:
+            future.set_result(port)
+
+    def _on_refused(self, number: int, code: int, text: str) -> None:
+        ask, future = self._answers.pop(number)
+        if not future.done():
+            future.set_exception(OSError(code, f"error while attempting to bind on address {ask}: {text.lower()}"))
+
+    def _on_connections(self, take: TakeDescriptors, number: int, count: int) -> None:
+        fds = take().take()
+        port = self._open.get(number)
+        taker = port.taker if port is not None and not self._is_stopped else None
+        if port is None or taker is None:
+            for fd in fds:
+                os.close(fd)
+            self.tell(kinds.TAKEN, number, 0, count)
+            return
+        self.tell(kinds.TAKEN, number, len(fds), count - len(fds))
+        for fd in fds:
+            taker.take(port.connection(fd))
+        if len(fds) < count:
+            logger.error("%d connections went back: this process has no descriptors left", count - len(fds))
+
+    def opened(self) -> None:
+        self._connections += 1
+        self._idle.clear()
+
+    def closed(self, number: int) -> None:
+        self._connections -= 1
+        if not self._connections:
+            self._idle.set()
+        is_first = not self._closed
+        self._closed[number] = self._closed.get(number, 0) + 1
+        if is_first:
+            try:
+                asyncio.get_running_loop().call_soon(self._tell_closed)
+            except RuntimeError:  # its loop has ended and left it to the garbage collector
+                self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        closed, self._closed = self._closed, {}
+        for number, count in closed.items():
+            self.tell(kinds.CLOSED, number, count)
+
+    def forget(self, port: Port) -> None:
+        """A port has been closed."""
+        if self._open.pop(port.number, None) is not None:
+            self.tell(kinds.UNLISTEN, port.number)
+
+    def stop(self) -> None:
+        """Takes no more connections on any port; servers stay as they are."""
+        self._is_stopped = True
+        for port in self._open.values():
+            if port.taker is not None:
+                port.taker.stop()
+
+    async def drain(self) -> None:
+        """Returns when every connection that was taken has been closed."""
+        await self._idle.wait()

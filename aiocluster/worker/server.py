@@ -1,0 +1,179 @@
+"""The asyncio server whose connections come from shared ports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+import weakref
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .ports import Port
+
+logger = logging.getLogger("aiocluster.server")
+
+_ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
+_PAUSE = 0.1  # seconds without accepting once descriptors have run out
+
+
+class ClusterServer(asyncio.AbstractServer):
+    """Behaves like `asyncio.Server`, whose documentation holds here.
+
+    Args:
+        loop: The running loop.
+        ports: The shared ports that it serves, each of which it owns.
+        protocol_factory: Makes a protocol for each connection.
+        options: ``ssl``, ``ssl_handshake_timeout`` and ``ssl_shutdown_timeout``.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ports: Sequence[Port],
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        options: dict[str, Any],
+    ) -> None:
+        self._loop = loop
+        self._ports = tuple(ports)
+        self._factory = protocol_factory
+        self._options = options
+        self._is_serving = False
+        self._is_closed = False
+        self._accepting: set[Port] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._serving_forever: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    # ---- like asyncio.Server
+
+    @property
+    def sockets(self) -> tuple[TransportSocket, ...]:
+        """The listening sockets; none once closed. They are shared: accept on none of them."""
+        return () if self._is_closed else tuple(TransportSocket(port.sock) for port in self._ports)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return self._is_serving
+
+    async def start_serving(self) -> None:
+        self.serve()
+        await asyncio.sleep(0)
+
+    def serve(self) -> None:
+        """What `start_serving` does at once."""
+        if self._is_closed:
+            raise RuntimeError(f"server {self!r} is closed")
+        if self._is_serving:
+            return
+        self._is_serving = True
+        for port in self._ports:
+            if not port.is_handed_over:
+                self._accept_on(port)
+            port.serve(self)
+
+    async def serve_forever(self) -> None:
+        if self._serving_forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        self.serve()
+        self._serving_forever = self._loop.create_future()
+        try:
+            await self._serving_forever
+        except asyncio.CancelledError:
+            try:
+                self.close()
+                await self.wait_closed()
+            finally:
+                raise
+        finally:
+            self._serving_forever = None
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self.stop()
+        self._is_closed = True
+        self._is_serving = False
+        for port in self._ports:
+            port.close()
+        if self._serving_forever is not None and not self._serving_forever.done():
+            self._serving_forever.cancel()
+
+    async def wait_closed(self) -> None:
+        """From Python 3.12 on it returns when the connections are closed, too, as asyncio's does."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if sys.version_info >= (3, 12):
+            for port in self._ports:
+                await port.drain()
+
+    def close_clients(self) -> None:
+        """Closes every connection, once what was written has been sent."""
+        for transport in self._transports:
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Closes every connection at once."""
+        for transport in self._transports:
+            transport.abort()  # type: ignore[attr-defined]
+
+    # ---- connections: what ports.Taker asks for
+
+    def take(self, sock: socket.socket) -> None:
+        task = self._loop.create_task(self._connect(sock))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop(self) -> None:
+        for port in self._accepting:
+            self._loop.remove_reader(port.sock.fileno())
+        self._accepting.clear()
+
+    async def _connect(self, sock: socket.socket) -> None:
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, Exception):
+                raise
+            if isinstance(error, OSError):  # a handshake that failed, a client that has gone
+                logger.debug("a connection could not be served: %s", error)
+            else:
+                self._loop.call_exception_handler(
+                    {"message": "Error on transport creation for incoming connection", "exception": error}
+                )
+        else:
+            self._transports.add(transport)
+
+    # ---- a port that the workers accept on by themselves
+
+    def _accept_on(self, port: Port) -> None:
+        if port.sock.fileno() >= 0 and not self._is_closed:
+            self._accepting.add(port)
+            self._loop.add_reader(port.sock.fileno(), self._on_readable, port)
+
+    def _on_readable(self, port: Port) -> None:
+        accept = port.sock._accept  # type: ignore[attr-defined]  # accept() without a second socket object
+        accepted = 0
+        try:
+            while accepted < _ACCEPTS_PER_TURN:
+                fd, _ = accept()
+                accepted += 1
+                self.take(port.connection(fd))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            # Out of descriptors; or the client has gone (ECONNABORTED), and a pause does no harm either.
+            logger.error("can't accept (%s); trying again in %s s", error.strerror, _PAUSE)
+            self._accepting.discard(port)
+            self._loop.remove_reader(port.sock.fileno())
+            self._loop.call_later(_PAUSE, self._accept_on, port)
+        if accepted:
+            port.accepted(accepted)

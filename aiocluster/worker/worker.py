@@ -1,0 +1,349 @@
+"""The worker, seen from inside: what `current_worker` returns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from ..errors import ChannelClosedError, ProtocolError, WorkerNotFoundError
+from ..events import Disconnect, Emitter, Error, EventHub, Message, Shutdown, Undelivered
+from ..wire import messages as kinds
+from ..wire.channel import Channel
+from ..wire.codec import Frame, encode, pack
+from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
+from ..wire.flow import PIECE, Inflow, send_to_all
+from .leave import leave
+from .ports import Ports
+
+logger = logging.getLogger("aiocluster.worker")
+
+_UNHEARD = 1000  # messages kept until the first handler is added
+
+
+class Worker(Emitter):
+    """This process as a worker of a cluster.
+
+    Attributes:
+        id: Its number within the primary, from 1 on.
+        pid: Its process id.
+        primary_pid: The primary's.
+        name: An agent's name; else None.
+    """
+
+    def __init__(self, id: int, channel: Channel, welcome: dict[str, Any]) -> None:
+        self.id = id
+        self.pid = os.getpid()
+        self.primary_pid: int = welcome["primary_pid"]
+        self.name: str | None = welcome.get("name")
+        self.channel = channel
+        self.scheduling: str = welcome["scheduling"]
+        self.ports = Ports(channel)
+        self.is_leaving = False
+        self.main: asyncio.Future[Any] | None = None  # what the running loop runs until it is complete
+        self.request_handler: RequestHandler | None = None
+        self._hub = EventHub()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._was_attached = False
+        self._leaving: asyncio.Task[None] | None = None
+        self._primary = Conversation(channel, self.primary_pid, self.primary_pid, "the primary", self)
+        self._peers: dict[int, Conversation] = {}
+        self._names: dict[str, int] = {}
+        self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
+        self._queues: dict[object, MessageQueue] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._receivers: dict[int, Callable[..., None]] = {
+            kinds.PEER_JOINED: self._on_peer_joined,
+            kinds.PEER_LEFT: self._on_peer_left,
+            kinds.LEAVE: self._on_leave,
+            **self.ports.receivers,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.id}, pid {self.pid}>"
+
+    @property
+    def peers(self) -> tuple[int, ...]:
+        """The pids of the other connected workers, as of now."""
+        return tuple(self._peers)
+
+    def is_connected(self) -> bool:
+        """Whether the primary is there."""
+        return not self.channel.is_closed
+
+    # ---- which loop
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Hears the primary on this loop from now on, unless another one of this process does; says whether it does."""
+        if self._loop is not None:
+            return False
+        self._loop = loop
+        if not self._was_attached and not self.channel.is_closed:
+            self._was_attached = True
+            self.channel.send(encode(kinds.ATTACHED))
+        self.channel.attach(loop, self._receive, self._on_channel_end)
+        return True
+
+    def detach(self) -> None:
+        """The loop has stopped; another one may be attached to."""
+        self._loop = None
+        self.channel.detach()
+
+    # ---- messages
+
+    def on(self, name: str, handler: Any = None) -> Any:
+        if handler is not None:
+            super().on(name, handler)
+            if name == Message.name and self._unheard:
+                asyncio.get_running_loop().call_soon(self._deliver_unheard)
+            return handler
+        return super().on(name)
+
+    on.__doc__ = Emitter.on.__doc__
+
+    async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
+        """Sends the primary a message; see `send_to`."""
+        flow = self._primary.outflow
+        if not handles:
+            body = pack(message)
+            if flow.has_room and len(body) <= PIECE:
+                flow.put(body)
+            else:
+                await flow.send(body)
+        else:
+            await self._primary.send(message, handles, keep_open=keep_open)
+
+    async def send_to(
+        self, to: int | str, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False
+    ) -> None:
+        """Sends another worker a message, through the primary and in order.
+
+        It waits only while that worker has 256 KiB of ours that it has not confirmed. What it has not confirmed when it
+        goes comes back as the event ``undelivered``.
+
+        Args:
+            to: A pid, or an agent's name; the primary's pid is the primary.
+            message: What msgpack carries; see the documentation's page on messages.
+            handles: Sockets that go along. A connected one is closed here once it has been sent.
+            keep_open: Keeps connected ones open here too.
+
+        Raises:
+            WorkerNotFoundError: There is no such worker.
+            ChannelClosedError: It went while this waited, or the primary is gone.
+            SerializationError: The message holds something else; nothing was sent.
+            MessageTooLargeError: It has more than 64 MiB packed; nothing was sent.
+        """
+        await self._conversation(to).send(message, handles, keep_open=keep_open)
+
+    async def broadcast(self, message: Any) -> None:
+        """Sends a message, packed once, to every other worker; waits for the slowest to have room for it."""
+        body = pack(message)
+        await send_to_all((peer.outflow for peer in self._peers.values()), body)
+
+    async def send_random(self, message: Any) -> None:
+        """Sends a message to one of the other workers, picked at random.
+
+        Raises:
+            WorkerNotFoundError: There is no other one.
+        """
+        if not self._peers:
+            raise WorkerNotFoundError("there is no other worker")
+        await self.send_to(random.choice(self.peers), message)
+
+    async def request(self, message: Any, *, timeout: float | None = None) -> Any:
+        """Sends the primary a request and returns the reply; see `request_to`."""
+        return await self._primary.request(message, timeout)
+
+    async def request_to(self, to: int | str, message: Any, *, timeout: float | None = None) -> Any:
+        """Sends another worker a request and returns what its handler replies.
+
+        Args:
+            to: A pid, or an agent's name.
+            message: Like a message's.
+            timeout: Seconds to wait at most; None waits as long as that worker lives.
+
+        Raises:
+            WorkerNotFoundError: There is no such worker.
+            RemoteError: Its handler raised, or it has none.
+            TimeoutError: No reply came in time; a late one is dropped.
+            ChannelClosedError: It went before it replied.
+            SerializationError: As for `send_to`.
+            MessageTooLargeError: As for `send_to`.
+        """
+        return await self._conversation(to).request(message, timeout)
+
+    def handle_requests(self, handler: RequestHandler | None) -> None:
+        """Answers requests from now on: ``handler(message, sender)``, sync or async.
+
+        What it returns is the reply; what it raises is the requester's `RemoteError`.
+        """
+        self.request_handler = handler
+
+    def messages(self) -> MessageQueue:
+        """The messages from now on, one by one: ``async for message in worker.messages()``.
+
+        A message is confirmed to its sender once the next one is asked for, so a slow loop slows its senders down.
+        """
+        queue = MessageQueue(self._queues)
+        if self._unheard:
+            asyncio.get_running_loop().call_soon(self._deliver_unheard)
+        return queue
+
+    def _conversation(self, to: int | str) -> Conversation:
+        if to == self.primary_pid:
+            return self._primary
+        pid = self._names.get(to) if isinstance(to, str) else to
+        peer = self._peers.get(pid) if pid is not None else None
+        if peer is None:
+            if self.channel.is_closed:
+                raise ChannelClosedError("the primary is gone")
+            raise WorkerNotFoundError(
+                f"no connected worker has the {'name' if isinstance(to, str) else 'pid'} {to!r}; "
+                f"there are {sorted(self._peers) or 'none'}"
+            )
+        return peer
+
+    # what conversation.Mailbox asks for
+
+    def deliver(self, sender: int, message: Any, handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
+        event = Message(sender, message, handles)
+        if self._unheard is not None:
+            if not self._hub.hears(Message.name) and not self._queues:
+                if len(self._unheard) >= _UNHEARD:
+                    logger.warning("dropped a message from pid %d: nobody has asked for messages yet", sender)
+                    self._unheard.popleft()[1]()
+                self._unheard.append((event, inflow.hold()))
+                return
+            self._deliver_unheard()
+        self._hub.emit(event)
+        for queue in self._queues.values():
+            queue.put(message, inflow.hold())
+
+    def _deliver_unheard(self) -> None:
+        unheard, self._unheard = self._unheard, None
+        for event, let_go in unheard or ():
+            self._hub.emit(event)
+            for queue in self._queues.values():
+                queue.put(event.message, lambda: None)
+            let_go()
+
+    def complain(self, error: Exception) -> None:
+        logger.error("%s", error)
+        self._hub.emit(Error(None, error))
+
+    def give_back(self, pid: int, message: Any) -> None:
+        self._hub.emit(Undelivered(pid, message))
+
+    # ---- frames
+
+    def _receive(self, frame: Frame, take: TakeDescriptors) -> None:
+        kind = frame[0]
+        if kind in kinds.FLOW:
+            _, peer, number, body = frame
+            if peer == self.primary_pid:
+                self._primary.receive(kind, number, body, take)
+            elif (conversation := self._peers.get(peer)) is not None:
+                self._hear(conversation, kind, number, body, take)
+            elif kind == kinds.HANDLES and number > 0:
+                take().close()
+            return
+        receiver = self._receivers.get(kind)
+        if receiver is None:
+            raise ProtocolError(f"the primary sent a frame of unknown kind {kind}")
+        if kind in kinds.WITH_DESCRIPTORS:
+            receiver(take, *frame[1:])
+        else:
+            receiver(*frame[1:])
+
+    def _hear(self, peer: Conversation, kind: int, number: int, body: bytes, take: TakeDescriptors) -> None:
+        """A peer's nonsense is no reason to leave the primary's channel, which brought it."""
+        try:
+            peer.receive(kind, number, body, take)
+        except Exception as error:
+            self.complain(ProtocolError(f"pid {peer.pid} sent what is no message: {error}"))
+
+    def _on_peer_joined(self, pid: int, name: str | None) -> None:
+        self._peers[pid] = Conversation(self.channel, pid, pid, f"the worker with pid {pid}", self)
+        if name is not None:
+            self._names[name] = pid
+
+    def _on_peer_left(self, pid: int) -> None:
+        peer = self._peers.pop(pid, None)
+        self._names = {name: other for name, other in self._names.items() if other != pid}
+        if peer is not None:
+            self._end(peer)
+
+    def _end(self, conversation: Conversation) -> None:
+        task = asyncio.get_running_loop().create_task(conversation.end())
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    # ---- the end
+
+    async def disconnect(self, *, timeout: float = 30.0) -> None:
+        """Leaves of its own accord, as if the primary had said so; returns when the leave has begun.
+
+        Args:
+            timeout: The seconds it takes at most before its main task is ended.
+        """
+        if not self.is_leaving and not self.channel.is_closed:
+            self.channel.send(encode(kinds.LEAVING))
+            self._on_leave(timeout)
+
+    def _on_leave(self, timeout: float) -> None:
+        if self.is_leaving:
+            return
+        self.is_leaving = True
+        self.ports.stop()
+        self._hub.emit(Shutdown(timeout))
+        self._leaving = asyncio.get_running_loop().create_task(leave(self, timeout))
+
+    async def drain(self) -> None:
+        """Returns when the async handlers that are running have ended."""
+        await self._hub.drain()
+
+    def _on_channel_end(self, error: Exception | None) -> None:
+        if error is not None:
+            logger.error("the channel is broken: %s", error)
+        for conversation in (self._primary, *self._peers.values()):
+            self._end(conversation)
+        self._peers.clear()
+        self._hub.emit(Disconnect())
+
+
+class MessageQueue(AsyncIterator[Any]):
+    """What `Worker.messages` returns."""
+
+    def __init__(self, queues: dict[object, MessageQueue]) -> None:
+        self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
+        self._wakeup = asyncio.Event()
+        self._let_go: Callable[[], None] = lambda: None
+        self._queues = queues
+        queues[self] = self
+
+    def put(self, message: Any, let_go: Callable[[], None]) -> None:
+        """Queues a message; ``let_go`` is called once it has been handled."""
+        self._waiting.append((message, let_go))
+        self._wakeup.set()
+
+    async def __anext__(self) -> Any:
+        self._let_go()
+        self._let_go = lambda: None
+        while not self._waiting:
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        message, self._let_go = self._waiting.popleft()
+        return message
+
+    def close(self) -> None:
+        """Takes no more messages, and lets those go that nobody has taken."""
+        self._queues.pop(self, None)
+        self._let_go()
+        self._let_go = lambda: None
+        while self._waiting:
+            self._waiting.popleft()[1]()

@@ -1,0 +1,87 @@
+"""The project's chores: ``nox`` runs the default ones, ``nox -l`` lists all.
+
+Sessions run in the environment that nox itself is installed in (``pip install -e . --group dev``).
+With ``--force-venv-backend venv`` each gets one of its own instead, which makes other versions of
+Python possible: ``nox --force-venv-backend venv -P 3.13 -s tests``.
+"""
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "none"
+nox.options.error_on_external_run = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def run(session: nox.Session, command: str, *args: str, group: str) -> None:
+    """Run a command of the environment, which has the dependency group's packages."""
+    if session.venv_backend == "none":
+        # By its path: nox itself may have been called by its own, with PATH knowing neither.
+        command = str(Path(sys.executable).with_name(command))
+    else:
+        session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, group))
+    session.run(command, *args)
+
+
+@nox.session(tags=["check"])
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    run(session, "ruff", "check", ".", group="lint")
+    run(session, "ruff", "format", "--check", ".", group="lint")
+
+
+@nox.session(tags=["check"])
+def types(session: nox.Session) -> None:
+    """The type checker, over the package, its tests and its examples."""
+    run(session, "mypy", *session.posargs, group="dev")
+
+
+@nox.session(tags=["check"])
+def imports(session: nox.Session) -> None:
+    """The walls between the package's folders."""
+    run(session, "lint-imports", group="lint")
+
+
+@nox.session(tags=["check"])
+def docs(session: nox.Session) -> None:
+    """The documentation, into site/; a warning is an error."""
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # pyproject.toml keeps MkDocs below 2
+    run(session, "mkdocs", "build", "--strict", "--quiet", group="docs")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite; arguments after -- go to pytest."""
+    run(session, "python", "-m", "pytest", *session.posargs, group="test")
+
+
+@nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """The long tests with faults at random."""
+    run(
+        session,
+        "python",
+        "-m",
+        "pytest",
+        "-m",
+        "chaos",
+        "--timeout=900",
+        *session.posargs,
+        group="test",
+    )
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmarks; arguments after -- go to them."""
+    run(session, "python", "-m", "tests.benchmarks", *session.posargs, group="bench")
+
+
+@nox.session(default=False)
+def demo(session: nox.Session) -> None:
+    """Four workers behind one port, and a few requests that show it."""
+    run(session, "python", "examples/demo.py", *session.posargs, group="test")

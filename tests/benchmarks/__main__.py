@@ -1,0 +1,125 @@
+"""``python -m tests.benchmarks [P1 P2 ...] [--rounds N] [--json FILE] [--chart FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from . import (
+    chart,
+    p1_one_way,
+    p2_round_trip,
+    p3_between_workers,
+    p4_connections,
+    p6_handles,
+    peers,
+    table,
+)
+from .measurement import Measurement, Sample
+from .rounds import Result, run
+
+MEASUREMENTS = {
+    measurement.name: measurement
+    for measurement in (
+        p1_one_way.MEASUREMENT,
+        p2_round_trip.MEASUREMENT,
+        p3_between_workers.MEASUREMENT,
+        p4_connections.MEASUREMENT,
+        p6_handles.MEASUREMENT,
+    )
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and write what was asked for.
+
+    Returns:
+        1 if a contender broke, else 0. A goal that isn't met breaks nothing: it is a figure.
+    """
+    options = _parser().parse_args(arguments)
+    if options.chart:
+        try:
+            chart.writable(options.chart)
+        except chart.ChartError as error:
+            print(error, file=sys.stderr)
+            return 2
+    # The blocks that end the measured programs are left on SIGTERM too.
+    signal.signal(signal.SIGTERM, _exit)
+    results = [
+        run(measurement, options.rounds, missing=peers.missing, watch=_progress)
+        for measurement in options.measurements or MEASUREMENTS.values()
+    ]
+    print(table.table(results, options.rounds))
+    if options.json:
+        options.json.write_text(json.dumps(_document(results, options.rounds), indent=2) + "\n")
+    if options.chart:
+        chart.write(results, options.chart)
+    return 1 if any(result.failed for result in results) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description="Measure aiocluster against Node's cluster, nginx and the kernel's own floor.",
+        epilog="; ".join(f"{m.name}: {m.title}" for m in MEASUREMENTS.values()),
+    )
+    parser.add_argument(
+        "measurements",
+        nargs="*",
+        type=_measurement,
+        metavar="P",
+        help="which to take (all)",
+    )
+    parser.add_argument("--rounds", type=_positive, default=5, help="how many of each (5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios: .svg or .png")
+    return parser
+
+
+def _measurement(text: str) -> Measurement:
+    if (measurement := MEASUREMENTS.get(text.upper())) is None:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(MEASUREMENTS)}")
+    return measurement
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least one round")
+    return number
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _progress(measurement: Measurement, round_: int, name: str, sample: Sample) -> None:
+    figure = table.quantity(sample.value, measurement.unit)
+    print(f"{measurement.name} round {round_}: {name}: {figure}", file=sys.stderr, flush=True)
+
+
+def _document(results: list[Result], rounds: int) -> dict[str, Any]:
+    return {
+        "environment": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "release": platform.release(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            **{program: peers.version(program) for program in ("node", "nginx", "wrk")},
+        },
+        "rounds": rounds,
+        "measurements": table.data(results),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""P1: how many messages a second one worker gets across to the primary."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from time import perf_counter
+
+from aiocluster import Primary, current_worker
+from aiocluster.events import Message
+
+from .measurement import Comparison, Contender, Measurement, Sample, at_least
+from .own_process import python, target
+from .peers import node
+from .programs import answer
+
+MESSAGES = 300_000
+PAYLOAD = "x" * 64
+
+
+async def worker() -> None:
+    """In the worker: send them all."""
+    primary = current_worker()
+    for i in range(MESSAGES):
+        await primary.send({"i": i, "payload": PAYLOAD})
+
+
+async def receive() -> float:
+    """In the primary: messages per second, from the first one's arrival to the last one's."""
+    async with Primary(target(worker)) as primary:
+        process = await primary.fork()
+        rate: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        process.on("message", stopwatch(MESSAGES, rate.set_result))
+        return await rate
+
+
+def stopwatch(messages: int, done: Callable[[float], None]) -> Callable[[Message], None]:
+    """A handler that times a numbered series of messages."""
+    began = 0.0
+    last = messages - 1
+
+    def handle(event: Message) -> None:
+        nonlocal began
+        i = event.message["i"]
+        if i == 0:
+            began = perf_counter()
+        elif i == last:
+            done(last / (perf_counter() - began))
+
+    return handle
+
+
+def receive_from_pipe() -> float:
+    """The same between two plain processes and `multiprocessing.Pipe`."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=send_to_pipe, args=(sender,))
+    process.start()
+    sender.close()
+    receiver.recv()
+    began = perf_counter()
+    for _ in range(MESSAGES - 1):
+        receiver.recv()
+    elapsed = perf_counter() - began
+    process.join()
+    return (MESSAGES - 1) / elapsed
+
+
+def send_to_pipe(sender: Connection) -> None:
+    for i in range(MESSAGES):
+        sender.send({"i": i, "payload": PAYLOAD})
+
+
+MEASUREMENT = Measurement(
+    "P1",
+    "one way, worker to primary",
+    "msg/s",
+    contenders=(
+        Contender("aiocluster", lambda: Sample(answer(python(receive)))),
+        Contender(
+            "Node cluster",
+            lambda: Sample(answer(node("one_way.js", str(MESSAGES), "paced"))),
+            needs=("node",),
+        ),
+        Contender(
+            "Node cluster, unpaced",
+            lambda: Sample(answer(node("one_way.js", str(MESSAGES), "unpaced"))),
+            needs=("node",),
+        ),
+        Contender("multiprocessing.Pipe", lambda: Sample(answer(python(receive_from_pipe)))),
+    ),
+    comparisons=(
+        Comparison("aiocluster", "Node cluster", at_least(3.0)),
+        Comparison("aiocluster", "Node cluster, unpaced"),
+        Comparison("aiocluster", "multiprocessing.Pipe"),
+    ),
+)

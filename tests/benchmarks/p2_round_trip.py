@@ -1,0 +1,138 @@
+"""P2: how long a message to a worker and its answer take, next to what the kernel alone takes.
+
+The floor is a blocking socketpair between two processes that send each other as many bytes as the
+packed message has: no loop, no packing, nothing but four system calls and two wake-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from time import perf_counter
+
+import msgpack
+
+from aiocluster import Primary, WorkerProcess, current_worker
+from aiocluster.events import Message
+
+from . import cores
+from .measurement import Comparison, Contender, Measurement, Sample, at_most
+from .own_process import python, target
+from .peers import node
+from .programs import answer
+
+ROUND_TRIPS = 10_000
+WARM_UP = 1_000
+MESSAGE = {"i": 123_456, "payload": "x" * 64}
+
+
+async def echo_worker() -> None:
+    """In the worker: every message back to where it came from."""
+    cores.own(1)
+    worker = current_worker()
+    async for message in worker.messages():
+        await worker.send(message)
+
+
+async def message_round_trip() -> float:
+    """In the primary: seconds for a message there and one back."""
+    async with Primary(target(echo_worker)) as primary:
+        process = await primary.fork()
+        await process.wait_for("online")
+        cores.own(0)
+        await _send_and_receive(process, WARM_UP)
+        began = perf_counter()
+        await _send_and_receive(process, ROUND_TRIPS)
+        return (perf_counter() - began) / ROUND_TRIPS
+
+
+async def _send_and_receive(process: WorkerProcess, times: int) -> None:
+    loop = asyncio.get_running_loop()
+    back: asyncio.Future[None]
+
+    def returned(event: Message) -> None:
+        back.set_result(None)
+
+    process.on("message", returned)
+    for _ in range(times):
+        back = loop.create_future()
+        await process.send(MESSAGE)
+        await back
+    process.off("message", returned)
+
+
+async def reply_worker() -> None:
+    """In the worker: answer every request with what was asked."""
+    cores.own(1)
+    worker = current_worker()
+    worker.handle_requests(lambda message, sender: message)
+    await worker.wait_for("disconnect")
+
+
+async def request_round_trip() -> float:
+    """In the primary: seconds for a request and its reply."""
+    async with Primary(target(reply_worker)) as primary:
+        process = await primary.fork()
+        await process.wait_for("online")
+        cores.own(0)
+        await _request(process, WARM_UP)
+        began = perf_counter()
+        await _request(process, ROUND_TRIPS)
+        return (perf_counter() - began) / ROUND_TRIPS
+
+
+async def _request(process: WorkerProcess, times: int) -> None:
+    for _ in range(times):
+        await process.request(MESSAGE)
+
+
+def floor() -> float:
+    """Seconds for as many bytes there and back, between two processes that just block."""
+    message = bytes(len(msgpack.packb(MESSAGE)))
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        cores.own(1)
+        ours.close()
+        while data := theirs.recv(len(message)):
+            theirs.send(data)
+        os._exit(0)
+    cores.own(0)
+    theirs.close()
+    with ours:
+        _send_and_block(ours, message, WARM_UP)
+        began = perf_counter()
+        _send_and_block(ours, message, ROUND_TRIPS)
+        elapsed = perf_counter() - began
+    os.wait()
+    return elapsed / ROUND_TRIPS
+
+
+def _send_and_block(connection: socket.socket, message: bytes, times: int) -> None:
+    for _ in range(times):
+        connection.send(message)
+        connection.recv(len(message))
+
+
+def _node() -> Sample:
+    numbers = map(str, (ROUND_TRIPS, WARM_UP, *cores.available()))
+    return Sample(answer(node("round_trip.js", *numbers)))
+
+
+MEASUREMENT = Measurement(
+    "P2",
+    "round trip, primary to worker and back",
+    "s",
+    contenders=(
+        Contender("aiocluster, messages", lambda: Sample(answer(python(message_round_trip)))),
+        Contender("blocking socketpair", lambda: Sample(answer(python(floor)))),
+        Contender("aiocluster, request", lambda: Sample(answer(python(request_round_trip)))),
+        Contender("Node cluster", _node, needs=("node", "taskset") if cores.available() else ("node",)),
+    ),
+    comparisons=(
+        Comparison("aiocluster, messages", "blocking socketpair", at_most(1.3)),
+        Comparison("aiocluster, request", "blocking socketpair"),
+        Comparison("aiocluster, messages", "Node cluster"),
+        Comparison("Node cluster", "blocking socketpair"),
+    ),
+)

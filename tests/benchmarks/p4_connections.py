@@ -1,0 +1,101 @@
+"""P4: how many new connections a second two workers answer.
+
+``wrk -t1 -c64`` with ``Connection: close``: each request is a connection of its own, so the rate of
+requests is the rate of connections. All contenders do as little per connection as they can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import cast
+
+from aiocluster import Primary, WorkerProcess
+from aiocluster.events import Listening
+
+from .measurement import Comparison, Contender, Measurement, Sample, at_least
+from .own_process import python, stdin_closed, target
+from .peers import nginx, node, wrk
+from .programs import serving
+
+WORKERS = 2
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+class Answer(asyncio.Protocol):
+    """The same few bytes, whatever was asked."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(RESPONSE)
+        self.transport.close()
+
+
+async def worker() -> None:
+    """In each worker. Port 0 is the same port for all of them."""
+    server = await asyncio.get_running_loop().create_server(Answer, "127.0.0.1", 0)
+    async with server:
+        await server.serve_forever()
+
+
+async def serve(scheduling: str) -> None:
+    """In the primary: say the port when all workers listen, and serve until told to end."""
+    async with Primary(target(worker), scheduling=scheduling) as primary:
+        ports = {await _port(await primary.fork()) for _ in range(WORKERS)}
+        print(json.dumps({"port": ports.pop()}), flush=True)
+        await stdin_closed()
+
+
+async def _port(process: WorkerProcess) -> int | None:
+    listening: Listening = await process.wait_for("listening")
+    return listening.address.port
+
+
+def _load(server: Callable[[], AbstractContextManager[int]]) -> Callable[[], Sample]:
+    """One round: start the server, let wrk warm it up and measure it, end it."""
+
+    def sample() -> Sample:
+        with server() as port:
+            return wrk(port)
+
+    return sample
+
+
+MEASUREMENT = Measurement(
+    "P4",
+    "new connections, two workers",
+    "conn/s",
+    contenders=(
+        Contender(
+            "aiocluster, round_robin",
+            _load(lambda: serving(python(serve, "round_robin"))),
+            needs=("wrk",),
+        ),
+        Contender("nginx", _load(lambda: nginx(WORKERS, "ok")), needs=("wrk", "nginx")),
+        Contender(
+            "Node cluster, round robin",
+            _load(lambda: serving(node("connections.js", str(WORKERS), "round_robin"))),
+            needs=("wrk", "node"),
+        ),
+        Contender(
+            "aiocluster, shared",
+            _load(lambda: serving(python(serve, "shared"))),
+            needs=("wrk",),
+        ),
+        Contender(
+            "Node cluster, shared",
+            _load(lambda: serving(node("connections.js", str(WORKERS), "shared"))),
+            needs=("wrk", "node"),
+        ),
+    ),
+    comparisons=(
+        Comparison("aiocluster, round_robin", "nginx", at_least(0.95)),
+        Comparison("aiocluster, round_robin", "Node cluster, round robin", at_least(1.4)),
+        Comparison("aiocluster, shared", "nginx"),
+        Comparison("aiocluster, shared", "Node cluster, shared"),
+    ),
+)

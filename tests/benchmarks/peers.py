@@ -1,0 +1,151 @@
+"""The programs aiocluster is measured against and with: Node, nginx, wrk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .measurement import Sample
+from .programs import READY_WITHIN, ProgramFailed, started
+
+NODE_PROGRAMS = Path(__file__).parent / "node"
+
+_SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
+"""Where nginx often is, while a user's PATH often ends before it."""
+
+_LOAD_SECONDS = 2
+_WARM_UP_SECONDS = 1
+_CLIENTS = 64
+
+
+def found(program: str) -> str | None:
+    """The path of a program, None where it isn't installed."""
+    return shutil.which(program) or shutil.which(program, path=_SYSTEM_PROGRAMS)
+
+
+def missing(program: str) -> str | None:
+    """Why a program can't be used, None when it can."""
+    return None if found(program) else f"{program} is not installed"
+
+
+def version(program: str) -> str | None:
+    """What a program says of itself, None where it isn't installed."""
+    path = found(program)
+    if path is None:
+        return None
+    # nginx wants -v and speaks on stderr; wrk adds its usage and exits with 1.
+    said = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=READY_WITHIN)
+    return (said.stdout + said.stderr).partition("\n")[0].strip()
+
+
+def node(program: str, *arguments: str) -> list[str]:
+    """The command that runs one of this package's own Node programs."""
+    return [_path("node"), str(NODE_PROGRAMS / program), *arguments]
+
+
+@contextmanager
+def nginx(workers: int, response: str) -> Iterator[int]:
+    """Run nginx with a number of workers that answer with a small static body.
+
+    Yields:
+        Its port, on the loopback interface.
+    """
+    with tempfile.TemporaryDirectory(prefix="aiocluster-bench-") as name:
+        directory = Path(name)
+        port = _free_port()
+        configuration = directory / "nginx.conf"
+        configuration.write_text(_nginx_configuration(directory, workers, port, response))
+        command = [_path("nginx"), "-p", name, "-c", str(configuration), "-e", "stderr"]
+        with started(command) as process:
+            _await_listening(port, process)
+            yield port
+
+
+def wrk(port: int) -> Sample:
+    """New connections per second to a port on the loopback interface: warm-up, then measure."""
+    _wrk(port, _WARM_UP_SECONDS)
+    return _wrk(port, _LOAD_SECONDS)
+
+
+def _wrk(port: int, seconds: int) -> Sample:
+    command = [_path("wrk"), "-t1", f"-c{_CLIENTS}", f"-d{seconds}s", "-H", "Connection: close"]
+    try:
+        said = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}/"],
+            capture_output=True,
+            text=True,
+            timeout=seconds + READY_WITHIN,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProgramFailed("wrk did not end") from None
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)$", said.stdout, re.MULTILINE)
+    if rate is None:
+        raise ProgramFailed(f"wrk measured nothing: {(said.stderr or said.stdout).strip()}")
+    return Sample(float(rate[1]), _wrk_errors(said.stdout))
+
+
+def _wrk_errors(said: str) -> dict[str, int]:
+    """``Socket errors: connect 0, read 3, write 0, timeout 0`` and ``Non-2xx …: 7``, without zeros.
+
+    wrk prints either line only where there is something to tell.
+    """
+    errors: dict[str, int] = {}
+    if line := re.search(r"Socket errors: (.+)", said):
+        errors.update((kind, int(n)) for kind, n in re.findall(r"(\w+) (\d+)", line[1]))
+    if line := re.search(r"Non-2xx or 3xx responses: (\d+)", said):
+        errors["status"] = int(line[1])
+    return {kind: count for kind, count in errors.items() if count}
+
+
+def _nginx_configuration(directory: Path, workers: int, port: int, response: str) -> str:
+    temporary = "\n".join(
+        f"    {kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""\
+daemon off;
+worker_processes {workers};
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_timeout 0;
+{temporary}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ return 200 "{response}"; }}
+    }}
+}}
+"""
+
+
+def _free_port() -> int:
+    """A port the kernel says is free; nginx can't be told to ask for one itself."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _await_listening(port: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=READY_WITHIN).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)  # nginx doesn't say when it listens: asking is all there is
+        else:
+            return
+    raise ProgramFailed("nginx did not begin to listen")
+
+
+def _path(program: str) -> str:
+    path = found(program)
+    if path is None:
+        raise ProgramFailed(f"{program} is not installed")
+    return path
