@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any
 
@@ -88,12 +88,15 @@ def _frame(body: bytes) -> Frame:
     except Exception as error:  # msgpack raises a dozen kinds: ValueError, UnicodeDecodeError, its own
         raise ProtocolError(f"{len(body)} bytes are no frame: {error}") from None
     if type(frame) is not list or not frame or type(frame[0]) is not int:
-        raise ProtocolError(f"a frame is an array that starts with its kind, not {_shown(frame)}")
+        raise ProtocolError(f"a frame is an array that starts with its kind; {len(body)} bytes hold something else")
     return frame
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # its own, or a RecursionError
+        text = "<unprintable>"
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -115,8 +118,12 @@ def pack(message: Any) -> bytes:
         body: bytes = _pack_message(message)
     except Exception as error:
         raise SerializationError(_complaint(message) or f"message: {error}") from None
-    # msgpack packs more kinds of keys than a receiver could make a dict of.
-    if not _plain(message) and (complaint := _complaint(message)):
+    # msgpack packs more than a receiver could unpack: kinds of keys, and datetimes before the year 1 of UTC.
+    try:
+        is_plain = _plain(message)
+    except RecursionError:
+        is_plain = False
+    if not is_plain and (complaint := _complaint(message)):
         raise SerializationError(complaint)
     if len(body) > MAX_MESSAGE:
         raise MessageTooLargeError(f"the message has {len(body)} bytes packed; the limit is {MAX_MESSAGE}")
@@ -124,15 +131,16 @@ def pack(message: Any) -> bytes:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a quick look (C speed but for nested containers) finds nothing that needs `_culprit`."""
+    """Whether a quick look finds nothing that needs `_complaint`. It is made for each message that is sent."""
     kind = type(value)
     if kind is dict:
-        if not _KEYS.issuperset(map(type, value)):
-            return False
-        value = value.values()
-    elif kind is not list and kind is not tuple:
-        return kind in _SCALARS
-    return _SCALARS.issuperset(map(type, value)) or all(map(_plain, value))
+        for key, item in value.items():
+            if type(key) not in _KEYS or (type(item) not in _SCALARS and not _plain(item)):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return _SCALARS.issuperset(map(type, value)) or all(map(_plain, value))
+    return kind in _SCALARS
 
 
 def unpack(body: bytes) -> Any:
@@ -168,51 +176,76 @@ def unpack_run(body: bytes, count: int) -> Iterator[Any]:
         raise ProtocolError(f"{len(body)} bytes hold {found} messages, not {count}")
 
 
-_DEPTH = 500  # msgpack's own limit is 511
+_DEPTH = 511  # containers around a value: msgpack's own limit
 
 
 def _complaint(message: Any) -> str | None:
-    """Where in a message stands what msgpack can't carry; None if it carries all."""
-    try:
-        culprit = _culprit(message, "message", 0)
-    except RecursionError:
-        culprit = "message", "nested too deeply, or it contains itself"
-    return f"{culprit[0]}: {culprit[1]}" if culprit else None
+    """Where in a message stands what msgpack can't carry; None if it carries all.
+
+    It keeps its own stack: how deep the caller stands in Python's must not matter.
+    """
+    stack = [iter([("message", message)])]
+    while stack:
+        for place, value in stack[-1]:
+            if len(stack) - 1 > _DEPTH:
+                return f"{_shortened(place)}: nested too deeply, or it contains itself"
+            if reason := _reason(value):
+                return f"{_shortened(place)}: {reason}"
+            if isinstance(value, (list, tuple)):
+                stack.append(_items_of_list(value, place))
+                break
+            if isinstance(value, dict):
+                stack.append(_items_of_dict(value, place))
+                break
+        else:
+            stack.pop()
+    return None
 
 
 _CARRIED = (type(None), bool, float, bytes, bytearray, memoryview)
 
 
-def _culprit(value: Any, place: str, depth: int) -> tuple[str, str] | None:
-    """The first place in a message that msgpack can't carry, and why; None if there is none."""
-    if depth > _DEPTH:
-        return place, "nested too deeply, or it contains itself"
+def _reason(value: Any) -> str | None:
+    """Why msgpack can't carry this; None if it can, what a container holds aside."""
     if isinstance(value, _CARRIED):
         return None
     if isinstance(value, int):
-        return None if -(2**63) <= value < 2**64 else (place, "int of more than 64 bits")
+        return None if -(2**63) <= value < 2**64 else "int of more than 64 bits"
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
-            return place, "str with a lone surrogate"
+            return "str with a lone surrogate"
         return None
     if isinstance(value, datetime.datetime):
-        return None if value.tzinfo is not None else (place, "datetime without a timezone")
-    if isinstance(value, (list, tuple)):
-        return _first(_culprit(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value))
+        if value.tzinfo is None or value.utcoffset() is None:
+            return "datetime without a timezone"
+        try:
+            value.astimezone(datetime.UTC)
+        except OverflowError:
+            return "datetime outside the years 1 to 9999 of UTC"
+        return None
     if isinstance(value, dict):
-        return _first(_culprit_in_item(key, item, place, depth + 1) for key, item in value.items())
-    return place, type(value).__name__
+        for key in value:
+            if isinstance(key, bool) or not isinstance(key, (str, int, bytes)):
+                return f"key {_shown(key)} of type {type(key).__name__}"
+        return None
+    if isinstance(value, (list, tuple)) and not isinstance(value, msgpack.ExtType):
+        return None
+    return type(value).__name__
 
 
-def _culprit_in_item(key: Any, item: Any, place: str, depth: int) -> tuple[str, str] | None:
-    if isinstance(key, bool) or not isinstance(key, (str, int, bytes)):
-        return place, f"key {_shown(key)} of type {type(key).__name__}"
-    shown = json.dumps(key) if isinstance(key, str) else repr(key)
-    here = f"{place}[{shown}]"
-    return _culprit(key, here, depth) or _culprit(item, here, depth)
+def _items_of_list(values: Sequence[Any], place: str) -> Iterator[tuple[str, Any]]:
+    for index, item in enumerate(values):
+        yield f"{place}[{index}]", item
 
 
-def _first(found: Iterator[tuple[str, str] | None]) -> tuple[str, str] | None:
-    return next((culprit for culprit in found if culprit), None)
+def _items_of_dict(values: dict[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, item in values.items():
+        here = f"{place}[{json.dumps(key) if isinstance(key, str) else repr(key)}]"
+        yield here, key
+        yield here, item
+
+
+def _shortened(place: str) -> str:
+    return place if len(place) <= 200 else f"{place[:100]}…{place[-100:]}"
