@@ -182,6 +182,11 @@ class Channel:
         if self._flush_is_due:
             self._flush()
 
+    def flush(self) -> None:
+        """Sends what is queued now, as far as the socket takes it, instead of at the end of the turn."""
+        if self._loop is not None and not self._waits_for_room and not self.is_closed:
+            self._flush()
+
     def flush_blocking(self) -> None:
         """Sends all that is queued, however long it takes. For a process without a loop: at its start and end."""
         while (self._outbox or self._unsent) and not self.is_closed:  # a broken one drops its outbox
@@ -206,7 +211,8 @@ class Channel:
             self._wait_for_room()
         except OSError as error:
             if error.errno == errno.ETOOMANYREFS and self._loop is not None:
-                # Too many descriptors are in flight; some will be read soon.
+                # Too many descriptors are in flight; some will be read soon. That the socket has room says nothing.
+                self._loop.remove_writer(self._sock.fileno())
                 self._waits_for_room = True
                 self._loop.call_later(_RETRY_DELAY, self._has_room)
             else:
@@ -277,12 +283,12 @@ class Channel:
                 self._sock.setblocking(False)
         return not self.is_closed
 
-    def _read_once(self) -> bool:
-        """One system call. Returns whether another one is likely to find more."""
+    def _read_once(self) -> bool | None:
+        """One system call. Returns whether another one is likely to find more; None if it found nothing at all."""
         try:
             data, ancillary, flags, _ = self._sock.recvmsg(_READ_SIZE, _ANCILLARY_SIZE, _RECEIVE_FLAGS)
-        except (BlockingIOError, InterruptedError):
-            return False
+        except BlockingIOError:
+            return None
         except OSError:
             data, ancillary, flags = b"", [], 0  # the other end was killed with bytes of ours unread
         came_with = bool(ancillary) or bool(flags & socket.MSG_CTRUNC)
@@ -318,13 +324,13 @@ class Channel:
     def finish(self) -> None:
         """The other process has ended: reads what it left and closes, as if the end had been read."""
         while not self.is_closed:
-            waiting = len(self._arrived), self._decoder.buffered
-            if not self._read_once() and (len(self._arrived), self._decoder.buffered) == waiting:
+            if self._read_once() is None:  # a child of that process still holds its end
                 self._end(None)
 
     def abandon(self) -> None:
         """This process is a fork of the one the channel belongs to: closes its copy, and touches no loop."""
         self._loop = None
+        self._sock.close()
         self.close()
 
     def close(self) -> None:
@@ -339,13 +345,26 @@ class Channel:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
-        self._sock.close()
+        self._hang_up()
         self._drop_outbox()
         for descriptors in self._arrived:
             descriptors.close()
         self._arrived.clear()
         closed, self._closed, self._receive = self._closed, _nothing, _nothing
         closed(error)
+
+    def _hang_up(self) -> None:
+        """Closes the socket with nothing left unread in it.
+
+        Unread bytes would reset the other end, and of a reset that comes together with bytes uvloop tells only once.
+        """
+        try:
+            self._sock.shutdown(socket.SHUT_RD)
+            while self._sock.recv(_READ_SIZE, socket.MSG_DONTWAIT):
+                pass
+        except OSError:
+            pass
+        self._sock.close()
 
     def _drop_outbox(self) -> None:
         dropped = list(self._outbox)

@@ -87,6 +87,7 @@ class End:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Returns when the condition holds; it is asked again whenever something was heard."""
+        self._changed = asyncio.Event()
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 self._changed.clear()
