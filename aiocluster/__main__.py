@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "go to them in turn. Workers that end are replaced; Ctrl-C or SIGTERM stops them gracefully.",
     )
     run.add_argument("target", metavar="TARGET", help="path/to/script.py, package.module or package.module:function")
-    run.add_argument(
-        "args", metavar="ARG", nargs="*", help="passed on to the target; write -- before options of its own"
-    )
+    run.add_argument("args", metavar="ARG", nargs="*", help="passed on to the target; put -- before its options")
     run.add_argument("-w", "--workers", default="auto", type=_workers, metavar="N", help="how many; auto: one per CPU")
     run.add_argument(
         "--scheduling",

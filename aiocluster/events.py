@@ -12,7 +12,7 @@ import logging
 import signal
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
@@ -101,6 +101,19 @@ class Message(Event):
     worker: WorkerProcess | None = None
 
 
+class _MessageDraft(Event):
+    """A `Message` in the making. A frozen dataclass sets each field by a slow call; its draft, which has the same
+    layout and takes its class in the end, does not: a third of the time, for what is made most often."""
+
+    __slots__ = ("handles", "message", "sender", "worker")
+
+    def __init__(self, sender: int, message: Any, handles: tuple[Any, ...], worker: Any) -> None:
+        self.sender = sender
+        self.message = message
+        self.handles = handles
+        self.worker = worker
+
+
 @dataclass(frozen=True, slots=True)
 class Disconnect(Event):
     """The channel is closed. ``worker`` is None inside a worker, whose primary is gone then."""
@@ -181,37 +194,65 @@ class EventHub:
 
     def __init__(self, parent: EventHub | None = None) -> None:
         self._parent = parent
-        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._root: EventHub = parent._root if parent is not None else self
+        self._children: weakref.WeakSet[EventHub] = weakref.WeakSet()
+        self._own: dict[str, tuple[Handler, ...]] = {}
+        self._called: dict[str, tuple[Handler, ...]] = {}  # its own handlers and those of all above, ready for `emit`
         self._tasks: set[asyncio.Task[None]] = set()
+        if parent is not None:
+            parent._children.add(self)
+            self._called.update(parent._called)
 
     def on(self, name: str, handler: Handler) -> None:
         """Adds a handler. The same handler added twice is called twice."""
-        self._handlers[_checked(name)] = (*self._handlers.get(name, ()), handler)
+        self._own[_checked(name)] = (*self._own.get(name, ()), handler)
+        self._collect(name)
 
     def off(self, name: str, handler: Handler) -> None:
         """Removes a handler, the one added last if it was added more than once; nothing if it never was."""
-        handlers = list(self._handlers.get(_checked(name), ()))
+        handlers = list(self._own.get(_checked(name), ()))
         if handler in handlers:
             handlers.reverse()
             handlers.remove(handler)
             handlers.reverse()
-            self._handlers[name] = tuple(handlers)
+            self._own[name] = tuple(handlers)
+            self._collect(name)
+
+    def _collect(self, name: str) -> None:
+        above = self._parent._called.get(name, ()) if self._parent is not None else ()
+        self._called[name] = (*self._own.get(name, ()), *above)
+        for child in self._children:
+            child._collect(name)
 
     def hears(self, name: str) -> bool:
         """Whether there is a handler for events of that name."""
-        return bool(self._handlers.get(name))
+        return bool(self._called.get(name))
 
     def emit(self, event: Event) -> None:
         """Calls the handlers now. One that raises is logged, emitted as `Error`, and stops nothing."""
-        for handler in self._handlers.get(event.name, ()):
+        for handler in self._called.get(event.name, ()):
             try:
                 result = handler(event)
                 if result is not None and inspect.isawaitable(result):
                     self._start(handler, event, result)
             except Exception as error:
                 self._failed(handler, event, error)
-        if self._parent is not None:
-            self._parent.emit(event)
+
+    def emit_messages(
+        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], worker: WorkerProcess | None
+    ) -> None:
+        """What `emit` does for a `Message` with each of these, in less time: this is done more often than all else."""
+        called = self._called
+        for message in messages:
+            event = _MessageDraft(sender, message, handles, worker)
+            event.__class__ = Message  # type: ignore[assignment]
+            for handler in called.get("message", ()):
+                try:
+                    result = handler(event)
+                    if result is not None and inspect.isawaitable(result):
+                        self._start(handler, event, result)
+                except Exception as error:
+                    self._failed(handler, event, error)
 
     def emit_soon(self, event: Event) -> None:
         """Calls the handlers in a later turn of the loop, so that the caller can still add some."""
@@ -219,7 +260,7 @@ class EventHub:
 
     async def drain(self) -> None:
         """Returns when the async handlers that are running have ended; cancels them if it is cancelled."""
-        while tasks := self._tasks - {asyncio.current_task()}:  # type: ignore[arg-type]
+        while tasks := self._tasks - {asyncio.current_task()}:
             try:
                 await asyncio.wait(tasks)
             except asyncio.CancelledError:
@@ -240,9 +281,10 @@ class EventHub:
             except Exception as error:
                 self._failed(handler, event, error)
 
+        tasks = self._root._tasks
         task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def _failed(self, handler: Handler, event: Event, error: Exception) -> None:
         name = getattr(handler, "__qualname__", repr(handler))

@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChannelClosedError, ProtocolError, RemoteError
-from ..events import Disconnect, Emitter, Error, Event, EventHub, Exit, Listening, Message, Online, Undelivered
+from ..events import (
+    Disconnect,
+    Emitter,
+    Error,
+    Event,
+    EventHub,
+    Exit,
+    Listening,
+    Message,
+    Online,
+    Undelivered,
+)
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
@@ -239,8 +250,8 @@ class WorkerProcess(Emitter):
     def request_handler(self) -> RequestHandler | None:
         return self._request_handler()
 
-    def deliver(self, sender: int, message: Any, handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
-        self._hub.emit(Message(sender, message, handles, self))
+    def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
+        self._hub.emit_messages(sender, messages, handles, self)
 
     def complain(self, error: Exception) -> None:
         logger.error("%r: %s", self, error)
@@ -354,7 +365,6 @@ class WorkerProcess(Emitter):
             if stream is not None:
                 stream.close()
         self._child.close()
-        await self._hub.drain()
 
 
 def startup_text(worker: WorkerProcess) -> str:

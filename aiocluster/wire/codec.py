@@ -119,6 +119,13 @@ def pack(message: Any) -> bytes:
     except Exception as error:
         raise SerializationError(_complaint(message) or f"message: {error}") from None
     # msgpack packs more than a receiver could unpack: kinds of keys, and datetimes before the year 1 of UTC.
+    if type(message) is dict:
+        for key, item in message.items():  # the usual message, looked through in place
+            if type(key) is not str or type(item) not in _SCALARS:
+                break
+        else:
+            if len(body) <= MAX_MESSAGE:
+                return body
     try:
         is_plain = _plain(message)
     except RecursionError:

@@ -25,10 +25,12 @@ TakeDescriptors = Callable[[], Descriptors]
 class Mailbox(Protocol):
     """Where what arrives goes."""
 
-    request_handler: RequestHandler | None
+    @property
+    def request_handler(self) -> RequestHandler | None:
+        """What answers requests; None if nothing does."""
 
-    def deliver(self, sender: int, message: Any, handles: tuple[Any, ...], inflow: Inflow) -> None:
-        """A message has arrived."""
+    def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[Any, ...], inflow: Inflow) -> None:
+        """The messages of one frame have arrived."""
 
     def complain(self, error: Exception) -> None:
         """Something failed that no caller waits for."""
@@ -128,12 +130,8 @@ class Conversation:
             self._receivers[kind](number, whole, take)
 
     def _on_messages(self, count: int, body: bytes, take: TakeDescriptors) -> None:
-        deliver, pid, inflow = self._mailbox.deliver, self.pid, self._inflow
-        if count == 1:
-            deliver(pid, unpack(body), (), inflow)
-        else:
-            for message in unpack_run(body, count):
-                deliver(pid, message, (), inflow)
+        messages = (unpack(body),) if count == 1 else unpack_run(body, count)
+        self._mailbox.deliver(self.pid, messages, (), self._inflow)
 
     def _on_handles(self, count: int, body: bytes, take: TakeDescriptors) -> None:
         descriptors = take() if count > 0 else None
@@ -147,7 +145,7 @@ class Conversation:
                     f"{abs(count)} descriptors from {self._whom} were lost: there was no room for them (RLIMIT_NOFILE)"
                 )
             )
-        self._mailbox.deliver(self.pid, unpack(body), sockets.from_descriptors(fds), self._inflow)
+        self._mailbox.deliver(self.pid, (unpack(body),), sockets.from_descriptors(fds), self._inflow)
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         message = unpack(body)

@@ -16,15 +16,16 @@ primary's memory nor another receiver's small messages suffer from it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from ..errors import ChannelClosedError, ProtocolError
 from . import messages as kinds
 from .channel import Channel
 from .codec import MAX_MESSAGE, encode
 
-WINDOW = 256 * 1024
+WINDOW = 512 * 1024
 """The most bytes one sender has under way to one receiver. With n workers, the primary holds at most n windows for a
 receiver that has stopped reading."""
 
@@ -55,7 +56,7 @@ class _Run(_Frame):
 
     def render(self) -> bytes:
         if self.flow._run is self:
-            self.flow._run = None
+            self.flow.end_run()
         return encode(kinds.MESSAGES, self.flow.peer, len(self.bodies), b"".join(self.bodies))
 
 
@@ -73,29 +74,52 @@ class Outflow:
         self.peer = peer
         self._whom = whom
         self._run: _Run | None = None
+        self._left = 0  # what the run has room for
+        self._append: Callable[[bytes], None] = _no_run
         self._under_way: deque[_Frame] = deque()
-        self._cost = 0
+        self._cost = 0  # of what is under way, but for the run
         self._confirmed = 0
         self._order = asyncio.Lock()  # those who wait for room, in the order they came
+        self._waiting = 0
         self._room: asyncio.Future[None] | None = None
         self.is_closed = False
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a small message may leave at once: nobody waits, and the window is not full."""
-        return self._cost < WINDOW and not self._order.locked() and not self.is_closed
+    def put(self, body: bytes) -> bool:
+        """Queues a packed message; False if it has to be waited for, or is too long to share a frame: see `send`."""
+        left = self._left - len(body) - _OVERHEAD
+        if left < 0:
+            return self._put_into_new_run(body)
+        self._left = left
+        self._append(body)
+        return True
 
-    def put(self, body: bytes) -> None:
-        """Queues a packed message; only while it `has_room`, and only one of at most 64 KiB."""
+    def _put_into_new_run(self, body: bytes) -> bool:
+        was_full = self._run is not None
+        self.end_run()
+        if len(body) > PIECE or not self._is_free():
+            return False
+        if was_full:
+            self._channel.flush()  # the receiver may begin while more is being made
+        run = self._run = _Run(self)
+        self._channel.send(run)
+        self._under_way.append(run)
+        self._append = run.bodies.append
+        self._left = PIECE + _OVERHEAD
+        return self.put(body)
+
+    def end_run(self) -> None:
+        """Lets no more messages join the frame that is being filled."""
         run = self._run
-        if run is None or run.cost > PIECE:
-            run = self._run = _Run(self)
-            self._channel.send(run)
-            self._under_way.append(run)
-        cost = len(body) + _OVERHEAD
-        run.bodies.append(body)
-        run.cost += cost
-        self._cost += cost
+        if run is not None:
+            run.cost = PIECE + _OVERHEAD - self._left
+            self._cost += run.cost
+            self._run = None
+            self._left = 0
+            self._append = _no_run
+
+    def _is_free(self) -> bool:
+        """Whether a frame may leave at once: nobody waits, and there is room."""
+        return self._cost < WINDOW and not self._waiting and not self.is_closed
 
     async def send(self, body: bytes) -> None:
         """Sends a packed message of any size; waits while the window is full.
@@ -103,13 +127,11 @@ class Outflow:
         Raises:
             ChannelClosedError: The receiver is gone.
         """
-        if len(body) <= PIECE and self.has_room:
-            self.put(body)
+        if self.put(body):
             return
-        async with self._order:
-            await self._wait_for_room()
+        async with self._turn():
             if len(body) <= PIECE:
-                self.put(body)
+                self._put_frame(kinds.MESSAGES, 1, body, [body])
             else:
                 await self._send_in_parts(kinds.MESSAGES, 1, body, [body])
 
@@ -136,8 +158,10 @@ class Outflow:
         """
         bodies = [body] if kind == kinds.HANDLES else []
         try:
-            async with self._order:
-                await self._wait_for_room()
+            if len(body) <= PIECE and self._is_free():
+                self._put_frame(kind, number, body, bodies, descriptors, release)
+                return
+            async with self._turn():
                 if len(body) <= PIECE:
                     self._put_frame(kind, number, body, bodies, descriptors, release)
                 else:
@@ -180,16 +204,28 @@ class Outflow:
         descriptors: Sequence[int] = (),
         release: Callable[[], None] | None = None,
     ) -> None:
-        self._run = None  # later messages must not join an earlier frame
+        self.end_run()  # later messages must not join an earlier frame
         self._channel.send(encode(kind, self.peer, number, body), descriptors, release)
         cost = len(body) + _OVERHEAD
         self._under_way.append(_Frame(cost, bodies))
         self._cost += cost
 
     def put_control(self, kind: int, number: int) -> None:
-        """Queues a frame that is no part of the flow (`kinds.CANCEL`, `kinds.LOST`); nothing if the receiver is gone."""
+        """Queues a frame that is no part of the flow: `kinds.CANCEL`, `kinds.LOST`. Nothing if the receiver is gone."""
         if not self.is_closed and not self._channel.is_closed:
             self._channel.send(encode(kind, self.peer, number, b""))
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Waits for its turn and for room; until it is left, nobody else sends."""
+        self.end_run()
+        self._waiting += 1
+        try:
+            async with self._order:
+                await self._wait_for_room()
+                yield
+        finally:
+            self._waiting -= 1
 
     async def _wait_for_room(self) -> None:
         while self._cost >= WINDOW and not self.is_closed:
@@ -214,6 +250,7 @@ class Outflow:
     def close(self) -> list[bytes]:
         """The receiver is gone: wakes those who wait, and returns the packed messages it had not confirmed."""
         self.is_closed = True
+        self.end_run()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         returned = [body for frame in self._under_way for body in frame.bodies]
@@ -221,13 +258,15 @@ class Outflow:
         return returned
 
 
+def _no_run(body: bytes) -> None:
+    raise AssertionError("there is no run to join")
+
+
 async def send_to_all(flows: Iterable[Outflow], body: bytes) -> None:
     """Sends a packed message by each of these; a receiver that has to be waited for holds up no other."""
     waiting = []
     for flow in flows:
-        if len(body) <= PIECE and flow.has_room:
-            flow.put(body)
-        else:
+        if not flow.put(body):
             waiting.append(flow.send(body))
     if waiting:
         for result in await asyncio.gather(*waiting, return_exceptions=True):

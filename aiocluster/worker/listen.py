@@ -37,8 +37,10 @@ def exclusive() -> Iterator[None]:
         _exclusive.reset(token)
 
 
-def _sharing_worker() -> Worker | None:
-    return None if _exclusive.get() else connected_worker()
+def _sharing_worker(loop: asyncio.AbstractEventLoop) -> Worker | None:
+    """None for calls inside `exclusive`, and on a loop of another thread: answers would arrive in the wrong one."""
+    worker = None if _exclusive.get() else connected_worker()
+    return worker if worker is not None and worker.is_attached(loop) else None
 
 
 def install() -> None:
@@ -101,7 +103,7 @@ def _create_server(original: Callable[..., Any]) -> Callable[..., Any]:
         port: int | None = None,
         **options: Any,
     ) -> Any:
-        worker = _sharing_worker()
+        worker = _sharing_worker(self)
         if worker is None or options.get("sock") is not None or (host is None and port is None):
             return await original(self, protocol_factory, host, port, **options)
         asks = await _resolve(self, host, port, options.pop("family", 0), options.pop("flags", socket.AI_PASSIVE))
@@ -118,7 +120,7 @@ def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
         path: Any = None,
         **options: Any,
     ) -> Any:
-        worker = _sharing_worker()
+        worker = _sharing_worker(self)
         if worker is None or path is None or options.get("sock") is not None:
             return await original(self, protocol_factory, path, **options)
         ask = Ask(socket.AF_UNIX, socket.SOCK_STREAM, path=_whole(os.fsdecode(path)))
@@ -198,7 +200,7 @@ def _create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any
         remote_addr: Any = None,
         **options: Any,
     ) -> Any:
-        worker = _sharing_worker()
+        worker = _sharing_worker(self)
         if worker is None or options.get("sock") is not None or local_addr is None or remote_addr is not None:
             return await original(self, protocol_factory, local_addr, remote_addr, **options)
         if options.get("family") == socket.AF_UNIX or isinstance(local_addr, str):

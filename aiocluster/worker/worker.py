@@ -17,7 +17,7 @@ from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode, pack
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
-from ..wire.flow import PIECE, Inflow, send_to_all
+from ..wire.flow import Inflow, send_to_all
 from .leave import leave
 from .ports import Ports
 
@@ -89,6 +89,10 @@ class Worker(Emitter):
         self.channel.attach(loop, self._receive, self._on_channel_end)
         return True
 
+    def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this is the loop that hears the primary; the others of this process share nothing."""
+        return self._loop is loop
+
     def detach(self) -> None:
         """The loop has stopped; another one may be attached to."""
         self._loop = None
@@ -108,12 +112,10 @@ class Worker(Emitter):
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends the primary a message; see `send_to`."""
-        flow = self._primary.outflow
         if not handles:
             body = pack(message)
-            if flow.has_room and len(body) <= PIECE:
-                flow.put(body)
-            else:
+            flow = self._primary.outflow
+            if not flow.put(body):
                 await flow.send(body)
         else:
             await self._primary.send(message, handles, keep_open=keep_open)
@@ -210,26 +212,40 @@ class Worker(Emitter):
 
     # what conversation.Mailbox asks for
 
-    def deliver(self, sender: int, message: Any, handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
-        event = Message(sender, message, handles)
+    def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
         if self._unheard is not None:
             if not self._hub.hears(Message.name) and not self._queues:
-                if len(self._unheard) >= _UNHEARD:
-                    logger.warning("dropped a message from pid %d: nobody has asked for messages yet", sender)
-                    self._unheard.popleft()[1]()
-                self._unheard.append((event, inflow.hold()))
+                self._keep_unheard(sender, messages, handles, inflow)
                 return
             self._deliver_unheard()
-        self._hub.emit(event)
-        for queue in self._queues.values():
-            queue.put(message, inflow.hold())
+        if not self._queues:
+            self._hub.emit_messages(sender, messages, handles, None)
+            return
+        for message in messages:
+            self._hub.emit(Message(sender, message, handles))
+            for queue in self._queues.values():
+                queue.put(message, inflow.hold())
+
+    def _keep_unheard(
+        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow
+    ) -> None:
+        """Nobody has asked for messages yet: they wait, unconfirmed, for the first handler."""
+        assert self._unheard is not None
+        for message in messages:
+            if len(self._unheard) >= _UNHEARD:
+                logger.warning("dropped a message from pid %d: nobody has asked for messages yet", sender)
+                dropped, let_go = self._unheard.popleft()
+                for sock in dropped.handles:
+                    sock.close()
+                let_go()
+            self._unheard.append((Message(sender, message, handles), inflow.hold()))
 
     def _deliver_unheard(self) -> None:
         unheard, self._unheard = self._unheard, None
         for event, let_go in unheard or ():
             self._hub.emit(event)
             for queue in self._queues.values():
-                queue.put(event.message, lambda: None)
+                queue.put(event.message, _done)
             let_go()
 
     def complain(self, error: Exception) -> None:
@@ -316,13 +332,17 @@ class Worker(Emitter):
         self._hub.emit(Disconnect())
 
 
+def _done() -> None:
+    """Nothing is left to confirm."""
+
+
 class MessageQueue(AsyncIterator[Any]):
     """What `Worker.messages` returns."""
 
     def __init__(self, queues: dict[object, MessageQueue]) -> None:
         self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
         self._wakeup = asyncio.Event()
-        self._let_go: Callable[[], None] = lambda: None
+        self._let_go: Callable[[], None] = _done
         self._queues = queues
         queues[self] = self
 
@@ -333,7 +353,7 @@ class MessageQueue(AsyncIterator[Any]):
 
     async def __anext__(self) -> Any:
         self._let_go()
-        self._let_go = lambda: None
+        self._let_go = _done
         while not self._waiting:
             self._wakeup.clear()
             await self._wakeup.wait()
@@ -344,6 +364,6 @@ class MessageQueue(AsyncIterator[Any]):
         """Takes no more messages, and lets those go that nobody has taken."""
         self._queues.pop(self, None)
         self._let_go()
-        self._let_go = lambda: None
+        self._let_go = _done
         while self._waiting:
             self._waiting.popleft()[1]()

@@ -88,7 +88,10 @@ def _wrk(port: int, seconds: int) -> Sample:
     rate = re.search(r"^Requests/sec:\s+([\d.]+)$", said.stdout, re.MULTILINE)
     if rate is None:
         raise ProgramFailed(f"wrk measured nothing: {(said.stderr or said.stdout).strip()}")
-    return Sample(float(rate[1]), _wrk_errors(said.stdout))
+    errors = _wrk_errors(said.stdout)
+    if not float(rate[1]):
+        raise ProgramFailed(f"not one request was answered; errors: {errors or 'none'}")
+    return Sample(float(rate[1]), errors)
 
 
 def _wrk_errors(said: str) -> dict[str, int]:

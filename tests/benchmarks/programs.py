@@ -42,7 +42,7 @@ def answer(command: Sequence[str]) -> Any:
         try:
             stdout, _ = process.communicate(timeout=ANSWER_WITHIN)
         except subprocess.TimeoutExpired:
-            raise ProgramFailed(f"no result within {ANSWER_WITHIN:g} s") from None
+            raise ProgramFailed(f"no result within {ANSWER_WITHIN:g} s: {_last_words(stderr)}") from None
         if process.returncode != 0:
             raise ProgramFailed(f"exit code {process.returncode}: {_last_words(stderr)}")
         return _parsed(stdout.rstrip("\n").rpartition("\n")[2], stderr)
