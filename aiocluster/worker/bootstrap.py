@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from ..wire import messages as kinds
 from ..wire.channel import Channel
-from ..wire.codec import Frame, encode
+from ..wire.codec import Decoder, encode
 from . import current, listen
 from .worker import Worker
 
@@ -28,14 +28,15 @@ from .worker import Worker
 def main() -> NoReturn:
     """Becomes the worker that the environment names, and never returns."""
     early_stderr = _take_stderr()
-    channel = Channel(socket.socket(fileno=int(os.environ["AIOCLUSTER_CHANNEL_FD"])))
-    os.set_inheritable(channel.fileno(), False)
-    welcome = _read_welcome(channel)
-    _end_with(channel, welcome["primary_pid"])
+    sock = socket.socket(fileno=int(os.environ["AIOCLUSTER_CHANNEL_FD"]))
+    sock.set_inheritable(False)
+    welcome = _read_welcome(sock)
+    channel = Channel(sock)
     worker = Worker(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, welcome)
     current.adopt(worker)
     try:
         _become(welcome)
+        _end_with(channel, welcome["primary_pid"])  # after setuid(2), which undoes PR_SET_PDEATHSIG
         listen.install()
         target = _load(welcome)
     except BaseException as error:
@@ -57,16 +58,23 @@ def main() -> NoReturn:
 # ---- the primary, and its end
 
 
-def _read_welcome(channel: Channel) -> dict[str, Any]:
-    frames: list[Frame] = []
-    channel.attach_blocking(lambda frame, take: frames.append(frame))
-    while not frames:
-        if not channel.read_blocking():
-            sys.exit(1)  # the primary went before it said anything
-    kind, welcome = frames[0]
-    if kind != kinds.WELCOME or len(frames) > 1:
+def _read_welcome(sock: socket.socket) -> dict[str, Any]:
+    """Reads the first frame and not a byte more: what follows it, descriptors too, is for the loop to come."""
+    head = _read(sock, 4)
+    frame, *_ = Decoder().feed(head + _read(sock, int.from_bytes(head, "big")))
+    if frame[0] != kinds.WELCOME:
         sys.exit("aiocluster: the channel does not begin with WELCOME; do both sides have the same version?")
-    return dict(welcome)
+    return dict(frame[1])
+
+
+def _read(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            sys.exit(1)  # the primary went before it said anything
+        data += more
+    return data
 
 
 def _end_with(channel: Channel, primary_pid: int) -> None:
