@@ -1,0 +1,65 @@
+"""What every test is held to: nothing is left behind. And which event loops it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+import psutil
+import pytest
+import uvloop
+
+BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Function
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What tests the primary runs on both loops; what tests workers has the workers on both instead."""
+    module = item.module.__name__
+    if module.startswith(("tests.primary.", "tests.supervise.")) and "worker_loop" not in item.fixturenames:
+        return BOTH
+    return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def worker_loop(request: pytest.FixtureRequest) -> str:
+    """What a worker's async target runs on."""
+    loop: str = request.param
+    return loop
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # what listdir itself had open
+            pass
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No test leaves a descriptor or a process."""
+    descriptors = _descriptors()
+    children = set(psutil.Process().children(recursive=True))
+    yield
+    left: set[Any] = set(_descriptors().items()) - set(descriptors.items())
+    assert not left, f"descriptors left open: {left}"
+    left = set(psutil.Process().children(recursive=True)) - children
+    assert not left, f"processes left: {left}"
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left(nothing_left: None) -> AsyncIterator[None]:
+    """No test leaves a task."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"tasks left: {left}"

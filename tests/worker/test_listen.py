@@ -1,0 +1,550 @@
+"""Asyncio's listening calls go through the primary, from any library, on any loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from aiocluster import Cluster, Primary, current_worker, exclusive
+from aiocluster.events import Address, Listening, Message
+from tests.serving import EXAMPLES, ask, in_worker, serving
+
+# ---- targets: however the loop came to be
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers one HTTP request with the pid."""
+    await reader.readuntil(b"\r\n\r\n")
+    body = b"%d" % os.getpid()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    writer.close()
+    await writer.wait_closed()
+
+
+async def serve() -> None:
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await server.serve_forever()
+
+
+def by_asyncio_run() -> None:
+    asyncio.run(serve())
+
+
+def by_runner() -> None:
+    with asyncio.Runner() as runner:
+        runner.run(asyncio.sleep(0))  # an earlier one on the same loop
+        runner.run(serve())
+
+
+def by_uvloop_run() -> None:
+    import uvloop
+
+    uvloop.run(serve())
+
+
+def by_run_forever() -> None:
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(serve())
+    try:
+        loop.run_forever()
+    finally:
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+
+
+def by_second_loop() -> None:
+    asyncio.run(asyncio.sleep(0))
+    asyncio.run(serve())
+
+
+def by_anyio() -> None:
+    import anyio
+
+    anyio.run(serve)
+
+
+async def by_async_function() -> None:
+    await serve()
+
+
+def by_uvicorn() -> None:
+    import uvicorn
+
+    from examples.uvicorn_app import app
+
+    uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning")
+
+
+def by_uvicorn_on_asyncio() -> None:
+    import uvicorn
+
+    from examples.uvicorn_app import app
+
+    uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning", loop="asyncio", http="h11")
+
+
+def by_aiohttp() -> None:
+    from aiohttp import web
+
+    from examples.aiohttp_app import app
+
+    web.run_app(app, host="127.0.0.1", port=0, print=lambda *args: None)
+
+
+WAYS = [
+    by_asyncio_run,
+    by_runner,
+    by_uvloop_run,
+    by_run_forever,
+    by_second_loop,
+    by_anyio,
+    by_async_function,
+    by_uvicorn,
+    by_uvicorn_on_asyncio,
+    by_aiohttp,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_two_workers_share_a_port_however_the_loop_came_to_be(way: Any) -> None:
+    cluster = Cluster(way, workers=2)
+    async with serving(cluster, 2) as address:
+        answers = [await ask(address) for _ in range(6)]
+        assert sorted(answers) == sorted([worker.pid for worker in cluster.workers.values()] * 3)
+        workers = list(cluster.workers.values())
+        await cluster.stop()
+        assert [worker.exited_after_disconnect for worker in workers] == [True, True]
+
+
+async def test_two_workers_share_a_websocket_port() -> None:
+    from websockets.asyncio.client import connect
+
+    cluster = Cluster(EXAMPLES / "websockets_app.py", workers=2, env={"PORT": "0"})
+    async with serving(cluster, 2) as address:
+        pids = []
+        for _ in range(4):
+            async with connect(f"ws://{address}") as connection:
+                await connection.send("hello")
+                pid, text = str(await connection.recv()).split()
+                assert text == "hello"
+                pids.append(int(pid))
+        assert sorted(pids) == sorted([worker.pid for worker in cluster.workers.values()] * 2)
+
+
+# ---- addresses
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(await reader.readline())
+    writer.close()
+    await writer.wait_closed()
+
+
+async def say(*address: Any) -> bytes:
+    """What the server there answers to a line."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"hello\n")
+    heard = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return heard
+
+
+async def listen(primary: Primary, workers: int = 1) -> list[Listening]:
+    """The `listening` events of so many new workers of one port each."""
+    async with primary.events("listening") as heard:
+        for _ in range(workers):
+            await primary.fork()
+        return [await anext(heard) for _ in range(workers)]
+
+
+@in_worker
+async def test_ipv6() -> None:
+    async with await asyncio.start_server(echo, "::1", 0) as server:
+        assert server.sockets[0].family == socket.AF_INET6
+        assert await say(*server.sockets[0].getsockname()[:2]) == b"hello\n"
+
+
+@in_worker
+async def test_all_interfaces_mean_both_families_on_a_given_port() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with await asyncio.start_server(echo, None, port) as server:
+        assert {sock.family for sock in server.sockets} == {socket.AF_INET, socket.AF_INET6}
+        assert {sock.getsockname()[1] for sock in server.sockets} == {port}
+        assert await say("127.0.0.1", port) == b"hello\n"
+        assert await say("::1", port) == b"hello\n"
+
+
+@in_worker
+async def test_several_hosts() -> None:
+    async with await asyncio.start_server(echo, ["127.0.0.1", "127.0.0.2", "::1", "127.0.0.1"], 0) as server:
+        addresses = [sock.getsockname()[:2] for sock in server.sockets]
+        assert sorted(host for host, _ in addresses) == ["127.0.0.1", "127.0.0.2", "::1"]
+        for address in addresses:
+            assert await say(*address) == b"hello\n"
+
+
+@in_worker
+async def test_family_limits_what_a_name_means() -> None:
+    async with await asyncio.start_server(echo, "localhost", 0, family=socket.AF_INET) as server:
+        assert [sock.family for sock in server.sockets] == [socket.AF_INET]
+
+
+@in_worker
+async def test_a_name_that_is_none() -> None:
+    with pytest.raises(socket.gaierror):
+        await asyncio.start_server(echo, "no.such.name.invalid", 0)
+
+
+async def test_port_0_is_the_same_for_all_workers() -> None:
+    async with Primary(serve) as primary:
+        events = await listen(primary, 3)
+        assert len({event.address for event in events}) == 1
+        assert events[0].address.family == "tcp4"
+        assert events[0].address.port > 0
+        assert (await listen(primary))[0].address == events[0].address  # and for one that comes later
+
+
+async def two_ports() -> None:
+    servers = [await asyncio.start_server(echo, "127.0.0.1", 0) for _ in range(2)]
+    await current_worker().send([server.sockets[0].getsockname()[1] for server in servers])
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+async def test_the_second_port_0_is_another_one_and_the_same_for_all_workers() -> None:
+    async with Primary(two_ports) as primary, primary.events("message") as heard:
+        await primary.fork()
+        await primary.fork()
+        first: Message = await anext(heard)
+        second: Message = await anext(heard)
+        assert first.message == second.message
+        assert len(set(first.message)) == 2
+
+
+async def test_the_last_worker_to_go_closes_the_port() -> None:
+    async with Primary(serve) as primary:
+        address = (await listen(primary, 2))[0].address
+        first, second = primary.workers.values()
+        await first.disconnect()
+        assert await ask(address) == second.pid
+        await second.disconnect()
+        with pytest.raises(ConnectionRefusedError):
+            await ask(address)
+
+
+# ---- Unix sockets
+
+
+async def serve_unix(path: str) -> None:
+    server = await asyncio.start_unix_server(answer, path)
+    await server.serve_forever()
+
+
+async def test_unix_socket(tmp_path: Path, worker_loop: str) -> None:
+    path = tmp_path / "socket"
+    cluster = Cluster(serve_unix, args=[str(path)], workers=2, loop=worker_loop)
+    async with serving(cluster, 2) as address:
+        assert address == Address("unix", path=str(path))
+        answers = [await ask(address) for _ in range(4)]
+        assert sorted(answers) == sorted([worker.pid for worker in cluster.workers.values()] * 2)
+        assert stat.S_ISSOCK(path.stat().st_mode)
+    assert not path.exists()
+
+
+async def test_a_stale_socket_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    async with serving(Cluster(serve_unix, args=[str(path)], workers=2), 2) as address:
+        assert await ask(address) > 0
+    assert not path.exists()
+
+
+@in_worker
+async def test_a_socket_file_in_use_is_left_alone(tmp_path: str) -> None:
+    path = os.path.join(tmp_path, "socket")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        with pytest.raises(OSError) as caught:
+            await asyncio.start_unix_server(echo, path)
+        assert caught.value.errno == errno.EADDRINUSE
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+
+
+@in_worker
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: str) -> None:
+    path = Path(tmp_path, "file")
+    path.write_text("precious")
+    with pytest.raises(OSError) as caught:
+        await asyncio.start_unix_server(echo, path)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert path.read_text() == "precious"
+
+
+@in_worker
+async def test_a_relative_path_is_the_workers(tmp_path: str) -> None:
+    os.chdir(tmp_path)
+    async with await asyncio.start_unix_server(echo, "here") as server:
+        assert Path(tmp_path, "here").exists()
+        assert server.sockets[0].family == socket.AF_UNIX
+    while Path(tmp_path, "here").exists():  # the primary hears of it a moment later
+        await asyncio.sleep(0.001)
+
+
+@in_worker
+async def test_an_abstract_unix_socket() -> None:
+    name = f"\0aiocluster-test-{os.getpid()}"
+    async with await asyncio.start_unix_server(echo, name):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.setblocking(False)
+        sock.connect(name)  # uvloop's create_unix_connection() takes no such name
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        writer.write(b"hello\n")
+        assert await reader.read() == b"hello\n"
+        writer.close()
+        await writer.wait_closed()
+
+
+# ---- UDP
+
+
+class Answering(asyncio.DatagramProtocol):
+    """Answers each datagram with the pid."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, peer: Any) -> None:
+        self.transport.sendto(b"%d" % os.getpid(), peer)
+
+
+async def serve_udp() -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Answering, local_addr=("127.0.0.1", 0))
+    try:
+        await loop.create_future()
+    finally:
+        transport.close()
+
+
+async def test_udp(worker_loop: str) -> None:
+    cluster = Cluster(serve_udp, workers=2, loop=worker_loop)
+    loop = asyncio.get_running_loop()
+    async with serving(cluster, 2) as address:
+        assert address.family == "udp4"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect((address.host, address.port))
+            for _ in range(4):
+                await loop.sock_sendall(client, b"who?")
+                assert int(await loop.sock_recv(client, 100)) in {one.pid for one in cluster.workers.values()}
+
+
+@in_worker
+async def test_udp_closed_can_be_opened_again() -> None:
+    loop = asyncio.get_running_loop()
+    closed = loop.create_future()
+
+    class Closing(asyncio.DatagramProtocol):
+        def connection_lost(self, error: Exception | None) -> None:
+            closed.set_result(error)
+
+    transport, _ = await loop.create_datagram_endpoint(Closing, local_addr=("127.0.0.1", 0))
+    address = transport.get_extra_info("sockname")
+    with pytest.raises(OSError) as caught:
+        await loop.create_datagram_endpoint(Closing, local_addr=address)
+    assert caught.value.errno == errno.EADDRINUSE
+    transport.close()
+    assert await closed is None
+    while True:  # the socket is closed a moment after connection_lost() was called
+        try:
+            transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=address)
+            break
+        except OSError:
+            await asyncio.sleep(0)
+    assert transport.get_extra_info("sockname") == address
+    transport.close()
+
+
+@in_worker
+async def test_udp_with_a_remote_address_is_nobody_elses_business() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        for _ in range(2):
+            transport, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0), remote_addr=peer.getsockname()
+            )
+            transport.close()
+
+
+# ---- what can't be opened
+
+
+@contextmanager
+def occupied() -> Iterator[int]:
+    """A port of 127.0.0.1 that something else listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+@in_worker
+async def test_a_port_in_use_raises_what_asyncio_raises() -> None:
+    with occupied() as port:
+        with pytest.raises(OSError) as caught:
+            await asyncio.start_server(echo, "127.0.0.1", port)
+        with exclusive(), pytest.raises(OSError) as asyncios_own:
+            await asyncio.start_server(echo, "127.0.0.1", port)
+    assert caught.value.errno == asyncios_own.value.errno == errno.EADDRINUSE
+    assert str(caught.value) == str(asyncios_own.value)
+
+
+@in_worker
+async def test_an_address_of_another_machine() -> None:
+    with pytest.raises(OSError) as caught:
+        await asyncio.start_server(echo, "192.0.2.1", 0)
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+@in_worker
+async def test_one_bad_host_of_several_leaves_nothing_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError):
+        await asyncio.start_server(echo, ["127.0.0.1", "192.0.2.1"], 0)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@in_worker
+async def test_the_same_port_twice_in_one_worker() -> None:
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(OSError) as caught:
+            await asyncio.start_server(echo, host, port)
+        assert caught.value.errno == errno.EADDRINUSE
+
+
+async def try_when_told() -> None:
+    """Tries to listen where a message says, and says how that went."""
+    worker = current_worker()
+    async for where in worker.messages():
+        try:
+            if isinstance(where, str):
+                server = await asyncio.start_unix_server(echo, where)
+            else:
+                server = await asyncio.start_server(echo, "127.0.0.1", where)
+        except OSError as error:
+            await worker.send(error.errno)
+        else:
+            await worker.send(0)
+            server.close()
+
+
+async def test_each_worker_is_told_and_others_may_try_again() -> None:
+    async with Primary(try_when_told) as primary, primary.events("message") as heard:
+        workers = [await primary.fork() for _ in range(2)]
+        with occupied() as port:
+            for worker in workers:
+                await worker.send(port)
+                assert (await anext(heard)).message == errno.EADDRINUSE
+        for worker in reversed(workers):
+            await worker.send(port)
+            assert (await anext(heard)).message == 0
+
+
+async def test_a_forbidden_address(tmp_path: Path) -> None:
+    async with Primary(try_when_told) as primary, primary.events("message") as heard:
+        worker = await primary.fork()
+        await worker.wait_for("online")
+        folder = tmp_path / "forbidden"
+        folder.mkdir(mode=0o500)
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+        try:
+            await worker.send(str(folder / "socket"))
+            assert (await anext(heard)).message == errno.EACCES
+        finally:
+            os.seteuid(os.getuid())
+        folder.rmdir()
+
+
+# ---- exclusive(), sock=
+
+
+async def exclusive_ports() -> None:
+    worker = current_worker()
+    with exclusive():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await worker.send(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+async def test_exclusive(worker_loop: str) -> None:
+    async with Primary(exclusive_ports, loop=worker_loop) as primary, primary.events("message", "listening") as heard:
+        workers = [await primary.fork() for _ in range(2)]
+        messages: list[Message] = [await anext(heard) for _ in range(2)]
+        assert [type(message) for message in messages] == [Message, Message]
+        ports = {message.sender: message.message for message in messages}
+        assert len(set(ports.values())) == 2
+        for pid, port in ports.items():
+            assert await ask(Address("tcp4", "127.0.0.1", port)) == pid
+        for worker in workers:
+            listens = [
+                one.laddr.port for one in psutil.Process(worker.pid).net_connections("tcp") if one.status == "LISTEN"
+            ]
+            assert listens == [ports[worker.pid]]
+
+
+@in_worker
+async def test_a_socket_of_ones_own_is_used_as_it_is() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        async with await asyncio.start_server(echo, sock=sock) as server:
+            assert server.sockets[0].fileno() == sock.fileno()
+            assert await say(*sock.getsockname()) == b"hello\n"
+
+
+@in_worker
+async def test_a_unix_socket_of_ones_own_is_used_as_it_is(tmp_path: str) -> None:
+    path = os.path.join(tmp_path, "own")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        async with await asyncio.start_unix_server(echo, sock=sock) as server:
+            assert server.sockets[0].fileno() == sock.fileno()
+
+
+@in_worker
+async def test_neither_host_nor_port_is_what_asyncio_says() -> None:
+    loop: Any = asyncio.get_running_loop()
+    with pytest.raises(ValueError, match="Neither host/port nor sock"):
+        await loop.create_server(asyncio.Protocol)
+    with pytest.raises(ValueError, match="can not be specified at the same time"):
+        with socket.socket() as sock:
+            await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, sock=sock)
+
+
+@in_worker
+async def test_a_loop_in_another_thread_shares_nothing() -> None:
+    """Only the main thread's loop hears the primary; elsewhere asyncio's own server is what one gets."""
+
+    async def serve_in_thread() -> bytes:
+        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+            return await say(*server.sockets[0].getsockname())
+
+    assert await asyncio.to_thread(lambda: asyncio.run(serve_in_thread())) == b"hello\n"
