@@ -28,8 +28,9 @@ logger = logging.getLogger("aiocluster.channel")
 MAX_DESCRIPTORS = 250
 """The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
 
-_READ_SIZE = 256 * 1024
-_READS_PER_TURN = 16  # how many batches of descriptors one turn takes before other callbacks get theirs
+_LATER = 0.005  # seconds
+_READ_SIZE = 64 * 1024  # more makes malloc ask the kernel for pages, each time: tenfold the cost of a small read
+_READS_PER_TURN = 16  # before other callbacks get their turn
 _JOIN_SIZE = 256 * 1024  # how many bytes of frames are joined for one system call
 _ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
 _RETRY_DELAY = 0.01  # seconds before descriptors are tried again after ETOOMANYREFS
@@ -95,6 +96,7 @@ class Channel:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[Frame, Callable[[], Descriptors]], None] = _nothing
         self._closed: Callable[[Exception | None], None] = _nothing
+        self._later: list[Callable[[], None]] = []
         self._flush_is_due = False
         self._waits_for_room = False
         self._is_broken = False  # the other end reads no more
@@ -126,6 +128,8 @@ class Channel:
         loop.add_reader(self._sock.fileno(), self._on_readable)
         if self._outbox or self._unsent:
             self._schedule()
+        if self._later:
+            loop.call_soon(self._call_later)
 
     def attach_blocking(self, receive: Callable[[Frame, Callable[[], Descriptors]], None]) -> None:
         """Hands the frames of `read_blocking` to ``receive``. For a process without a loop."""
@@ -140,6 +144,22 @@ class Channel:
                 self._loop.remove_writer(self._sock.fileno())
         self._loop = None
         self._flush_is_due = self._waits_for_room = False
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """Calls this in a few milliseconds; should its loop end before, on the next loop that is attached to."""
+        if not self._later and self._loop is not None:
+            self._loop.call_later(_LATER, self._call_later)
+        self._later.append(callback)
+
+    def hurry(self) -> None:
+        """Calls what `later` was given in the next turn."""
+        if self._loop is not None:
+            self._loop.call_soon(self._call_later)
+
+    def _call_later(self) -> None:
+        callbacks, self._later = self._later, []
+        for callback in callbacks:
+            callback()
 
     # ---- out
 
@@ -312,7 +332,7 @@ class Channel:
         if len(self._arrived) > (1 if self._decoder.buffered else 0):
             self._end(ProtocolError("descriptors came with a frame that names none"))
             return False
-        return came_with
+        return came_with or len(data) == _READ_SIZE
 
     def _take_descriptors(self) -> Descriptors:
         if not self._arrived:

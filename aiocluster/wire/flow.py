@@ -29,7 +29,7 @@ WINDOW = 512 * 1024
 """The most bytes one sender has under way to one receiver. With n workers, the primary holds at most n windows for a
 receiver that has stopped reading."""
 
-PIECE = 64 * 1024
+PIECE = 32 * 1024
 """How long a frame of messages or a part grows, in bytes."""
 
 _OVERHEAD = 32  # what a message costs beside its bytes, so that empty ones are bounded too
@@ -60,6 +60,17 @@ class _Run(_Frame):
         return encode(kinds.MESSAGES, self.flow.peer, len(self.bodies), b"".join(self.bodies))
 
 
+class _Queue:
+    """Those who wait for room, in the order they came. A loop has its own, for a lock can't go on to the next one."""
+
+    __slots__ = ("lock", "loop", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop = loop
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
 class Outflow:
     """What this process sends to one other.
 
@@ -79,8 +90,7 @@ class Outflow:
         self._under_way: deque[_Frame] = deque()
         self._cost = 0  # of what is under way, but for the run
         self._confirmed = 0
-        self._order = asyncio.Lock()  # those who wait for room, in the order they came
-        self._waiting = 0
+        self._queue = _Queue(None)
         self._room: asyncio.Future[None] | None = None
         self.is_closed = False
 
@@ -119,7 +129,7 @@ class Outflow:
 
     def _is_free(self) -> bool:
         """Whether a frame may leave at once: nobody waits, and there is room."""
-        return self._cost < WINDOW and not self._waiting and not self.is_closed
+        return self._cost < WINDOW and not self._queue.waiting and not self.is_closed
 
     async def send(self, body: bytes) -> None:
         """Sends a packed message of any size; waits while the window is full.
@@ -135,6 +145,20 @@ class Outflow:
             else:
                 await self._send_in_parts(kinds.MESSAGES, 1, body, [body])
 
+    def put_frame(
+        self,
+        kind: int,
+        number: int,
+        body: bytes,
+        descriptors: Sequence[int] = (),
+        release: Callable[[], None] | None = None,
+    ) -> bool:
+        """Queues a frame of another kind, as `put` does a message."""
+        if len(body) > PIECE or not self._is_free():
+            return False
+        self._put_frame(kind, number, body, _returnable(kind, body), descriptors, release)
+        return True
+
     async def send_frame(
         self,
         kind: int,
@@ -144,7 +168,7 @@ class Outflow:
         descriptors: Sequence[int] = (),
         release: Callable[[], None] | None = None,
     ) -> None:
-        """Sends a frame of another kind, in order with the messages.
+        """Sends a frame of another kind, in order with the messages; waits while the window is full.
 
         Args:
             kind: One of `kinds.FLOW`.
@@ -156,16 +180,14 @@ class Outflow:
         Raises:
             ChannelClosedError: The receiver is gone.
         """
-        bodies = [body] if kind == kinds.HANDLES else []
         try:
-            if len(body) <= PIECE and self._is_free():
-                self._put_frame(kind, number, body, bodies, descriptors, release)
+            if self.put_frame(kind, number, body, descriptors, release):
                 return
             async with self._turn():
                 if len(body) <= PIECE:
-                    self._put_frame(kind, number, body, bodies, descriptors, release)
+                    self._put_frame(kind, number, body, _returnable(kind, body), descriptors, release)
                 else:
-                    await self._send_in_parts(kind, number, body, bodies, descriptors, release)
+                    await self._send_in_parts(kind, number, body, _returnable(kind, body), descriptors, release)
         except BaseException:
             if release is not None:
                 release()
@@ -219,13 +241,17 @@ class Outflow:
     async def _turn(self) -> AsyncIterator[None]:
         """Waits for its turn and for room; until it is left, nobody else sends."""
         self.end_run()
-        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        if self._queue.loop is not loop:
+            self._queue = _Queue(loop)
+        queue = self._queue
+        queue.waiting += 1
         try:
-            async with self._order:
+            async with queue.lock:
                 await self._wait_for_room()
                 yield
         finally:
-            self._waiting -= 1
+            queue.waiting -= 1
 
     async def _wait_for_room(self) -> None:
         while self._cost >= WINDOW and not self.is_closed:
@@ -258,6 +284,11 @@ class Outflow:
         return returned
 
 
+def _returnable(kind: int, body: bytes) -> list[bytes]:
+    """What of a frame comes back if it is not confirmed; who waits for a reply is told in another way."""
+    return [body] if kind == kinds.HANDLES else []
+
+
 def _no_run(body: bytes) -> None:
     raise AssertionError("there is no run to join")
 
@@ -288,6 +319,7 @@ class Inflow:
         self._received = 0
         self._told = 0
         self._is_due = False
+        self._unsaid = 0  # bytes received since the last confirmation was hurried
         self._parts: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
 
@@ -298,13 +330,16 @@ class Inflow:
             ProtocolError: Its parts are longer than a message may be.
         """
         self._received += 1
-        if not self._is_due:
-            # In a later turn: async handlers have then begun, so what is confirmed has really been taken up.
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._confirm)
+        # In a later turn: async handlers have then begun, so what is confirmed has really been taken up. And not for
+        # each frame of a slow conversation: the other side would be woken twice for each message.
+        self._confirm_later()
+        self._unsaid += len(body)
+        if self._unsaid > WINDOW // 4:
+            self._unsaid = 0
+            self._channel.hurry()
         if kind == kinds.PART:
             self._parts.append(body)
-            if len(self._parts) * PIECE > MAX_MESSAGE + PIECE:
+            if len(body) > PIECE or len(self._parts) * PIECE > MAX_MESSAGE + PIECE:
                 raise ProtocolError("a message in parts is over the limit")
             return None
         if not self._parts:
@@ -324,15 +359,18 @@ class Inflow:
             self._held[frame] -= 1
             if not self._held[frame]:
                 del self._held[frame]
-                if not self._is_due:
-                    self._is_due = True
-                    asyncio.get_running_loop().call_soon(self._confirm)
+                self._confirm_later()
 
         return let_go
 
+    def _confirm_later(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._channel.later(self._confirm)
+
     def _confirm(self) -> None:
         self._is_due = False
-        handled = min(self._held) - 1 if self._held else self._received
+        handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._told and not self._channel.is_closed:
             self._told = handled
             self._channel.send(encode(kinds.CONFIRM, self._peer, handled, b""))
