@@ -115,6 +115,7 @@ class WorkerProcess(Emitter):
             kinds.SERVING: self._on_serving,
             kinds.UNLISTEN: self._on_unlisten,
             kinds.TAKEN: self._on_taken,
+            kinds.ACCEPTED: self._on_accepted,
             kinds.CLOSED: self._on_closed,
             kinds.FAILED: self._on_failed,
             kinds.LEAVING: self._on_leaving,
@@ -309,6 +310,9 @@ class WorkerProcess(Emitter):
         self.connections += count
         if listener := self._listeners.get(number):
             listener.taken(self, count, returned)
+
+    def _on_accepted(self, number: int, count: int) -> None:
+        self.connections += count
 
     def _on_closed(self, number: int, count: int) -> None:
         self.connections -= count

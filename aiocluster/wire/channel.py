@@ -311,7 +311,7 @@ class Channel:
             return None
         except OSError:
             data, ancillary, flags = b"", [], 0  # the other end was killed with bytes of ours unread
-        came_with = bool(ancillary) or bool(flags & socket.MSG_CTRUNC)
+        came_with = bool(ancillary) or bool(flags & _CTRUNC)
         if came_with:
             self._arrived.append(Descriptors(_descriptors(ancillary)))
         if not data:
@@ -395,7 +395,8 @@ class Channel:
                 frame.release()
 
 
-_RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux; elsewhere see _descriptors
+_CTRUNC = int(socket.MSG_CTRUNC)  # as plain numbers: an enum's `&` takes longer than the system call
+_RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux; elsewhere see _descriptors
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -7,8 +7,10 @@ answers the requests is the `Mailbox`'s, of which each process (in the primary: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from ..errors import ChannelClosedError, HandleError, RemoteError
@@ -91,12 +93,12 @@ class Conversation:
         number = self._last_number
         reply = self._requests[number] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) if timeout is not None else contextlib.nullcontext():
                 await self.outflow.send_frame(kinds.REQUEST, number, body)
                 return await reply
         except TimeoutError:
             self.outflow.put_control(kinds.CANCEL, number)
-            raise TimeoutError(f"{self._whom} did not reply within {timeout:g} seconds") from None
+            raise TimeoutError(f"{self._whom} did not reply within {timeout} seconds") from None
         except asyncio.CancelledError:
             self.outflow.put_control(kinds.CANCEL, number)
             raise
@@ -149,27 +151,34 @@ class Conversation:
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         message = unpack(body)
-        task = asyncio.get_running_loop().create_task(self._serve(number, message))
-        self._served[number] = task
-        task.add_done_callback(lambda task: self._served.pop(number, None))
-
-    async def _serve(self, number: int, message: Any) -> None:
-        kind, body = kinds.REPLY, b""
         try:
             handler = self._mailbox.request_handler
             if handler is None:
                 raise LookupError("no handler: this process has not called handle_requests()")
             result = handler(message, self.pid)
-            body = pack(await result if isinstance(result, Awaitable) else result)
+            if inspect.isawaitable(result):
+                self._serve(number, self._answer(number, result))
+                return
+            kind, reply = kinds.REPLY, pack(result)
         except Exception as error:
-            kind = kinds.FAILURE
-            cls = type(error)
-            name = f"{cls.__module__}.{cls.__qualname__}"
-            body = pack([name, _printable(error), "".join(traceback.format_exception(error))])
+            kind, reply = kinds.FAILURE, _failure(error)
+        if not self.outflow.put_frame(kind, number, reply):
+            self._serve(number, self._reply(kind, number, reply))
+
+    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._served[number] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda task: self._served.pop(number, None))
+
+    async def _answer(self, number: int, result: Awaitable[Any]) -> None:
         try:
-            await self.outflow.send_frame(kind, number, body)
-        except ChannelClosedError:
-            pass  # the requester is gone
+            kind, reply = kinds.REPLY, pack(await result)
+        except Exception as error:
+            kind, reply = kinds.FAILURE, _failure(error)
+        await self._reply(kind, number, reply)
+
+    async def _reply(self, kind: int, number: int, reply: bytes) -> None:
+        with contextlib.suppress(ChannelClosedError):  # the requester is gone
+            await self.outflow.send_frame(kind, number, reply)
 
     def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         reply = self._requests.get(number)
@@ -196,6 +205,13 @@ class Conversation:
             task.cancel()
         if served:
             await asyncio.wait(served)
+
+
+def _failure(error: Exception) -> bytes:
+    cls = type(error)
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    trace = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
+    return pack([name, _printable(error), trace])
 
 
 def _printable(error: BaseException) -> str:

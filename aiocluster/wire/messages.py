@@ -38,6 +38,7 @@ UNLISTEN: Final = 44  # listener               no more of them
 TAKEN: Final = 45  # listener, count, returned of the connections sent, in their order, the first `count` are served
 #                                              here and the next `returned` will not be
 CLOSED: Final = 46  # listener, count          so many that were taken have been closed
+ACCEPTED: Final = 49  # listener, count        so many were accepted here, on a socket that the workers share
 FAILED: Final = 47  # type, text, traceback    an uncaught exception
 LEAVING: Final = 48  #                         this worker leaves of its own accord
 

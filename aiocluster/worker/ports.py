@@ -113,7 +113,7 @@ class Port:
 
     def accepted(self, count: int) -> None:
         """This worker has accepted so many by itself."""
-        self._ports.tell(kinds.TAKEN, self.number, count, 0)
+        self._ports.tell(kinds.ACCEPTED, self.number, count)
 
     async def drain(self) -> None:
         """Returns when every connection that came from this port has been closed."""
