@@ -37,7 +37,7 @@ class Ask:
 class Taker(Protocol):
     """What serves a port's connections."""
 
-    def take(self, sock: socket.socket) -> None:
+    def take(self, sock: Connection) -> None:
         """Serves this connection, which is the taker's from now on."""
 
     def stop(self) -> None:
@@ -45,10 +45,17 @@ class Taker(Protocol):
 
 
 class Connection(socket.socket):
-    """A connection that tells its port when it is closed. (uvloop detaches the sockets it has closed itself.)"""
+    """A connection that tells its port when it is closed. (uvloop detaches the sockets it has closed itself.)
 
-    __slots__ = ("port",)
+    Its family and type are looked up once for a port, not for each connection: loops ask for them often, and
+    `socket.socket` makes an enum each time.
+    """
+
+    __slots__ = ("family", "port", "transport", "type")
+    family: socket.AddressFamily
+    type: socket.SocketKind
     port: Port | None
+    transport: asyncio.BaseTransport | None
 
     def close(self) -> None:
         super().close()
@@ -60,9 +67,9 @@ class Connection(socket.socket):
         return fd
 
     def _tell(self) -> None:
-        port, self.port = self.port, None
+        port, self.port, self.transport = self.port, None, None
         if port is not None:
-            port.closed()
+            port.closed(self)
 
 
 class Port:
@@ -80,8 +87,9 @@ class Port:
         self.sock = sock
         self.is_handed_over = is_handed_over
         self.taker: Taker | None = None
+        self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
-        self._connections = 0
+        self.connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -95,19 +103,21 @@ class Port:
         self._ports.tell(kinds.SERVING, self.number)
 
     def connection(self, fd: int) -> Connection:
-        """An accepted descriptor as a socket that counts among this port's; it owns the descriptor."""
-        sock = Connection(self.sock.family, self.sock.type, self.sock.proto, fileno=fd)
+        """An accepted descriptor as a socket that counts among this port's; it owns the descriptor. It may block."""
+        sock = Connection(self._family, self._type, self._proto, fileno=fd)
+        sock.family = self._family
+        sock.type = self._type
         sock.port = self
-        sock.setblocking(False)
-        self._connections += 1
+        sock.transport = None
+        self.connections.add(sock)
         self._idle.clear()
         self._ports.opened()
         return sock
 
-    def closed(self) -> None:
+    def closed(self, sock: Connection) -> None:
         """One of this port's connections has been closed."""
-        self._connections -= 1
-        if not self._connections:
+        self.connections.discard(sock)
+        if not self.connections:
             self._idle.set()
         self._ports.closed(self.number)
 

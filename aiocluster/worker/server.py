@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import sys
-import weakref
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .ports import Port
+from .ports import Connection, Port
 
 logger = logging.getLogger("aiocluster.server")
 
@@ -44,7 +42,7 @@ class ClusterServer(asyncio.AbstractServer):
         self._is_closed = False
         self._accepting: set[Port] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._makes_non_blocking = not isinstance(loop, asyncio.BaseEventLoop)  # libuv does, whatever it is given
         self._serving_forever: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -116,17 +114,22 @@ class ClusterServer(asyncio.AbstractServer):
 
     def close_clients(self) -> None:
         """Closes every connection, once what was written has been sent."""
-        for transport in self._transports:
+        for transport in self._transports():
             transport.close()
 
     def abort_clients(self) -> None:
         """Closes every connection at once."""
-        for transport in self._transports:
+        for transport in self._transports():
             transport.abort()  # type: ignore[attr-defined]
+
+    def _transports(self) -> list[asyncio.BaseTransport]:
+        return [sock.transport for port in self._ports for sock in port.connections if sock.transport is not None]
 
     # ---- connections: what ports.Taker asks for
 
-    def take(self, sock: socket.socket) -> None:
+    def take(self, sock: Connection) -> None:
+        if not self._makes_non_blocking:
+            sock.setblocking(False)
         task = self._loop.create_task(self._connect(sock))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -136,9 +139,9 @@ class ClusterServer(asyncio.AbstractServer):
             self._loop.remove_reader(port.sock.fileno())
         self._accepting.clear()
 
-    async def _connect(self, sock: socket.socket) -> None:
+    async def _connect(self, sock: Connection) -> None:
         try:
-            transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+            sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
         except BaseException as error:
             sock.close()
             if not isinstance(error, Exception):
@@ -149,8 +152,6 @@ class ClusterServer(asyncio.AbstractServer):
                 self._loop.call_exception_handler(
                     {"message": "Error on transport creation for incoming connection", "exception": error}
                 )
-        else:
-            self._transports.add(transport)
 
     # ---- a port that the workers accept on by themselves
 
