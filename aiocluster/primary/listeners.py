@@ -22,7 +22,7 @@ import socket
 import stat
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
@@ -249,6 +249,8 @@ class Listeners:
             self._last_number += 1
             listener = Listener(self._last_number, sock, scheduling, backlog)
             self._by_wanted[wanted] = self._by_number[listener.number] = listener
+            if wanted.port == 0 and not wanted.path:  # found under the port that it has got, too
+                self._by_wanted[replace(wanted, port=listener.address.port, ordinal=0)] = listener
         elif (listener.scheduling, listener.backlog) != (scheduling, backlog):
             logger.warning(
                 "%s is open with scheduling %r and backlog %d; a worker that asks for %r and %d gets it as it is",

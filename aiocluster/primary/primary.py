@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
+
+import anyio
 
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Emitter, EventHub, Fork, Setup
@@ -24,9 +27,13 @@ from .process import WorkerProcess
 from .router import Router
 from .target import name_target
 
+_KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
+
 
 class Primary(Emitter):
-    """Starts workers and connects them. Use it as an async context manager: leaving it ends every worker.
+    """Starts workers and connects them. Use it as an async context manager.
+
+    Leaving it ends every worker that is left: by SIGTERM, 2 s later by SIGKILL. To let them finish, `disconnect` first.
 
     Args:
         target: What workers run: a module-level function, ``"package.module:name"``, ``"path/to/script.py"``,
@@ -63,9 +70,12 @@ class Primary(Emitter):
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False
         try:
-            for worker in self._workers.values():
-                worker.kill(9)
-            await asyncio.shield(self._all_gone.wait())
+            with anyio.CancelScope(shield=True):
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    for worker in self._workers.values():
+                        worker.kill(number)
+                    with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
+                        await self._all_gone.wait()
         finally:
             self._listeners.close()
             self._hub.cancel()

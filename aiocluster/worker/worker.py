@@ -7,23 +7,21 @@ import logging
 import os
 import random
 import socket
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ChannelClosedError, ProtocolError, WorkerNotFoundError
-from ..events import Disconnect, Emitter, Error, EventHub, Message, Shutdown, Undelivered
+from ..events import Disconnect, Emitter, Error, Shutdown, Undelivered
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode, pack
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..wire.flow import Inflow, send_to_all
+from .inbox import Inbox, MessageQueue
 from .leave import leave
 from .ports import Ports
 
 logger = logging.getLogger("aiocluster.worker")
-
-_UNHEARD = 1000  # messages kept until the first handler is added
 
 
 class Worker(Emitter):
@@ -47,15 +45,13 @@ class Worker(Emitter):
         self.is_leaving = False
         self.main: asyncio.Future[Any] | None = None  # what the running loop runs until it is complete
         self.request_handler: RequestHandler | None = None
-        self._hub = EventHub()
+        self._hub: Inbox = Inbox()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._was_attached = False
         self._leaving: asyncio.Task[None] | None = None
         self._primary = Conversation(channel, self.primary_pid, self.primary_pid, "the primary", self)
         self._peers: dict[int, Conversation] = {}
         self._names: dict[str, int] = {}
-        self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
-        self._queues: dict[object, MessageQueue] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._receivers: dict[int, Callable[..., None]] = {
             kinds.PEER_JOINED: self._on_peer_joined,
@@ -99,16 +95,6 @@ class Worker(Emitter):
         self.channel.detach()
 
     # ---- messages
-
-    def on(self, name: str, handler: Any = None) -> Any:
-        if handler is not None:
-            super().on(name, handler)
-            if name == Message.name and self._unheard:
-                asyncio.get_running_loop().call_soon(self._deliver_unheard)
-            return handler
-        return super().on(name)
-
-    on.__doc__ = Emitter.on.__doc__
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends the primary a message; see `send_to`."""
@@ -191,10 +177,7 @@ class Worker(Emitter):
 
         A message is confirmed to its sender once the next one is asked for, so a slow loop slows its senders down.
         """
-        queue = MessageQueue(self._queues)
-        if self._unheard:
-            asyncio.get_running_loop().call_soon(self._deliver_unheard)
-        return queue
+        return self._hub.messages()
 
     def _conversation(self, to: int | str) -> Conversation:
         if to == self.primary_pid:
@@ -213,40 +196,7 @@ class Worker(Emitter):
     # what conversation.Mailbox asks for
 
     def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
-        if self._unheard is not None:
-            if not self._hub.hears(Message.name) and not self._queues:
-                self._keep_unheard(sender, messages, handles, inflow)
-                return
-            self._deliver_unheard()
-        if not self._queues:
-            self._hub.emit_messages(sender, messages, handles, None)
-            return
-        for message in messages:
-            self._hub.emit(Message(sender, message, handles))
-            for queue in self._queues.values():
-                queue.put(message, inflow.hold())
-
-    def _keep_unheard(
-        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow
-    ) -> None:
-        """Nobody has asked for messages yet: they wait, unconfirmed, for the first handler."""
-        assert self._unheard is not None
-        for message in messages:
-            if len(self._unheard) >= _UNHEARD:
-                logger.warning("dropped a message from pid %d: nobody has asked for messages yet", sender)
-                dropped, let_go = self._unheard.popleft()
-                for sock in dropped.handles:
-                    sock.close()
-                let_go()
-            self._unheard.append((Message(sender, message, handles), inflow.hold()))
-
-    def _deliver_unheard(self) -> None:
-        unheard, self._unheard = self._unheard, None
-        for event, let_go in unheard or ():
-            self._hub.emit(event)
-            for queue in self._queues.values():
-                queue.put(event.message, _done)
-            let_go()
+        self._hub.deliver(sender, messages, handles, inflow)
 
     def complain(self, error: Exception) -> None:
         logger.error("%s", error)
@@ -330,40 +280,3 @@ class Worker(Emitter):
             self._end(conversation)
         self._peers.clear()
         self._hub.emit(Disconnect())
-
-
-def _done() -> None:
-    """Nothing is left to confirm."""
-
-
-class MessageQueue(AsyncIterator[Any]):
-    """What `Worker.messages` returns."""
-
-    def __init__(self, queues: dict[object, MessageQueue]) -> None:
-        self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
-        self._wakeup = asyncio.Event()
-        self._let_go: Callable[[], None] = _done
-        self._queues = queues
-        queues[self] = self
-
-    def put(self, message: Any, let_go: Callable[[], None]) -> None:
-        """Queues a message; ``let_go`` is called once it has been handled."""
-        self._waiting.append((message, let_go))
-        self._wakeup.set()
-
-    async def __anext__(self) -> Any:
-        self._let_go()
-        self._let_go = _done
-        while not self._waiting:
-            self._wakeup.clear()
-            await self._wakeup.wait()
-        message, self._let_go = self._waiting.popleft()
-        return message
-
-    def close(self) -> None:
-        """Takes no more messages, and lets those go that nobody has taken."""
-        self._queues.pop(self, None)
-        self._let_go()
-        self._let_go = _done
-        while self._waiting:
-            self._waiting.popleft()[1]()

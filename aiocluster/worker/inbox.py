@@ -1,0 +1,117 @@
+"""The messages that have arrived at this worker, on their way to handlers and to ``messages()``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from ..events import EventHub, Handler, Message
+from ..wire.flow import Inflow
+
+logger = logging.getLogger("aiocluster.worker")
+
+_UNHEARD = 1000  # messages kept until somebody asks for the first
+
+
+class Inbox(EventHub):
+    """A hub that keeps messages until the first handler is added, as Node's child processes do.
+
+    They stay unconfirmed meanwhile. More than 1000 of them are too many: the oldest are dropped, with a warning.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
+        self._queues: set[MessageQueue] = set()
+
+    def on(self, name: str, handler: Handler) -> None:
+        super().on(name, handler)
+        if name == Message.name:
+            self._somebody_asks()
+
+    def messages(self) -> MessageQueue:
+        """A queue of the messages from now on, and of those that nobody has heard."""
+        queue = MessageQueue(self._queues)
+        self._somebody_asks()
+        return queue
+
+    def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
+        """The messages of one frame have arrived."""
+        if self._unheard is not None:
+            if not self.hears(Message.name) and not self._queues:
+                self._keep(sender, messages, handles, inflow)
+                return
+            self._deliver_unheard()
+        if not self._queues:
+            self.emit_messages(sender, messages, handles, None)
+            return
+        for message in messages:
+            self.emit(Message(sender, message, handles))
+            for queue in self._queues:
+                queue.put(message, inflow.hold())
+
+    def _keep(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
+        assert self._unheard is not None
+        for message in messages:
+            if len(self._unheard) >= _UNHEARD:
+                logger.warning("dropped a message from pid %d: nobody has asked for messages yet", sender)
+                dropped, let_go = self._unheard.popleft()
+                for sock in dropped.handles:
+                    sock.close()
+                let_go()
+            self._unheard.append((Message(sender, message, handles), inflow.hold()))
+
+    def _somebody_asks(self) -> None:
+        if self._unheard:
+            asyncio.get_running_loop().call_soon(self._deliver_unheard)
+
+    def _deliver_unheard(self) -> None:
+        unheard, self._unheard = self._unheard, None
+        for event, let_go in unheard or ():
+            self.emit(event)
+            for queue in self._queues:
+                queue.put(event.message, _done)
+            let_go()
+
+
+class MessageQueue(AsyncIterator[Any]):
+    """What `Worker.messages` returns."""
+
+    def __init__(self, queues: set[MessageQueue]) -> None:
+        self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
+        self._wakeup = asyncio.Event()
+        self._let_go: Callable[[], None] = _done
+        self._queues = queues
+        queues.add(self)
+
+    def put(self, message: Any, let_go: Callable[[], None]) -> None:
+        """Queues a message; ``let_go`` is called once it has been handled."""
+        self._waiting.append((message, let_go))
+        self._wakeup.set()
+
+    async def __anext__(self) -> Any:
+        self._confirm()
+        while not self._waiting:
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        message, self._let_go = self._waiting.popleft()
+        return message
+
+    def close(self) -> None:
+        """Takes no more messages; those that nobody has taken count as handled."""
+        self._queues.discard(self)
+        self._confirm()
+        while self._waiting:
+            self._waiting.popleft()[1]()
+
+    def _confirm(self) -> None:
+        let_go, self._let_go = self._let_go, _done
+        let_go()
+
+
+def _done() -> None:
+    """Nothing is left to confirm."""
