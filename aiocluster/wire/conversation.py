@@ -34,6 +34,9 @@ class Mailbox(Protocol):
     def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[Any, ...], inflow: Inflow) -> None:
         """The messages of one frame have arrived."""
 
+    def call(self, named: Any, args: list[Any]) -> Awaitable[Any]:
+        """The other process wants this function to be called here."""
+
     def complain(self, error: Exception) -> None:
         """Something failed that no caller waits for."""
 
@@ -65,6 +68,7 @@ class Conversation:
             kinds.MESSAGES: self._on_messages,
             kinds.HANDLES: self._on_handles,
             kinds.REQUEST: self._on_request,
+            kinds.CALL: self._on_call,
             kinds.REPLY: self._on_reply,
             kinds.FAILURE: self._on_failure,
         }
@@ -84,17 +88,17 @@ class Conversation:
         )
         for sock in socks:
             if not keep_open and sockets.is_connection(sock):
-                sock.close()  # type: ignore[union-attr]
+                sock.close()
 
-    async def request(self, message: Any, timeout: float | None) -> Any:
-        """Sends a request and returns the reply; see `Worker.request_to`."""
+    async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
+        """Sends a request (or another kind that is answered by a reply) and returns the reply; see `Worker.request_to`."""
         body = pack(message)
         self._last_number += 1
         number = self._last_number
         reply = self._requests[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout) if timeout is not None else contextlib.nullcontext():
-                await self.outflow.send_frame(kinds.REQUEST, number, body)
+                await self.outflow.send_frame(kind, number, body)
                 return await reply
         except TimeoutError:
             self.outflow.put_control(kinds.CANCEL, number)
@@ -164,6 +168,10 @@ class Conversation:
             kind, reply = kinds.FAILURE, _failure(error)
         if not self.outflow.put_frame(kind, number, reply):
             self._serve(number, self._reply(kind, number, reply))
+
+    def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        named, args = unpack(body)
+        self._serve(number, self._answer(number, self._mailbox.call(named, args)))
 
     def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._served[number] = asyncio.get_running_loop().create_task(work)

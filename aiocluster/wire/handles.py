@@ -11,7 +11,7 @@ import os
 import socket
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from .channel import MAX_DESCRIPTORS
 
@@ -28,9 +28,9 @@ def sockets_of(handles: Iterable[Any]) -> list[socket.socket | TransportSocket]:
     """
     found: list[socket.socket | TransportSocket] = []
     for handle in handles:
-        if isinstance(handle, (socket.socket, TransportSocket)):
+        if isinstance(handle, (socket.socket, TransportSocket)) or _is_of_uvloop(handle):
             found.append(handle)
-        elif isinstance(handle, asyncio.AbstractServer):
+        elif isinstance(handle, asyncio.AbstractServer) or hasattr(handle, "sockets"):  # uvloop's Server is no subclass
             found.extend(getattr(handle, "sockets", ()))
         elif hasattr(handle, "listeners"):  # anyio's MultiListener
             found.extend(sockets_of(handle.listeners))
@@ -76,9 +76,21 @@ def close(fds: list[int]) -> None:
         os.close(fds.pop())
 
 
-def is_connection(sock: socket.socket | TransportSocket) -> bool:
-    """Whether it is a connected stream: what is closed in the sender once it has been sent."""
-    return sock.type == socket.SOCK_STREAM and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+def _is_of_uvloop(handle: Any) -> bool:
+    """Whether it is the socket of one of uvloop's servers and transports, which is of a class of its own."""
+    return type(handle).__module__ == "uvloop.loop" and type(handle).__name__ == "PseudoSocket"
+
+
+def is_connection(sock: socket.socket | TransportSocket) -> TypeGuard[socket.socket]:
+    """Whether it is a connected stream: what is closed in the sender once it has been sent.
+
+    A server's or a transport's own socket is not: only they can close it.
+    """
+    return (
+        isinstance(sock, socket.socket)
+        and sock.type == socket.SOCK_STREAM
+        and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    )
 
 
 def from_descriptors(fds: list[int]) -> tuple[socket.socket, ...]:
