@@ -14,7 +14,7 @@ from typing import Any, Self
 import anyio
 
 from ..errors import ClusterError, WorkerNotFoundError
-from ..events import Address, Emitter, EventHub, Fork, Setup
+from ..events import Address, Emitter, EventHub, Setup
 from ..settings import Settings
 from ..wire import messages as kinds
 from ..wire.channel import Channel
@@ -160,10 +160,10 @@ class Primary(Emitter):
             request_handler=lambda: self._request_handler,
             gone=self._on_gone,
         )
-        channel.send(encode(kinds.WELCOME, _welcome(settings, named)))
+        peers = self._router.add(worker)
+        channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers}))
         self._workers[worker.id] = self._by_pid[worker.pid] = worker
         self._all_gone.clear()
-        self._hub.emit_soon(Fork(worker))
         return worker
 
     def _on_gone(self, worker: WorkerProcess) -> None:

@@ -7,10 +7,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ChannelClosedError, ProtocolError, RemoteError
+from ..errors import ChannelClosedError, ProtocolError, RemoteError, TargetError
 from ..events import (
     Disconnect,
     Emitter,
@@ -18,6 +18,7 @@ from ..events import (
     Event,
     EventHub,
     Exit,
+    Fork,
     Listening,
     Message,
     Online,
@@ -31,6 +32,7 @@ from ..wire.flow import Inflow
 from .launch import Child, ProcessEnd
 from .listeners import Listener, Listeners, Wanted
 from .streams import PipeStream
+from .target import name_target
 
 if TYPE_CHECKING:
     from .router import Router
@@ -61,6 +63,7 @@ class WorkerProcess(Emitter):
         exit_code: Its exit code; None while it lives, or if a signal ended it.
         exit_signal: The signal that ended it; None while it lives, or if it ended by itself.
         connections: How many connections it has open that it took from a shared port.
+        calls: How many functions it runs for `Cluster.call`.
         stdout: Its output as an anyio byte stream if it is silent; else None.
         stderr: Likewise.
     """
@@ -88,6 +91,7 @@ class WorkerProcess(Emitter):
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
         self.connections = 0
+        self.calls = 0
         self.stdout = PipeStream(child.stdout) if child.stdout else None
         self.stderr = PipeStream(child.stderr) if child.stderr else None
         self.channel = channel
@@ -122,6 +126,7 @@ class WorkerProcess(Emitter):
         }
         channel.attach(asyncio.get_running_loop(), self._receive, self._on_channel_end)
         child.watch(self._on_exit)
+        asyncio.get_running_loop().call_soon(self._emit, Fork(self))
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.id}, pid {self.pid}, {self._state}>"
@@ -153,6 +158,11 @@ class WorkerProcess(Emitter):
         return self._exit.done()
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether its event loop runs, and it is neither leaving nor failing."""
+        return self._is_attached and self.takes_connections
+
+    @property
     def is_leaving(self) -> bool:
         """Whether it was told to leave, or said that it does."""
         return self._is_voluntary
@@ -178,8 +188,8 @@ class WorkerProcess(Emitter):
     async def wait_for(self, name: str, *, timeout: float | None = None) -> Any:
         """Like `Emitter.wait_for`; but an event of its life that has happened already is returned at once.
 
-        These are ``online``, ``listening`` (the last one), ``disconnect`` and ``exit``: waiting for a second one would
-        mean waiting for ever.
+        These are ``fork``, ``online``, ``listening`` (the last one), ``disconnect`` and ``exit``: waiting for a second
+        one would mean waiting for ever.
         """
         if name != Message.name and name in self._happened:
             return self._happened[name]
@@ -244,6 +254,28 @@ class WorkerProcess(Emitter):
             MessageTooLargeError: As for `send`.
         """
         return await self.conversation.request(message, timeout)
+
+    async def call(self, named: Any, args: list[Any]) -> Any:
+        raise ProtocolError("a worker has asked to run code in the primary")
+
+    async def run(self, function: Callable[..., Any], args: Sequence[Any], *, timeout: float | None = None) -> Any:
+        """Calls an importable function in the worker, a sync one in a thread, and returns what it returns.
+
+        Raises:
+            TargetError: The worker could not find the function.
+            RemoteError: It raised.
+            TimeoutError: It did not return in time; an async one is cancelled, a sync one runs on in its thread.
+            ChannelClosedError: The worker is gone, or went before it returned.
+            SerializationError: msgpack can't carry an argument.
+        """
+        named = name_target(function)
+        if named["kind"] != "function":
+            raise TargetError(f"{function!r} is no function")
+        self.calls += 1
+        try:
+            return await self.conversation.request([named, list(args)], timeout, kinds.CALL)
+        finally:
+            self.calls -= 1
 
     # what conversation.Mailbox asks for
 

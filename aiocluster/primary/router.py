@@ -22,28 +22,34 @@ if TYPE_CHECKING:
 
 
 class Router:
-    """The connected workers by pid."""
+    """The workers by pid. Each knows its peers: those that are online and connected."""
 
     def __init__(self) -> None:
         self._own_pid = os.getpid()
         self._workers: dict[int, WorkerProcess] = {}
+        self._peers: dict[int, str | None] = {}
+
+    def add(self, worker: WorkerProcess) -> dict[int, str | None]:
+        """A worker starts: it hears of what changes from now on. Returns the peers of now, as names by pid."""
+        self._workers[worker.pid] = worker
+        return dict(self._peers)
 
     def join(self, worker: WorkerProcess) -> None:
-        """A worker is online: all the others learn of it, and it of them."""
-        joined = encode(kinds.PEER_JOINED, worker.pid, worker.name)
-        for other in self._workers.values():
-            other.channel.send(joined)
-            worker.channel.send(encode(kinds.PEER_JOINED, other.pid, other.name))
-        self._workers[worker.pid] = worker
+        """A worker is online: the others learn of it."""
+        self._peers[worker.pid] = worker.name
+        self._tell_others(worker, encode(kinds.PEER_JOINED, worker.pid, worker.name))
 
     def leave(self, worker: WorkerProcess) -> None:
         """A worker's channel is closed, and all it sent has been passed on."""
-        if self._workers.pop(worker.pid, None) is None:
-            return
-        left = encode(kinds.PEER_LEFT, worker.pid)
+        if self._workers.get(worker.pid) is worker:
+            del self._workers[worker.pid]
+            if self._peers.pop(worker.pid, self) is not self:
+                self._tell_others(worker, encode(kinds.PEER_LEFT, worker.pid))
+
+    def _tell_others(self, worker: WorkerProcess, frame: bytes) -> None:
         for other in self._workers.values():
-            if not other.channel.is_closed:
-                other.channel.send(left)
+            if other is not worker and not other.channel.is_closed:
+                other.channel.send(frame)
 
     def route(self, sender: WorkerProcess, frame: Frame, take: TakeDescriptors) -> None:
         """Passes a frame on to the worker it names; to nobody if there is none.
@@ -56,6 +62,8 @@ class Router:
         kind, peer, number, body = frame
         if type(peer) is not int or type(number) is not int or type(body) is not bytes:
             raise ProtocolError(f"a frame of kind {kinds.NAMES[kind]} with fields of the wrong types")
+        if kind == kinds.CALL:
+            raise ProtocolError("a worker has asked to run code in another process")
         if peer == self._own_pid:
             sender.conversation.receive(kind, number, body, take)
             return

@@ -60,7 +60,7 @@ def _function(function: Any) -> Named:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is not function and getattr(found, "__func__", found) is not getattr(function, "__func__", function):
+    if found != function:  # not `is`: a class method is a new object each time
         raise TargetError(f"{module}:{name} is not {function!r}: give a function under its own module-level name")
     if module == "__main__":
         return {

@@ -6,15 +6,16 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import anyio
 
-from ..errors import RestartLimitError, StartupError
+from ..errors import RestartLimitError, StartupError, WorkerNotFoundError
 from ..events import Emitter, Exit, GiveUp
 from ..primary.primary import Primary
 from ..primary.process import WorkerProcess, startup_text
+from ..wire.conversation import RequestHandler
 from .cpus import available_cpus
 from .restart import RestartHistory, RestartPolicy
 
@@ -133,6 +134,35 @@ class Cluster(Emitter):
     async def broadcast(self, message: Any) -> None:
         """Sends a message to every worker; see `Primary.broadcast`."""
         await self._primary.broadcast(message)
+
+    async def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+        """Calls an importable function in the least busy worker, and returns what it returns.
+
+        For what would block this event loop: a sync function runs in a thread of the worker, an async one on its event
+        loop. Cancelling this cancels an async function; a sync one runs on, and nobody waits for it.
+
+        Args:
+            function: A module-level function, sync or async, or ``"package.module:name"``.
+            *args: What msgpack carries, as for a message; so must be what it returns.
+            timeout: Seconds to wait at most; None waits as long as the worker lives.
+
+        Raises:
+            TargetError: No other process could find the function.
+            RemoteError: It raised, or returned what msgpack can't carry.
+            TimeoutError: It did not return in time.
+            WorkerNotFoundError: No worker runs an event loop just now.
+            ChannelClosedError: The worker went before it returned. It may or may not have done the work.
+            SerializationError: msgpack can't carry an argument.
+        """
+        able = [worker for worker in self.workers.values() if worker.is_at_work]
+        if not able:
+            raise WorkerNotFoundError("no worker runs an event loop just now")
+        least_busy = min(able, key=lambda worker: (worker.calls, worker.connections))
+        return await least_busy.run(function, args, timeout=timeout)
+
+    def handle_requests(self, handler: RequestHandler | None) -> None:
+        """Answers the workers' requests from now on; see `Primary.handle_requests`."""
+        self._primary.handle_requests(handler)
 
     # ---- keeping them alive
 

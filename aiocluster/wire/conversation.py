@@ -91,7 +91,7 @@ class Conversation:
                 sock.close()
 
     async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
-        """Sends a request (or another kind that is answered by a reply) and returns the reply; see `Worker.request_to`."""
+        """Sends a request, or another kind that is answered like one, and returns the reply; see `Worker.request_to`."""
         body = pack(message)
         self._last_number += 1
         number = self._last_number

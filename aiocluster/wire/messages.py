@@ -19,6 +19,7 @@ FAILURE: Final = 7  # peer, number, bin        [type, text, traceback]
 CANCEL: Final = 8  # peer, number, b""         the requester waits no longer
 CONFIRM: Final = 9  # peer, frames, b""        so many frames of the flow have been handled since it began
 LOST: Final = 10  # peer, descriptors, b""   that many descriptors did not reach the receiver
+CALL: Final = 11  # peer, number, bin          [function, arguments]: from the primary only; answered like a request
 
 # Primary to worker.
 WELCOME: Final = 20  # {settings}              the first frame: what to run and how
@@ -42,7 +43,7 @@ ACCEPTED: Final = 49  # listener, count        so many were accepted here, on a 
 FAILED: Final = 47  # type, text, traceback    an uncaught exception
 LEAVING: Final = 48  #                         this worker leaves of its own accord
 
-FLOW: Final = range(MESSAGES, LOST + 1)
+FLOW: Final = range(MESSAGES, CALL + 1)
 WITH_DESCRIPTORS: Final = frozenset({LISTENED, CONNECTIONS})
 
 NAMES: Final = {value: name for name, value in list(globals().items()) if type(value) is int}

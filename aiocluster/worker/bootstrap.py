@@ -15,13 +15,13 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Decoder, encode
 from . import current, listen
+from .load import load
 from .worker import Worker
 
 
@@ -38,7 +38,7 @@ def main() -> NoReturn:
         _become(welcome)
         _end_with(channel, welcome["primary_pid"])  # after setuid(2), which undoes PR_SET_PDEATHSIG
         listen.install()
-        target = _load(welcome)
+        target = load(welcome)
     except BaseException as error:
         early_stderr.restore()
         _finish(worker, error)
@@ -145,60 +145,6 @@ def _become(welcome: dict[str, Any]) -> None:
 
 
 # ---- the target
-
-
-def _load(welcome: dict[str, Any]) -> Callable[[], Any]:
-    """Imports the target, and returns what runs it."""
-    import importlib
-
-    target, args = welcome["target"], welcome["args"]
-    sys.argv = [welcome["argv0"], *args]
-    for module in welcome["preload"]:
-        importlib.import_module(module)
-    if target["kind"] == "function":
-        if target["module"] == "__mp_main__":
-            _import_main(target)
-        function: Any = importlib.import_module(target["module"])
-        for part in target["name"].split("."):
-            function = getattr(function, part)
-        return lambda: function(*args) if _takes(function, args) else function()
-    import runpy
-
-    if target["kind"] == "script":
-        path = target["path"]
-        sys.argv[0] = path
-        sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
-        return lambda: runpy.run_path(path, run_name="__main__")
-    if target["kind"] == "module":
-        sys.path.insert(0, os.getcwd())
-        return lambda: runpy.run_module(target["module"], run_name="__main__", alter_sys=True)
-    if "main_module" in target:
-        return lambda: runpy.run_module(target["main_module"], run_name="__main__", alter_sys=True)
-    return lambda: runpy.run_path(target["main_path"], run_name="__main__")
-
-
-def _import_main(target: dict[str, Any]) -> None:
-    """Imports the primary's main script under another name, as multiprocessing does: its main guard does not run."""
-    import runpy
-    from types import ModuleType
-
-    module = ModuleType("__mp_main__")
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-    if "main_module" in target:
-        contents = runpy.run_module(target["main_module"], run_name="__mp_main__", alter_sys=True)
-    else:
-        contents = runpy.run_path(target["main_path"], run_name="__mp_main__")
-    module.__dict__.update(contents)
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-
-
-def _takes(function: Callable[..., Any], args: list[str]) -> bool:
-    """Whether the function can be called with these arguments; one that can't finds them in ``sys.argv``."""
-    try:
-        inspect.signature(function).bind(*args)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _run(awaitable: Any, loop: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -26,7 +27,7 @@ class Inbox(EventHub):
     def __init__(self) -> None:
         super().__init__()
         self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
-        self._queues: set[MessageQueue] = set()
+        self._queues: weakref.WeakSet[MessageQueue] = weakref.WeakSet()
 
     def on(self, name: str, handler: Handler) -> None:
         super().on(name, handler)
@@ -81,7 +82,7 @@ class Inbox(EventHub):
 class MessageQueue(AsyncIterator[Any]):
     """What `Worker.messages` returns."""
 
-    def __init__(self, queues: set[MessageQueue]) -> None:
+    def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
         self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
         self._wakeup = asyncio.Event()
         self._let_go: Callable[[], None] = _done
@@ -107,6 +108,9 @@ class MessageQueue(AsyncIterator[Any]):
         self._confirm()
         while self._waiting:
             self._waiting.popleft()[1]()
+
+    def __del__(self) -> None:
+        self.close()  # a loop that was left for good must not hold its senders up
 
     def _confirm(self) -> None:
         let_go, self._let_go = self._let_go, _done

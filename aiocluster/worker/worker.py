@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import random
@@ -19,6 +20,7 @@ from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..wire.flow import Inflow, send_to_all
 from .inbox import Inbox, MessageQueue
 from .leave import leave
+from .load import find_function
 from .ports import Ports
 
 logger = logging.getLogger("aiocluster.worker")
@@ -52,6 +54,8 @@ class Worker(Emitter):
         self._primary = Conversation(channel, self.primary_pid, self.primary_pid, "the primary", self)
         self._peers: dict[int, Conversation] = {}
         self._names: dict[str, int] = {}
+        for pid, name in welcome["peers"].items():
+            self._on_peer_joined(pid, name)
         self._endings: set[asyncio.Task[None]] = set()
         self._receivers: dict[int, Callable[..., None]] = {
             kinds.PEER_JOINED: self._on_peer_joined,
@@ -197,6 +201,12 @@ class Worker(Emitter):
 
     def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
         self._hub.deliver(sender, messages, handles, inflow)
+
+    async def call(self, named: dict[str, Any], args: list[Any]) -> Any:
+        function = await asyncio.to_thread(find_function, named)
+        if inspect.iscoroutinefunction(function):
+            return await function(*args)
+        return await asyncio.to_thread(function, *args)
 
     def complain(self, error: Exception) -> None:
         logger.error("%s", error)

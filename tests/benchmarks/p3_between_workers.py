@@ -13,20 +13,22 @@ from .p1_one_way import MESSAGES, PAYLOAD, stopwatch
 from .peers import node
 from .programs import answer
 
-RECEIVER = "AIOCLUSTER_BENCH_RECEIVER"
-"""Set in the sending worker's environment: the pid of the one that receives."""
+ROLE = "AIOCLUSTER_BENCH_ROLE"
+"""Set in the sending worker's environment."""
 
 
 async def worker() -> None:
     """In each of the two workers."""
-    if receiver := os.environ.get(RECEIVER):
-        await send(int(receiver))
+    if os.environ.get(ROLE) == "sender":
+        await send()
     else:
         await receive()
 
 
-async def send(receiver: int) -> None:
+async def send() -> None:
+    """Send them all to the worker that the primary names."""
     worker = current_worker()
+    receiver = (await worker.wait_for("message")).message
     for i in range(MESSAGES):
         await worker.send_to(receiver, {"i": i, "payload": PAYLOAD})
 
@@ -44,7 +46,8 @@ async def introduce() -> float:
     async with Primary(target(worker)) as primary:
         receiver = await primary.fork()
         await receiver.wait_for("online")
-        await primary.fork(env={RECEIVER: str(receiver.pid)})
+        sender = await primary.fork(env={ROLE: "sender"})
+        await sender.send(receiver.pid)
         rate: float = (await receiver.wait_for("message")).message
         return rate
 
