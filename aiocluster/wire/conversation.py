@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
-from ..errors import ChannelClosedError, HandleError, RemoteError
+from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import handles as sockets
 from . import messages as kinds
 from .channel import Channel, Descriptors
@@ -142,6 +142,11 @@ class Conversation:
     def _on_handles(self, count: int, body: bytes, take: TakeDescriptors) -> None:
         descriptors = take() if count > 0 else None
         fds = descriptors.take() if descriptors is not None else []
+        try:
+            message = unpack(body)
+        except ProtocolError:
+            sockets.close(fds)
+            raise
         if len(fds) != count:
             sockets.close(fds)
             if count > 0:  # else whoever passed it on has told the sender
@@ -151,7 +156,7 @@ class Conversation:
                     f"{abs(count)} descriptors from {self._whom} were lost: there was no room for them (RLIMIT_NOFILE)"
                 )
             )
-        self._mailbox.deliver(self.pid, (unpack(body),), sockets.from_descriptors(fds), self._inflow)
+        self._mailbox.deliver(self.pid, (message,), sockets.from_descriptors(fds), self._inflow)
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         message = unpack(body)
@@ -161,7 +166,7 @@ class Conversation:
                 raise LookupError("no handler: this process has not called handle_requests()")
             result = handler(message, self.pid)
             if inspect.isawaitable(result):
-                self._serve(number, self._answer(number, result))
+                self._serve_awaitable(number, result)
                 return
             kind, reply = kinds.REPLY, pack(result)
         except Exception as error:
@@ -171,11 +176,18 @@ class Conversation:
 
     def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         named, args = unpack(body)
-        self._serve(number, self._answer(number, self._mailbox.call(named, args)))
+        self._serve_awaitable(number, self._mailbox.call(named, args))
 
-    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._served[number] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(lambda task: self._served.pop(number, None))
+        return task
+
+    def _serve_awaitable(self, number: int, result: Awaitable[Any]) -> None:
+        task = self._serve(number, self._answer(number, result))
+        if inspect.iscoroutine(result):
+            # Cancelled before its first step it would be left behind, never awaited.
+            task.add_done_callback(lambda task: result.close())
 
     async def _answer(self, number: int, result: Awaitable[Any]) -> None:
         try:
