@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import wraps
 from typing import Any
 
 import psutil
@@ -16,6 +18,8 @@ BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
+uvloop.new_event_loop().close()  # libuv opens a pipe for signals with its first loop, and keeps it
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Function
@@ -25,6 +29,23 @@ def pytest_asyncio_loop_factories(
     if module.startswith(("tests.primary.", "tests.supervise.")) and "worker_loop" not in item.fixturenames:
         return BOTH
     return {"asyncio": asyncio.new_event_loop}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ends an async test that hangs a little before pytest-timeout does, whose signal uvloop does not hear."""
+    seconds = 0.8 * float(config.getoption("timeout") or config.getini("timeout"))
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _bounded(item.obj, seconds)
+
+
+def _bounded(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
+    @wraps(test)
+    async def bounded(*args: Any, **fixtures: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **fixtures)
+
+    return bounded
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
