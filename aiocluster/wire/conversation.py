@@ -91,7 +91,7 @@ class Conversation:
                 sock.close()
 
     async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
-        """Sends a request, or another kind that is answered like one, and returns the reply; see `Worker.request_to`."""
+        """Sends a request (or what else is answered like one) and returns the reply; see `Worker.request_to`."""
         body = pack(message)
         self._last_number += 1
         number = self._last_number
@@ -178,16 +178,15 @@ class Conversation:
         named, args = unpack(body)
         self._serve_awaitable(number, self._mailbox.call(named, args))
 
-    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._served[number] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(lambda task: self._served.pop(number, None))
-        return task
 
     def _serve_awaitable(self, number: int, result: Awaitable[Any]) -> None:
-        task = self._serve(number, self._answer(number, result))
+        self._serve(number, self._answer(number, result))
         if inspect.iscoroutine(result):
             # Cancelled before its first step it would be left behind, never awaited.
-            task.add_done_callback(lambda task: result.close())
+            self._served[number].add_done_callback(lambda task: result.close())
 
     async def _answer(self, number: int, result: Awaitable[Any]) -> None:
         try:
