@@ -339,6 +339,8 @@ class WorkerProcess(Emitter):
             self._listeners.release(self, listener)
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
+        if count < 0 or returned < 0:
+            raise ProtocolError(f"{count} connections taken and {returned} returned")
         self.connections += count
         if listener := self._listeners.get(number):
             listener.taken(self, count, returned)

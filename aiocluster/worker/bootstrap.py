@@ -35,8 +35,8 @@ def main() -> NoReturn:
     worker = Worker(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, welcome)
     current.adopt(worker)
     try:
+        _end_with(channel, welcome["primary_pid"])
         _become(welcome)
-        _end_with(channel, welcome["primary_pid"])  # after setuid(2), which undoes PR_SET_PDEATHSIG
         listen.install()
         target = load(welcome)
     except BaseException as error:
@@ -80,15 +80,9 @@ def _read(sock: socket.socket, size: int) -> bytes:
 def _end_with(channel: Channel, primary_pid: int) -> None:
     """Sees to it that this process does not outlive the primary, however that ends.
 
-    Linux kills it with its parent (prctl(2), ``PR_SET_PDEATHSIG``), even while it is stopped. Everywhere, a thread
-    waits for the channel to hang up.
+    Linux kills it with its parent, even while it is stopped. Everywhere, a thread waits for the channel to hang up.
     """
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-        if os.getppid() != primary_pid:
-            os._exit(1)
+    _die_with_parent(primary_pid)
     poll = select.poll()
     poll.register(channel.fileno(), 0)  # POLLHUP is always reported
 
@@ -98,6 +92,16 @@ def _end_with(channel: Channel, primary_pid: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
+
+
+def _die_with_parent(primary_pid: int) -> None:
+    """Linux: ``PR_SET_PDEATHSIG`` (prctl(2)), which a change of uid or gid undoes."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+        if os.getppid() != primary_pid:
+            os._exit(1)
 
 
 # ---- this process
@@ -140,6 +144,7 @@ def _become(welcome: dict[str, Any]) -> None:
         os.setgid(welcome["gid"])
     if welcome["uid"] is not None:
         os.setuid(welcome["uid"])
+    _die_with_parent(welcome["primary_pid"])
     known = set(welcome["path"])
     sys.path[:] = welcome["path"] + [entry for entry in sys.path if entry and entry not in known]
 
