@@ -34,6 +34,8 @@ class Settings:
         start_method: ``"spawn"``: a fresh interpreter.
         preload: Modules that are imported first.
         scheduling: The policy of ports for which no other is given.
+        graceful_timeout: Seconds a worker that leaves, or has failed, may take to finish what it has.
+        heartbeat: Seconds between two reports of a worker's event loop.
 
     Raises:
         ValueError: An argument is out of its range; the text names it.
@@ -54,6 +56,9 @@ class Settings:
     preload: Sequence[str] = ()
     scheduling: Any = field(default_factory=lambda: os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin")
 
+    graceful_timeout: float = 30.0
+    heartbeat: float = 1.0
+
     def __post_init__(self) -> None:
         from .primary.scheduling import check
 
@@ -70,6 +75,12 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 0):
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
+        for name in ("graceful_timeout", "heartbeat"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+            if value < 0 or (name == "heartbeat" and value == 0):
+                raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
         _one_of("loop", self.loop, LOOPS)
         _one_of("start_method", self.start_method, START_METHODS)
         if self.loop == "uvloop":

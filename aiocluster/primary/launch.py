@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -34,12 +35,14 @@ class ProcessEnd:
 
 
 class Child:
-    """A started process: its pid, its streams, its end."""
+    """A started process: its pid, its end, and the reading ends of its pipes if it is silent."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], early_stderr: IO[bytes]) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], early_stderr: IO[bytes], stdout: int | None, stderr: int | None
+    ) -> None:
         self.pid = popen.pid
-        self.stdout = popen.stdout
-        self.stderr = popen.stderr
+        self.stdout = stdout
+        self.stderr = stderr
         self._popen = popen
         self._early_stderr = early_stderr
         self._watch: _PidfdWatch | _ThreadWatch | None = None
@@ -77,16 +80,18 @@ def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: s
         OSError: The interpreter can't be started.
     """
     command = [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", _BOOTSTRAP]
-    early_stderr = tempfile.TemporaryFile()
-    stderr_read = stderr_write = -1
-    try:
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
+        early_stderr = undo.enter_context(tempfile.TemporaryFile())
+        stdout_read = stderr_read = stdout_write = None
         if settings.silent:
-            stderr_read, stderr_write = os.pipe()
+            stdout_read, stdout_write = _pipe(theirs, undo)
+            stderr_read, stderr_write = _pipe(theirs, undo)
         else:
             stderr_write = os.dup(2)
+            theirs.callback(os.close, stderr_write)
         popen = subprocess.Popen(
             command,
-            stdout=subprocess.PIPE if settings.silent else None,
+            stdout=stdout_write,
             stderr=early_stderr,
             cwd=settings.cwd,
             pass_fds=(channel.fileno(), stderr_write),
@@ -99,22 +104,27 @@ def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: s
                 STDERR_FD: str(stderr_write),
             },
         )
-    except BaseException:
-        early_stderr.close()
-        if stderr_read >= 0:
-            os.close(stderr_read)
-        raise
-    finally:
-        if stderr_write >= 0:
-            os.close(stderr_write)
-    if stderr_read >= 0:
-        popen.stderr = open(stderr_read, "rb", buffering=0)
-    return Child(popen, early_stderr)
+        undo.pop_all()
+        return Child(popen, early_stderr, stdout_read, stderr_read)
+
+
+def _pipe(theirs: contextlib.ExitStack, undo: contextlib.ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    undo.callback(os.close, read)
+    theirs.callback(os.close, write)
+    return read, write
 
 
 def _end_of(popen: subprocess.Popen[bytes]) -> ProcessEnd:
     code = popen.wait()
-    return ProcessEnd(code, None) if code >= 0 else ProcessEnd(None, signal.Signals(-code))
+    return ProcessEnd(code, None) if code >= 0 else ProcessEnd(None, _signal(-code))
+
+
+def _signal(number: int) -> signal.Signals:
+    try:
+        return signal.Signals(number)
+    except ValueError:  # one of Linux's real-time signals, which have no names
+        return number  # type: ignore[return-value]
 
 
 class _PidfdWatch:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
+from ..stats import ListenerStats
 from ..wire import messages as kinds
 from ..wire.codec import encode
 from .scheduling import POLICIES, SHARED, Policy
@@ -83,6 +84,7 @@ class Listener:
         self.address = address_of(sock)
         self.holders: set[WorkerProcess] = set()
         self.is_kept = False
+        self.accepted = 0
         self._policy: Policy[WorkerProcess] | None = None if scheduling == SHARED else POLICIES[scheduling]()
         self._serving: dict[WorkerProcess, deque[Connection]] = {}
         self._pickable: set[WorkerProcess] = set()
@@ -115,7 +117,9 @@ class Listener:
     def forget(self, worker: WorkerProcess) -> None:
         """This worker is gone: what it had not taken goes elsewhere."""
         self.stop(worker)
-        self._homeless.extend(self._serving.pop(worker, ()))
+        lost = self._serving.pop(worker, ())
+        worker.redispatched += len(lost)
+        self._homeless.extend(lost)
         self._house()
 
     def taken(self, worker: WorkerProcess, count: int, returned: int) -> None:
@@ -175,6 +179,7 @@ class Listener:
                 self._pause()
                 self._retry = self._loop.call_later(_PAUSE, self._try_again)
             # else the client has gone meanwhile (ECONNABORTED and its like, accept(2)): the next one is waiting
+        self.accepted += len(accepted)
         self._hand_over(accepted)
 
     def _try_again(self) -> None:
@@ -205,6 +210,11 @@ class Listener:
         for worker, fds in batches.items():
             if not worker.channel.is_closed:  # else it will be forgotten in a moment
                 worker.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
+
+    def stats(self) -> ListenerStats:
+        """What is known of it now."""
+        waiting = len(self._homeless) + sum(map(len, self._serving.values()))
+        return ListenerStats(self.address, self.scheduling, self.accepted, waiting)
 
     def close(self) -> None:
         """Closes the port, and every connection that no worker has taken."""
@@ -287,6 +297,10 @@ class Listeners:
                 self.release(worker, listener)
             else:
                 listener.forget(worker)
+
+    def stats(self) -> tuple[ListenerStats, ...]:
+        """What is known of each port now."""
+        return tuple(listener.stats() for listener in self._by_number.values())
 
     def _close(self, listener: Listener) -> None:
         listener.close()

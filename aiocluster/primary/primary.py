@@ -16,9 +16,10 @@ import anyio
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Emitter, EventHub, Setup
 from ..settings import Settings
+from ..stats import ListenerStats, WorkerStats
 from ..wire import messages as kinds
 from ..wire.channel import Channel
-from ..wire.codec import MAX_FRAME, encode, pack
+from ..wire.codec import encode, pack
 from ..wire.conversation import RequestHandler
 from ..wire.flow import send_to_all
 from .launch import spawn
@@ -119,12 +120,32 @@ class Primary(Emitter):
         self._settings = changed
         self._hub.emit_soon(Setup(changed))
 
-    async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
+    @property
+    def hub(self) -> EventHub:
+        """Where its events go."""
+        return self._hub
+
+    def check_target(self, target: Any) -> None:
+        """Raises TargetError unless workers could find this target."""
+        name_target(target, self._settings.cwd)
+
+    async def fork(
+        self,
+        env: Mapping[str, str] | None = None,
+        *,
+        weight: int = 1,
+        slot: int | None = None,
+        name: str | None = None,
+        target: Any = ...,
+    ) -> WorkerProcess:
         """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
 
         Args:
             env: Added to the environment of this worker alone.
             weight: Its share under weighted scheduling, from 1 on.
+            slot: Its place among the workers, from 0 on, which policies like ``ip_hash`` go by; None: a new one.
+            name: Makes it an agent of that name.
+            target: What this worker runs instead of the settings' target.
 
         Raises:
             ClusterError: This Primary has not been entered, or has been left.
@@ -136,7 +157,7 @@ class Primary(Emitter):
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         if weight < 1:
             raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
-        settings = self._settings
+        settings = self._settings if target is ... else self._settings.changed({"target": target})
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id + 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -154,6 +175,9 @@ class Primary(Emitter):
             channel,
             env=MappingProxyType(dict(env or {})),
             weight=weight,
+            slot=worker_id - 1 if slot is None else slot,
+            name=name,
+            graceful_timeout=settings.graceful_timeout,
             hub=self._hub,
             router=self._router,
             listeners=self._listeners,
@@ -161,7 +185,7 @@ class Primary(Emitter):
             gone=self._on_gone,
         )
         peers = self._router.add(worker)
-        channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers}))
+        channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers, "name": name}))
         self._workers[worker.id] = self._by_pid[worker.pid] = worker
         self._all_gone.clear()
         return worker
@@ -176,15 +200,20 @@ class Primary(Emitter):
         if not self._workers:
             self._all_gone.set()
 
-    async def disconnect(self, *, timeout: float = 30.0) -> None:
+    async def disconnect(self, *, timeout: float | None = None) -> None:
         """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
         for worker in self._workers.values():
-            worker.tell_to_leave(timeout)
+            worker.tell_to_leave(self._settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
 
     async def wait_all_gone(self) -> None:
         """Returns when there is no worker left."""
         await self._all_gone.wait()
+
+    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:
+        """What is known now of the workers, and of the shared ports."""
+        workers = tuple(worker.stats() for worker in self._workers.values())
+        return workers, self._listeners.stats()
 
     # ---- ports and messages
 
@@ -258,6 +287,7 @@ def _welcome(settings: Settings, named: dict[str, Any]) -> dict[str, Any]:
         "preload": list(settings.preload),
         "scheduling": settings.scheduling,
         "primary_pid": os.getpid(),
-        "max_frame": MAX_FRAME,
+        "graceful_timeout": settings.graceful_timeout,
+        "heartbeat": settings.heartbeat,
         "ignore_sigint": sys.stdin is not None and not sys.stdin.closed and os.isatty(0),
     }

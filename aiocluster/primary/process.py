@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,13 @@ from ..events import (
     Online,
     Undelivered,
 )
+from ..stats import WorkerStats
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..wire.flow import Inflow
+from ..wire.handles import closer
 from .launch import Child, ProcessEnd
 from .listeners import Listener, Listeners, Wanted
 from .streams import PipeStream
@@ -63,7 +66,15 @@ class WorkerProcess(Emitter):
         exit_code: Its exit code; None while it lives, or if a signal ended it.
         exit_signal: The signal that ended it; None while it lives, or if it ended by itself.
         connections: How many connections it has open that it took from a shared port.
+        slot: Its place in the cluster, from 0 on, which its replacement inherits.
+        accepted: How many connections it has taken from shared ports since it started.
+        returned: How many connections that it was sent it gave back.
+        redispatched: How many connections that it was sent went to others because it ended.
+        loop_delay: Seconds its event loop was late at its last report.
+        memory: Bytes of resident memory at its last report; 0 before the first.
+        tasks: How many asyncio tasks it had at its last report.
         calls: How many functions it runs for `Cluster.call`.
+        ports: The numbers of the shared ports that it listens on.
         stdout: Its output as an anyio byte stream if it is silent; else None.
         stderr: Likewise.
     """
@@ -76,6 +87,9 @@ class WorkerProcess(Emitter):
         *,
         env: Mapping[str, str],
         weight: int,
+        slot: int,
+        name: str | None,
+        graceful_timeout: float,
         hub: EventHub,
         router: Router,
         listeners: Listeners,
@@ -86,14 +100,22 @@ class WorkerProcess(Emitter):
         self.pid = child.pid
         self.env = env
         self.weight = weight
-        self.name: str | None = None
+        self.name = name
         self.exited_after_disconnect: bool | None = None
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
         self.connections = 0
+        self.slot = slot
+        self.accepted = 0
+        self.returned = 0
+        self.redispatched = 0
+        self.loop_delay = 0.0
+        self.memory = 0
+        self.tasks = 0
         self.calls = 0
-        self.stdout = PipeStream(child.stdout) if child.stdout else None
-        self.stderr = PipeStream(child.stderr) if child.stderr else None
+        self.ports: set[int] = set()
+        self.stdout = PipeStream(child.stdout) if child.stdout is not None else None
+        self.stderr = PipeStream(child.stderr) if child.stderr is not None else None
         self.channel = channel
         self.conversation = Conversation(channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", self)
         self.failure: RemoteError | None = None
@@ -105,7 +127,10 @@ class WorkerProcess(Emitter):
         self._request_handler = request_handler
         self._gone = gone
         self._state = "starting"
+        self._graceful_timeout = graceful_timeout
         self._is_attached = False
+        self._online_since: float | None = None
+        self._heard_at = 0.0
         self._is_voluntary = False
         self._happened: dict[str, Event] = {}
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -115,6 +140,8 @@ class WorkerProcess(Emitter):
         self._receivers: dict[int, Callable[..., None]] = {
             kinds.ONLINE: self._on_online,
             kinds.ATTACHED: self._on_attached,
+            kinds.DETACHED: self._on_detached,
+            kinds.REPORT: self._on_report,
             kinds.LISTEN: self._on_listen,
             kinds.SERVING: self._on_serving,
             kinds.UNLISTEN: self._on_unlisten,
@@ -153,6 +180,11 @@ class WorkerProcess(Emitter):
         """Whether its channel is open."""
         return not self.channel.is_closed
 
+    @property
+    def is_unfit(self) -> bool:
+        """Whether it will serve no more: it has failed, its channel has closed, or its process has ended."""
+        return self._unfit.is_set()
+
     def is_dead(self) -> bool:
         """Whether its process has ended."""
         return self._exit.done()
@@ -161,6 +193,16 @@ class WorkerProcess(Emitter):
     def is_at_work(self) -> bool:
         """Whether its event loop runs, and it is neither leaving nor failing."""
         return self._is_attached and self.takes_connections
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since its event loop last reported; None if it runs none."""
+        return time.monotonic() - self._heard_at if self._is_attached else None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it came online; 0 before."""
+        return time.monotonic() - self._online_since if self._online_since is not None else 0.0
 
     @property
     def is_leaving(self) -> bool:
@@ -177,8 +219,13 @@ class WorkerProcess(Emitter):
         return await asyncio.shield(self._exit)
 
     async def wait_unfit(self) -> None:
-        """Returns when it will serve no more: it has failed, its channel has closed, or its process has ended."""
+        """Returns when it `is_unfit`."""
         await self._unfit.wait()
+
+    async def wait_listening(self, ports: int) -> None:
+        """Returns when it listens on that many shared ports."""
+        while len(self.ports) < ports:
+            await super().wait_for(Listening.name)
 
     async def wait_gone(self) -> None:
         """Returns when it has both disconnected and exited."""
@@ -199,17 +246,17 @@ class WorkerProcess(Emitter):
         """Sends its process a signal; nothing if it has ended. An end by `kill` counts as unasked."""
         self._child.send_signal(signal)
 
-    async def disconnect(self, *, timeout: float = 30.0) -> None:
+    async def disconnect(self, *, timeout: float | None = None) -> None:
         """Tells it to leave, and returns when it is gone. Such an exit is voluntary.
 
         It takes no more connections at once; those it has may finish, and the application's own shutdown runs. A worker
         that runs no event loop has no way to hear of it and is sent SIGTERM.
 
         Args:
-            timeout: The seconds it is given before it ends its main task, finished or not. Nobody enforces it from
-                outside: that is a matter of policy, see `Cluster`.
+            timeout: The seconds it is given before it ends its main task, finished or not; None: the setting
+                ``graceful_timeout``. Nobody enforces it from outside: that is a matter of policy, see `Cluster`.
         """
-        self.tell_to_leave(timeout)
+        self.tell_to_leave(self._graceful_timeout if timeout is None else timeout)
         await self.wait_gone()
 
     def tell_to_leave(self, timeout: float) -> None:
@@ -221,6 +268,24 @@ class WorkerProcess(Emitter):
         self.channel.send(encode(kinds.LEAVE, float(timeout)))
         if not self._is_attached:
             self.kill()
+
+    def stats(self) -> WorkerStats:
+        """What is known of it now."""
+        return WorkerStats(
+            id=self.id,
+            pid=self.pid,
+            name=self.name,
+            state=self._state,
+            connections=self.connections,
+            accepted=self.accepted,
+            returned=self.returned,
+            redispatched=self.redispatched,
+            calls=self.calls,
+            loop_delay=self.loop_delay,
+            memory=self.memory,
+            tasks=self.tasks,
+            age=self.age,
+        )
 
     # ---- messages
 
@@ -307,34 +372,44 @@ class WorkerProcess(Emitter):
 
     def _on_online(self) -> None:
         self._child.close()
+        self._online_since = time.monotonic()
         if self._become("online") or self._state == "disconnecting":
             self._router.join(self)
             self._emit(Online(self))
 
     def _on_attached(self) -> None:
         self._is_attached = True
+        self._heard_at = time.monotonic()
+
+    def _on_detached(self) -> None:
+        self._is_attached = False
+
+    def _on_report(self, delay: float, memory: int, tasks: int) -> None:
+        self._heard_at = time.monotonic()
+        self.loop_delay, self.memory, self.tasks = float(delay), int(memory), int(tasks)
 
     def _on_listen(self, number: int, wanted: dict[str, Any]) -> None:
         backlog, scheduling = wanted.pop("backlog"), wanted.pop("scheduling")
         try:
             listener = self._listeners.open(Wanted(**wanted), backlog=backlog, scheduling=scheduling)
+            fds = [os.dup(listener.sock.fileno())]
         except OSError as error:
             self.channel.send(encode(kinds.REFUSED, number, error.errno, os.strerror(error.errno or 0)))
             return
         listener.holders.add(self)
-        self.channel.send(
-            encode(kinds.LISTENED, number, listener.number, listener.hands_over), (listener.sock.fileno(),)
-        )
+        self.channel.send(encode(kinds.LISTENED, number, listener.number, listener.hands_over), tuple(fds), closer(fds))
 
     def _on_serving(self, number: int) -> None:
         listener = self._listeners.get(number)
         if listener is None or not self.takes_connections:
             return
         listener.serve(self)
+        self.ports.add(number)
         self._become("listening")
         self._emit(Listening(self, listener.address))
 
     def _on_unlisten(self, number: int) -> None:
+        self.ports.discard(number)
         if listener := self._listeners.get(number):
             self._listeners.release(self, listener)
 
@@ -342,11 +417,14 @@ class WorkerProcess(Emitter):
         if count < 0 or returned < 0:
             raise ProtocolError(f"{count} connections taken and {returned} returned")
         self.connections += count
+        self.accepted += count
+        self.returned += returned
         if listener := self._listeners.get(number):
             listener.taken(self, count, returned)
 
     def _on_accepted(self, number: int, count: int) -> None:
         self.connections += count
+        self.accepted += count
 
     def _on_closed(self, number: int, count: int) -> None:
         self.connections -= count
@@ -399,17 +477,14 @@ class WorkerProcess(Emitter):
         """Frees what is left of it here; it must be gone."""
         if self._ending is not None:
             await self._ending
-        for stream in (self.stdout, self.stderr):
-            if stream is not None:
-                stream.close()
         self._child.close()
 
 
-def startup_text(worker: WorkerProcess) -> str:
-    """Why a worker that never came online did not: its traceback, or the tail of its stderr."""
+def startup_text(worker: WorkerProcess, what: str) -> str:
+    """Why a worker that never came up did not: its traceback, or the tail of its stderr."""
     how = f"exit code {worker.exit_code}" if worker.exit_signal is None else f"signal {worker.exit_signal.name}"
     told = worker.failure.remote_traceback if worker.failure else worker.early_stderr
-    return f"worker {worker.id} (pid {worker.pid}) ended before it was online, by {how}\n\n{told.strip()}"
+    return f"worker {worker.id} (pid {worker.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
 
 
 __all__ = ["LIFE", "ChannelClosedError", "Listener", "WorkerProcess", "startup_text"]

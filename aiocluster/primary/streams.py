@@ -3,48 +3,54 @@
 from __future__ import annotations
 
 import os
-from typing import IO
 
 import anyio
 from anyio.abc import ByteReceiveStream
 
 
 class PipeStream(ByteReceiveStream):
-    """The reading end of a pipe.
+    """The reading end of a pipe; what the worker has written can still be read when it is gone.
 
-    Read it, or the worker blocks once the pipe (64 KiB on Linux) is full.
+    Read it, or the worker blocks once the pipe (64 KiB on Linux) is full. It is closed when nobody has it any more.
+
+    Args:
+        fd: The descriptor, which the stream owns.
     """
 
-    def __init__(self, pipe: IO[bytes]) -> None:
-        os.set_blocking(pipe.fileno(), False)
-        self._pipe = pipe
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Returns up to ``max_bytes`` bytes.
 
         Raises:
-            anyio.EndOfStream: The worker has closed its end.
+            anyio.EndOfStream: The worker has closed its end, and all has been read.
             anyio.ClosedResourceError: This stream has been closed.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         while True:
-            if self._pipe.closed:
+            if self._fd < 0:
                 raise anyio.ClosedResourceError
             try:
-                data = os.read(self._pipe.fileno(), max_bytes)
+                data = os.read(self._fd, max_bytes)
             except BlockingIOError:
-                await anyio.wait_readable(self._pipe)
+                await anyio.wait_readable(self._fd)
                 continue
             if not data:
                 raise anyio.EndOfStream
             return data
 
     async def aclose(self) -> None:
-        """Closes this end; a worker that writes on gets ``BrokenPipeError``."""
-        self.close()
+        """Closes this end; a worker that writes on gets ``BrokenPipeError``. Idempotent."""
+        if self._fd >= 0:
+            anyio.notify_closing(self._fd)
+            self._close()
 
-    def close(self) -> None:
-        """Closes this end at once. Idempotent."""
-        if not self._pipe.closed:
-            anyio.notify_closing(self._pipe)
-            self._pipe.close()
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self._close()

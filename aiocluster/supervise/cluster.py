@@ -11,42 +11,42 @@ from typing import Any, Self
 
 import anyio
 
-from ..errors import RestartLimitError, StartupError, WorkerNotFoundError
+from ..errors import ClusterError, ReloadError, RestartLimitError, StartupError, WorkerNotFoundError
 from ..events import Emitter, Exit, GiveUp
 from ..primary.primary import Primary
-from ..primary.process import WorkerProcess, startup_text
+from ..primary.process import WorkerProcess
+from ..stats import ClusterStats
 from ..wire.conversation import RequestHandler
+from . import signals
 from .cpus import available_cpus
+from .crew import Crew
+from .health import Limits, Verdict, Vitals
 from .restart import RestartHistory, RestartPolicy
+from .slot import Slot
 
 logger = logging.getLogger("aiocluster.cluster")
-
-_TERM_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL, after graceful_timeout has been used up
-
-
-class _Slot:
-    """One of the n places: the worker that fills it, and the task that keeps it filled."""
-
-    def __init__(self, number: int, weight: int) -> None:
-        self.number = number
-        self.weight = weight
-        self.worker: WorkerProcess | None = None
-        self.keeper: asyncio.Task[None] | None = None
 
 
 class Cluster(Emitter):
     """Keeps ``workers`` workers running that share their ports.
 
-    ``async with`` returns when every first worker is online, and stops them gracefully when it is left. Handlers may be
-    added before it is entered.
+    ``async with`` returns when the agents and every first worker are online, and stops them gracefully when it is left.
+    Handlers may be added before it is entered.
 
     Args:
         target: What workers run; see `Primary`.
         workers: How many; ``"auto"``: as many as this process may use CPUs, by affinity and control group.
         weights: One per worker, for weighted scheduling.
         restart: When workers that end unasked are replaced.
+        agents: Further targets by name. Each runs in one process of its own, started before the workers and restarted
+            like them: for what must be done once in the whole cluster. Any worker reaches it by ``send_to(name, …)``.
         start_timeout: Seconds a worker may take to come online.
         graceful_timeout: Seconds a worker that is told to leave may take; then SIGTERM, 2 s later SIGKILL.
+        hang_timeout: Seconds an event loop may be blocked; then the worker's stacks go to its stderr, it is killed and
+            replaced.
+        max_memory: Bytes of resident memory; a worker that has more is replaced gracefully.
+        max_lifetime: Seconds a worker may live, likewise.
+        max_connections: Connections a worker may take, likewise.
         **settings: How workers are started; see `Settings`.
 
     Raises:
@@ -62,50 +62,65 @@ class Cluster(Emitter):
         workers: int | str = "auto",
         weights: Sequence[int] | None = None,
         restart: RestartPolicy | None = None,
+        agents: Mapping[str, Any] | None = None,
         start_timeout: float = 30.0,
         graceful_timeout: float = 30.0,
+        hang_timeout: float | None = None,
+        max_memory: int | None = None,
+        max_lifetime: float | None = None,
+        max_connections: int | None = None,
         **settings: Any,
     ) -> None:
-        count = available_cpus() if workers == "auto" else workers
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise TypeError(f'workers must be a number or "auto", not {workers!r}')
-        if count < 1:
-            raise ValueError(f'workers must be a number from 1 on, or "auto", not {workers!r}')
-        for name, seconds in (("start_timeout", start_timeout), ("graceful_timeout", graceful_timeout)):
-            if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-                raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
-            if not seconds >= 0:
-                raise ValueError(f"{name} must be a number of seconds from 0 on, not {seconds!r}")
+        count = _checked_count(available_cpus() if workers == "auto" else workers)
+        _check_seconds("start_timeout", start_timeout)
+        _check_seconds("graceful_timeout", graceful_timeout)
         if weights is not None and (len(weights) != count or min(weights) < 1):
             raise ValueError(f"weights must be {count} numbers from 1 on, one per worker, not {weights!r}")
+        self._limits = Limits(hang_timeout, max_memory, max_lifetime, max_connections)
+        if hang_timeout is not None:
+            settings.setdefault("heartbeat", min(1.0, hang_timeout / 4))
         self._restart = restart or RestartPolicy()
-        self._start_timeout = start_timeout
-        self._graceful_timeout = graceful_timeout
-        self._primary = Primary(target, **settings)
-        self._hub = self._primary._hub
-        self._slots = [_Slot(number, weights[number] if weights else 1) for number in range(count)]
+        self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
+        self._hub = self._primary.hub
+        self._crew = Crew(self._primary, start_timeout, graceful_timeout)
+        self._slots = [self._slot(number, weights[number] if weights else 1) for number in range(count)]
+        self._agents = {
+            name: Slot(self._crew, self._wait_before_restart, name=name, target=agent)
+            for name, agent in (agents or {}).items()
+        }
+        for agent in (agents or {}).values():
+            self._primary.check_target(agent)
         self._history = RestartHistory(self._restart)
         self._exits: list[tuple[float, Exit]] = []
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._restarts = 0
+        self._verdicts: dict[int, Verdict] = {}
+        self._changing = asyncio.Lock()  # reload, scale and replacements change slots one after the other
+        self._reloading: asyncio.Task[None] | None = None
+        self._health: asyncio.Task[None] | None = None
+        self._is_entered = False
         self._is_stopping = False
         self._given_up: RestartLimitError | None = None
         self._over = asyncio.Event()  # given up, stopped, or nobody left
 
+    def _slot(self, number: int, weight: int) -> Slot:
+        return Slot(self._crew, self._wait_before_restart, weight=weight, slot=number)
+
     async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise ClusterError("this Cluster has been entered already; make another one")
+        self._is_entered = True
         await self._primary.__aenter__()
+        self.on("exit", self._remember)
         try:
-            async with asyncio.TaskGroup() as starts:
-                for slot in self._slots:
-                    starts.create_task(self._fill(slot))
-        except BaseException as error:
+            await self._open(self._agents.values())
+            await self._open(self._slots)
+        except BaseException:
             self._is_stopping = True
             with anyio.CancelScope(shield=True):
-                await self._primary.__aexit__(None, None, None)
-            if isinstance(error, BaseExceptionGroup):
-                raise error.exceptions[0] from None
+                await self._end()
             raise
-        for slot in self._slots:
-            slot.keeper = asyncio.get_running_loop().create_task(self._keep(slot))
+        if self._limits.are_set:
+            self._health = asyncio.get_running_loop().create_task(self._watch_health())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -113,7 +128,22 @@ class Cluster(Emitter):
             try:
                 await self.stop()
             finally:
-                await self._primary.__aexit__(None, None, None)
+                await self._end()
+
+    async def _end(self) -> None:
+        for slot in (*self._slots, *self._agents.values()):
+            slot.abandon()
+        await self._primary.__aexit__(None, None, None)
+        await self._crew.finish()
+
+    async def _open(self, slots: Iterable[Slot]) -> None:
+        """Fills these slots, side by side; the first failure is raised."""
+        try:
+            async with asyncio.TaskGroup() as starts:
+                for slot in slots:
+                    starts.create_task(slot.open(self._on_slot_over))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     # ---- what there is
 
@@ -124,8 +154,18 @@ class Cluster(Emitter):
 
     @property
     def workers(self) -> Mapping[int, WorkerProcess]:
-        """The workers by id: each until it has both disconnected and exited."""
-        return self._primary.workers
+        """The workers by id, without the agents: each until it has both disconnected and exited."""
+        return {worker.id: worker for worker in self._primary.workers.values() if worker.name is None}
+
+    @property
+    def agents(self) -> Mapping[str, WorkerProcess]:
+        """The agents that run, by name."""
+        return {name: slot.worker for name, slot in self._agents.items() if slot.worker is not None}
+
+    def stats(self) -> ClusterStats:
+        """What is known now of workers and ports."""
+        workers, listeners = self._primary.stats()
+        return ClusterStats(workers, listeners, self._restarts)
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `Primary.send`."""
@@ -166,154 +206,189 @@ class Cluster(Emitter):
 
     # ---- keeping them alive
 
-    async def _fill(self, slot: _Slot) -> None:
-        """Starts a worker for a slot, and returns when it is online.
+    def _remember(self, event: Exit) -> None:
+        self._verdicts.pop(event.worker.id, None)
+        if not event.worker.is_leaving and not self._is_stopping:
+            self._exits = [
+                (when, exit) for when, exit in self._exits if when >= time.monotonic() - self._restart.period
+            ]
+            self._exits.append((time.monotonic(), event))
 
-        Raises:
-            StartupError: It ended before, or took too long.
-        """
-        worker = slot.worker = await self._primary.fork(weight=slot.weight)
-        online = asyncio.ensure_future(worker.wait_for("online"))
-        unfit = asyncio.ensure_future(worker.wait_unfit())
-        try:
-            await asyncio.wait({online, unfit}, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED)
-            if online.done():
-                return
-            if not unfit.done():
-                worker.kill(signal.SIGKILL)
-                await worker.wait()
-                raise StartupError(
-                    f"worker {worker.id} (pid {worker.pid}) was not online within {self._start_timeout:g} seconds "
-                    f"(start_timeout)\n\n{worker.early_stderr.strip()}"
-                )
-            await worker.wait()
-            raise StartupError(startup_text(worker))
-        finally:
-            online.cancel()
-            unfit.cancel()
-
-    async def _keep(self, slot: _Slot) -> None:
-        """Replaces a slot's worker whenever it ends unasked, until that happens too often."""
-        try:
-            while (worker := slot.worker) is not None:
-                await worker.wait_unfit()
-                if worker.is_leaving or self._is_stopping:
-                    return
-                self._retire(worker)
-                wait = self._history.ended(slot, time.monotonic())
-                if wait is None:
-                    await self._give_up(worker)
-                    return
-                await asyncio.sleep(wait)
-                try:
-                    await self._fill(slot)
-                except (StartupError, OSError) as error:
-                    logger.error("%s", error)
-        finally:
-            slot.keeper = None
-            if all(other.keeper is None for other in self._slots):
-                self._over.set()
-
-    def _retire(self, worker: WorkerProcess) -> None:
-        """Sees a worker off that serves no more: it may finish what it has within the graceful timeout."""
-
-        async def see_off() -> None:
-            with anyio.move_on_after(self._graceful_timeout):
-                self._exits.append((time.monotonic(), await worker.wait()))
-                return
-            worker.kill(signal.SIGKILL)
-            self._exits.append((time.monotonic(), await worker.wait()))
-
-        task = asyncio.get_running_loop().create_task(see_off())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+    def _wait_before_restart(self, slot: Slot, worker: WorkerProcess) -> float | None:
+        """Decides what `Slot` asks when its worker has ended unasked."""
+        if self._is_stopping or self._given_up is not None:
+            return None
+        wait = self._history.ended(slot, time.monotonic())
+        if wait is None:
+            self._crew.in_background(self._give_up(worker))
+        else:
+            self._restarts += 1
+        return wait
 
     async def _give_up(self, worker: WorkerProcess) -> None:
-        await worker.wait()
-        since = time.monotonic() - self._restart.period
-        exits = tuple(exit for when, exit in self._exits if when >= since)
+        self._given_up = error = RestartLimitError()
+        with anyio.move_on_after(1.0):
+            await worker.wait()
+        exits = tuple(exit for _, exit in self._exits)
         text = (
-            f"{len(exits)} workers ended unasked within {self._restart.period:g} seconds, more than the limit of "
-            f"{self._restart.limit}: no more replacements"
+            f"more than {self._restart.limit} workers ended unasked within {self._restart.period:g} seconds: "
+            "no more replacements"
         )
         logger.critical("%s", text)
         if worker.failure is not None:
             text = f"{text}\n\nthe last one: {worker.failure}"
         elif worker.early_stderr:
             text = f"{text}\n\nthe last one wrote:\n{worker.early_stderr}"
-        self._given_up = RestartLimitError(text)
+        error.args = (text,)
         self._hub.emit(GiveUp(exits, self._restart.period))
         self._over.set()
+
+    def _on_slot_over(self) -> None:
+        if not any(slot.is_kept for slot in self._slots) and self._given_up is None:
+            self._over.set()
+
+    # ---- changing them
+
+    async def reload(self) -> None:
+        """Replaces every worker and agent by a new one, one after the other, without a connection lost.
+
+        A new worker has to come online, and to listen on as many ports as the old one, before that is told to leave. It
+        imports its code anew, and runs with the settings of now (`Primary.setup`). Called while a reload runs, it waits
+        for that one.
+
+        Raises:
+            ReloadError: A new worker did not come up; the old ones that have not been replaced yet stay.
+            ClusterError: The cluster is stopping.
+        """
+        if self._is_stopping or not self._is_entered:
+            raise ClusterError("the cluster is not running: nothing to reload")
+        if self._reloading is None:
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+            self._reloading.add_done_callback(self._on_reloaded)
+        await asyncio.shield(self._reloading)
+
+    def _on_reloaded(self, task: asyncio.Task[None]) -> None:
+        self._reloading = None
+        if not task.cancelled():
+            task.exception()  # whoever waits for it has it; perhaps nobody does any more
+
+    async def _reload(self) -> None:
+        async with self._changing:
+            for slot in (*self._agents.values(), *self._slots):
+                try:
+                    await slot.renew(self._on_slot_over)
+                except (StartupError, OSError) as error:
+                    raise ReloadError(f"the reload has been given up, the old workers stay: {error}") from error
+
+    async def scale(self, workers: int) -> None:
+        """Changes how many workers there are; returns when the new ones are online, or the last ones gone.
+
+        Raises:
+            ValueError: The number is below 1.
+            StartupError: A new worker did not come up; those that did stay.
+            ClusterError: The cluster is stopping.
+        """
+        _checked_count(workers)
+        if self._is_stopping or not self._is_entered:
+            raise ClusterError("the cluster is not running: it can't be scaled")
+        async with self._changing:
+            new = [self._slot(number, 1) for number in range(len(self._slots), workers)]
+            surplus = self._slots[workers:]
+            del self._slots[workers:]
+            await asyncio.gather(*(slot.close() for slot in surplus))
+            try:
+                await self._open(new)
+            finally:
+                self._slots += [slot for slot in new if slot.worker is not None]
+
+    async def _watch_health(self) -> None:
+        """Replaces workers that have reached a limit, one at a time."""
+        interval = min(1.0, (self._limits.hang_timeout or 4.0) / 4)
+        while True:
+            await asyncio.sleep(interval)
+            for slot in (*self._slots, *self._agents.values()):
+                worker = slot.worker
+                if worker is None or worker.is_unfit or worker.is_leaving or worker.state == "starting":
+                    continue
+                verdict = self._verdicts.setdefault(worker.id, Verdict(self._limits))
+                vitals = Vitals(worker.silence, worker.age, worker.memory, worker.accepted)
+                if verdict.is_hung(vitals):
+                    logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, vitals.silence)
+                    self._crew.in_background(self._crew.abort(worker))
+                elif (why := verdict.why_due(vitals)) and not self._changing.locked():
+                    logger.info("%r is replaced: %s", worker, why)
+                    self._crew.in_background(self._renew(slot))
+
+    async def _renew(self, slot: Slot) -> None:
+        async with self._changing:
+            if not self._is_stopping:
+                try:
+                    await slot.renew(self._on_slot_over)
+                except (StartupError, OSError) as error:
+                    logger.error("%s", error)
 
     # ---- the end
 
     async def stop(self, graceful: bool = True) -> None:
-        """Ends all workers; returns when they are gone.
+        """Ends all workers, then the agents; returns when they are gone.
 
         Args:
             graceful: They are told to leave and have ``graceful_timeout`` seconds for it; then SIGTERM, and 2 s later
                 SIGKILL. False: SIGKILL at once, also to those that an earlier call has told to leave.
         """
         self._is_stopping = True
-        for slot in self._slots:
-            if slot.keeper is not None:
-                slot.keeper.cancel()
-        if graceful:
-            with anyio.move_on_after(self._graceful_timeout):
-                await self._primary.disconnect(timeout=self._graceful_timeout)
-            if self.workers:
-                self._kill(signal.SIGTERM)
-                with anyio.move_on_after(_TERM_TIMEOUT):
-                    await self._primary.wait_all_gone()
-        if self.workers:
-            self._kill(signal.SIGKILL)
-            await self._primary.wait_all_gone()
-        while self._retiring:
-            await asyncio.wait(self._retiring)
+        for task in (self._health, self._reloading):
+            if task is not None:
+                task.cancel()
+        for slot in (*self._slots, *self._agents.values()):
+            slot.abandon()
+        for workers in (self.workers, self.agents):
+            if graceful:
+                await asyncio.gather(*(self._crew.see_off(worker) for worker in workers.values()))
+        for worker in self._primary.workers.values():
+            worker.kill(signal.SIGKILL)
+        await self._primary.wait_all_gone()
+        await self._crew.finish()
         self._over.set()
-
-    def _kill(self, number: signal.Signals) -> None:
-        for worker in self.workers.values():
-            logger.warning("%r has not left in time: %s", worker, number.name)
-            worker.kill(number)
 
     async def serve_forever(self) -> None:
         """Runs until a signal says to stop, and returns when the workers are gone.
 
-        SIGINT and SIGTERM: a graceful stop; a second one: at once. SIGQUIT: at once. It must be called in the main
-        thread, where Python handles signals.
+        SIGINT and SIGTERM: a graceful stop; a second one: at once. SIGQUIT: at once. SIGHUP: `reload`. SIGTTIN and
+        SIGTTOU: one worker more, one fewer. It must be called in the main thread, where Python handles signals.
 
         Raises:
             RestartLimitError: Workers ended unasked too often; those that still run are stopped when the cluster is
                 left.
         """
-        loop = asyncio.get_running_loop()
-        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-        stopping: asyncio.Task[None] | None = None
-        over = asyncio.ensure_future(self._over.wait())
-        for number in _HANDLED:
-            loop.add_signal_handler(number, signals.put_nowait, number)
-        try:
-            while not over.done():
-                heard = asyncio.ensure_future(signals.get())
-                await asyncio.wait({over, heard}, return_when=asyncio.FIRST_COMPLETED)
-                if not heard.done():
-                    heard.cancel()
-                    break
-                graceful = heard.result() != signal.SIGQUIT and stopping is None
-                logger.info("%s: stopping %s", heard.result().name, "gracefully" if graceful else "at once")
-                if graceful:
-                    stopping = asyncio.ensure_future(self.stop())
-                else:
-                    await self.stop(graceful=False)
-            if stopping is not None:
-                await stopping
-        finally:
-            over.cancel()
-            for number in _HANDLED:
-                loop.remove_signal_handler(number)
+        await signals.until(
+            self._over,
+            {
+                signal.SIGINT: self._stop_or_kill,
+                signal.SIGTERM: self._stop_or_kill,
+                signal.SIGQUIT: lambda: self.stop(graceful=False),
+                signal.SIGHUP: self.reload,
+                signal.SIGTTIN: lambda: self.scale(len(self._slots) + 1),
+                signal.SIGTTOU: lambda: self.scale(max(1, len(self._slots) - 1)),
+            },
+        )
         if self._given_up is not None:
             raise self._given_up
 
+    async def _stop_or_kill(self) -> None:
+        await self.stop(graceful=not self._is_stopping)
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+
+def _checked_count(count: int | str) -> int:
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f'workers must be a number or "auto", not {count!r}')
+    if count < 1:
+        raise ValueError(f'workers must be a number from 1 on, or "auto", not {count!r}')
+    return count
+
+
+def _check_seconds(name: str, seconds: object) -> None:
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} must be a number of seconds from 0 on, not {seconds!r}")

@@ -170,7 +170,7 @@ class Conversation:
                 return
             kind, reply = kinds.REPLY, pack(result)
         except Exception as error:
-            kind, reply = kinds.FAILURE, _failure(error)
+            kind, reply = kinds.FAILURE, pack(described(error))
         if not self.outflow.put_frame(kind, number, reply):
             self._serve(number, self._reply(kind, number, reply))
 
@@ -192,7 +192,7 @@ class Conversation:
         try:
             kind, reply = kinds.REPLY, pack(await result)
         except Exception as error:
-            kind, reply = kinds.FAILURE, _failure(error)
+            kind, reply = kinds.FAILURE, pack(described(error))
         await self._reply(kind, number, reply)
 
     async def _reply(self, kind: int, number: int, reply: bytes) -> None:
@@ -226,11 +226,11 @@ class Conversation:
             await asyncio.wait(served)
 
 
-def _failure(error: Exception) -> bytes:
+def described(error: BaseException) -> tuple[str, str, str]:
+    """An exception as a `RemoteError` has it: type, text, traceback."""
     cls = type(error)
-    name = f"{cls.__module__}.{cls.__qualname__}"
     trace = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
-    return pack([name, _printable(error), trace])
+    return f"{cls.__module__}.{cls.__qualname__}", _printable(error), trace
 
 
 def _printable(error: BaseException) -> str:

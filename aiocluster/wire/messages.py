@@ -41,6 +41,8 @@ TAKEN: Final = 45  # listener, count, returned of the connections sent, in their
 CLOSED: Final = 46  # listener, count          so many that were taken have been closed
 ACCEPTED: Final = 49  # listener, count        so many were accepted here, on a socket that the workers share
 FAILED: Final = 47  # type, text, traceback    an uncaught exception
+REPORT: Final = 50  # seconds late, bytes resident, tasks   the event loop is alive
+DETACHED: Final = 51  #                        no event loop reads the channel any more
 LEAVING: Final = 48  #                         this worker leaves of its own accord
 
 FLOW: Final = range(MESSAGES, CALL + 1)

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-import traceback
+from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from ..wire import messages as kinds
@@ -49,7 +49,7 @@ def main() -> NoReturn:
     try:
         result = target()
         if inspect.isawaitable(result):
-            _run(result, welcome["loop"])
+            _run(worker, result, welcome)
     except BaseException as error:
         _finish(worker, error)
     _finish(worker, None)
@@ -152,16 +152,20 @@ def _become(welcome: dict[str, Any]) -> None:
 # ---- the target
 
 
-def _run(awaitable: Any, loop: str) -> None:
+def _run(worker: Worker, awaitable: Awaitable[Any], welcome: dict[str, Any]) -> None:
     factory = None
-    if loop != "asyncio" and "uvloop" in sys.modules:
+    if welcome["loop"] != "asyncio" and "uvloop" in sys.modules:
         factory = sys.modules["uvloop"].new_event_loop
 
-    async def run() -> Any:
-        return await awaitable
+    async def run() -> None:
+        try:
+            await awaitable
+        except Exception as error:
+            await worker.fail(error, welcome["graceful_timeout"])
+            raise
 
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(awaitable if inspect.iscoroutine(awaitable) else run())
+        runner.run(run())
 
 
 # ---- the end
@@ -172,11 +176,8 @@ def _finish(worker: Worker, error: BaseException | None) -> NoReturn:
     if worker.is_leaving and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
         error = None  # that is how it was told to leave
     if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
-        cls = type(error)
-        trace = "".join(traceback.format_exception(error))
-        if not worker.channel.is_closed:
-            worker.channel.send(encode(kinds.FAILED, f"{cls.__module__}.{cls.__qualname__}", str(error), trace))
-        sys.excepthook(cls, error, error.__traceback__)
+        worker.report_failure(error)
+        sys.excepthook(type(error), error, error.__traceback__)
         error = SystemExit(1)
     worker.channel.flush_blocking()
     worker.channel.close()

@@ -22,7 +22,6 @@ async def leave(worker: Worker, timeout: float) -> None:
         return
     try:
         async with asyncio.timeout(timeout):
-            await worker.ports.drain()
             await worker.drain()
     except TimeoutError:
         pass

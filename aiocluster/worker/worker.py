@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -16,8 +17,9 @@ from ..events import Disconnect, Emitter, Error, Shutdown, Undelivered
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode, pack
-from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
+from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors, described
 from ..wire.flow import Inflow, send_to_all
+from .heartbeat import Heartbeat
 from .inbox import Inbox, MessageQueue
 from .leave import leave
 from .load import find_function
@@ -45,11 +47,12 @@ class Worker(Emitter):
         self.scheduling: str = welcome["scheduling"]
         self.ports = Ports(channel)
         self.is_leaving = False
+        self._has_failed = False
         self.main: asyncio.Future[Any] | None = None  # what the running loop runs until it is complete
         self.request_handler: RequestHandler | None = None
         self._hub: Inbox = Inbox()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._was_attached = False
+        self._heartbeat = Heartbeat(welcome["heartbeat"], self._report)
         self._leaving: asyncio.Task[None] | None = None
         self._primary = Conversation(channel, self.primary_pid, self.primary_pid, "the primary", self)
         self._peers: dict[int, Conversation] = {}
@@ -83,10 +86,9 @@ class Worker(Emitter):
         if self._loop is not None:
             return False
         self._loop = loop
-        if not self._was_attached and not self.channel.is_closed:
-            self._was_attached = True
-            self.channel.send(encode(kinds.ATTACHED))
+        self.ports.tell(kinds.ATTACHED)
         self.channel.attach(loop, self._receive, self._on_channel_end)
+        self._heartbeat.start(loop)
         return True
 
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -96,7 +98,12 @@ class Worker(Emitter):
     def detach(self) -> None:
         """The loop has stopped; another one may be attached to."""
         self._loop = None
+        self._heartbeat.stop()
+        self.ports.tell(kinds.DETACHED)
         self.channel.detach()
+
+    def _report(self, delay: float, memory: int, tasks: int) -> None:
+        self.ports.tell(kinds.REPORT, delay, memory, tasks)
 
     # ---- messages
 
@@ -279,8 +286,23 @@ class Worker(Emitter):
         self._hub.emit(Shutdown(timeout))
         self._leaving = asyncio.get_running_loop().create_task(leave(self, timeout))
 
+    def report_failure(self, error: BaseException) -> None:
+        """Tells the primary, once, of an uncaught exception: it starts a replacement and sends no more connections."""
+        if not self._has_failed:
+            self._has_failed = True
+            self.ports.tell(kinds.FAILED, *described(error))
+
+    async def fail(self, error: Exception, timeout: float) -> None:
+        """Reports an uncaught exception, and returns when what is in flight has finished, or after the timeout."""
+        self.report_failure(error)
+        self.ports.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.drain()
+
     async def drain(self) -> None:
-        """Returns when the async handlers that are running have ended."""
+        """Returns when every connection that was taken has been closed, and every async event handler has ended."""
+        await self.ports.drain()
         await self._hub.drain()
 
     def _on_channel_end(self, error: Exception | None) -> None:

@@ -1,0 +1,48 @@
+"""What this worker reports of itself, from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+from collections.abc import Callable
+
+_PAGE = resource.getpagesize()
+
+
+class Heartbeat:
+    """Measures the loop it runs on, and the process.
+
+    Args:
+        interval: Seconds between two reports.
+        report: Called with the seconds that the loop was late, the bytes of resident memory, and the number of tasks.
+    """
+
+    def __init__(self, interval: float, report: Callable[[float, int, int], None]) -> None:
+        self._interval = interval
+        self._report = report
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Reports from this loop, which is about to run."""
+        self._timer = loop.call_later(self._interval, self._beat, loop, loop.time() + self._interval)
+
+    def stop(self) -> None:
+        """Reports no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _beat(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._report(max(0.0, loop.time() - due), resident_memory(), len(asyncio.all_tasks(loop)))
+        self.start(loop)
+
+
+def resident_memory() -> int:
+    """Bytes of resident memory of this process; where there is no /proc, the most it has had."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
