@@ -45,6 +45,6 @@ def _quota_of(group: Path, *, is_v2: bool) -> float | None:
         else:
             quota = (group / "cpu.cfs_quota_us").read_text().strip()
             period = (group / "cpu.cfs_period_us").read_text().strip()
-    except (OSError, ValueError):
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
         return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)

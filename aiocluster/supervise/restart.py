@@ -29,7 +29,7 @@ class RestartPolicy:
     def __post_init__(self) -> None:
         if self.limit < 0:
             raise ValueError(f"limit must be a number from 0 on, not {self.limit!r}")
-        if self.period <= 0:
+        if not self.period > 0:
             raise ValueError(f"period must be a number of seconds above 0, not {self.period!r}")
         shortest, longest = self.backoff
         if not 0 <= shortest <= longest:
@@ -73,5 +73,5 @@ class RestartHistory:
         shortest, longest = self.policy.backoff
         if not earlier:
             return shortest
-        wait = max(shortest, _FIRST_STEP) * 2.0 ** (earlier - 1) * random.uniform(0.75, 1.25)
+        wait = max(shortest, _FIRST_STEP) * 2.0 ** min(earlier - 1, 60) * random.uniform(0.75, 1.25)
         return min(longest, max(shortest, wait))

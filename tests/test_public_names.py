@@ -1,0 +1,99 @@
+"""What ``import aiocluster`` offers, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aiocluster
+from aiocluster import ClusterError
+
+ROOT = Path(__file__).parents[1]
+
+
+def modules_after(code: str) -> set[str]:
+    """What a fresh interpreter has imported after that code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    found: list[str] = json.loads(done.stdout)
+    return set(found)
+
+
+@pytest.mark.parametrize("name", aiocluster.__all__)
+def test_each_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(aiocluster, name)
+    assert value.__name__ == name
+    assert value.__doc__
+
+
+def test_each_public_name_is_listed_once_and_found_by_dir() -> None:
+    assert len(set(aiocluster.__all__)) == len(aiocluster.__all__)
+    assert set(aiocluster.__all__) == set(aiocluster._HOMES)
+    assert set(aiocluster.__all__) <= set(dir(aiocluster))
+
+
+def test_a_star_import_gives_all_of_them() -> None:
+    names: dict[str, object] = {}
+    exec("from aiocluster import *", names)
+    assert set(aiocluster.__all__) <= set(names)
+
+
+def test_any_other_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'aiocluster' has no attribute 'Claster'$"):
+        aiocluster.Claster  # noqa: B018
+
+
+def test_all_errors_are_cluster_errors_and_what_else_they_promise() -> None:
+    bases = {
+        "WorkerNotFoundError": LookupError,
+        "MessageTooLargeError": ValueError,
+        "SerializationError": ValueError,
+        "ChildTimeoutError": TimeoutError,
+    }
+    for name in aiocluster.__all__:
+        if name.endswith("Error"):
+            assert issubclass(getattr(aiocluster, name), ClusterError)
+            assert issubclass(getattr(aiocluster, name), bases.get(name, ClusterError))
+    assert issubclass(aiocluster.SerializationError, TypeError)
+
+
+def test_the_package_is_typed() -> None:
+    assert (Path(aiocluster.__file__).parent / "py.typed").exists()
+
+
+def test_importing_the_package_imports_none_of_its_modules() -> None:
+    assert {name for name in modules_after("import aiocluster") if name.startswith("aiocluster")} == {"aiocluster"}
+
+
+def test_a_worker_starts_without_the_primarys_half() -> None:
+    """Its start time is what these cost."""
+    modules = modules_after("import aiocluster.worker.bootstrap")
+    assert "aiocluster.worker.bootstrap" in modules
+    unwanted = {"anyio", "uvloop", "multiprocessing", "aiocluster.primary", "aiocluster.supervise"}
+    assert {name for name in modules if any(name == one or name.startswith(f"{one}.") for one in unwanted)} == set()
+
+
+def test_the_primary_starts_without_the_workers_half() -> None:
+    modules = modules_after("from aiocluster import Primary, Cluster")
+    assert "aiocluster.supervise.cluster" in modules
+    assert {name for name in modules if name.startswith("aiocluster.worker")} == set()
+
+
+def test_asking_which_process_this_is_costs_little() -> None:
+    modules = modules_after("from aiocluster import is_worker, is_primary\nassert is_primary() and not is_worker()")
+    assert not any(name.startswith(("aiocluster.primary", "aiocluster.supervise", "msgpack")) for name in modules)
+
+
+def test_current_worker_in_no_worker_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match=r"is_worker\(\)"):
+        aiocluster.current_worker()
