@@ -79,7 +79,7 @@ def _main_script(what: str) -> Named:
     if spec is not None and spec.name not in ("__main__", None):
         return {"main_module": spec.name.removesuffix(".__main__") if spec.name.endswith(".__main__") else spec.name}
     path = getattr(main, "__file__", None)
-    if path is None:
+    if path is None or not os.path.exists(path):  # "<stdin>", for one
         raise TargetError(f"{what}, and there is none here (an interactive session?): put it in a file")
     return {"main_path": os.path.abspath(path)}
 
