@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
@@ -26,6 +27,7 @@ from .launch import spawn
 from .listeners import Listeners, Wanted
 from .process import WorkerProcess
 from .router import Router
+from .streams import PipeStream
 from .target import name_target
 
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
@@ -56,6 +58,7 @@ class Primary(Emitter):
         self._router = Router()
         self._listeners = Listeners()
         self._last_id = 0
+        self._streams: weakref.WeakSet[PipeStream] = weakref.WeakSet()
         self._request_handler: RequestHandler | None = None
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
@@ -78,6 +81,8 @@ class Primary(Emitter):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
+            for stream in list(self._streams):
+                stream.close()
             self._listeners.close()
             self._hub.cancel()
             while self._closing:
@@ -187,6 +192,7 @@ class Primary(Emitter):
         peers = self._router.add(worker)
         channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers, "name": name}))
         self._workers[worker.id] = self._by_pid[worker.pid] = worker
+        self._streams.update(stream for stream in (worker.stdout, worker.stderr) if stream is not None)
         self._all_gone.clear()
         return worker
 
