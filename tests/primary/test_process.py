@@ -1,0 +1,363 @@
+"""WorkerProcess: its states, its end, its streams, and what its nonsense on the channel does to others: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgpack
+import psutil
+import pytest
+
+from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
+from aiocluster.events import Disconnect, Error, Exit, Message
+from tests.primary import nobody
+from tests.serving import ask, serving
+
+# ---- targets
+
+
+async def idle() -> None:
+    await current_worker().send("running")
+    await asyncio.get_running_loop().create_future()
+
+
+async def chatty(lines: str) -> None:
+    for number in range(int(lines)):
+        print("out", number)
+        print("err", number, file=sys.stderr)
+    sys.stdout.flush()
+
+
+def exit_with(code: str) -> None:
+    sys.exit(int(code))
+
+
+def kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def misbehave() -> None:
+    """Serves, and writes what it is told on its channel, behind the channel's back."""
+    worker = current_worker()
+    channel = int(os.environ["AIOCLUSTER_CHANNEL_FD"])
+    worker.on("message", lambda event: os.write(channel, event.message))
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await server.serve_forever()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    body = b"%d" % os.getpid()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    writer.close()
+    await writer.wait_closed()
+
+
+ASK_CHILD = """
+import os, sys
+from aiocluster import is_primary, is_worker
+inherited = sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2)
+listing = [fd for fd in inherited if os.path.exists(f"/proc/self/fd/{fd}")]
+print(is_worker(), is_primary(), len(listing))
+"""
+
+
+async def has_children() -> None:
+    """A child by subprocess and one by fork: neither is a worker, and neither holds the channel."""
+    child = subprocess.run([sys.executable, "-c", ASK_CHILD], capture_output=True, text=True, check=True)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        channel = int(os.environ["AIOCLUSTER_CHANNEL_FD"])
+        try:
+            os.fstat(channel)
+            held = True
+        except OSError:
+            held = False
+        os.write(writing, repr((is_worker(), held)).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as pipe:
+        forked = pipe.read()
+    os.waitpid(pid, 0)
+    await current_worker().send([child.stdout.strip(), forked])
+
+
+async def leaves_a_child() -> None:
+    """Ends while a child of its own lives on."""
+    child = subprocess.Popen(["sleep", "60"])
+    await current_worker().send(child.pid)
+    child.returncode = 0  # not this test's subject: spares the warning
+
+
+# ---- its life
+
+
+async def test_kill_and_wait() -> None:
+    async with Primary(idle) as primary:
+        worker = await primary.fork()
+        assert worker.exited_after_disconnect is None
+        assert not worker.is_dead()
+        assert worker.is_connected()
+        assert psutil.pid_exists(worker.pid)
+        await worker.wait_for("online")
+        worker.kill()
+        exit = await worker.wait()
+        assert exit == Exit(worker, None, signal.SIGTERM)
+        assert (worker.exit_code, worker.exit_signal) == (None, signal.SIGTERM)
+        assert worker.exited_after_disconnect is False
+        await worker.wait_gone()
+        assert worker.state == "dead"
+        assert not worker.is_connected()
+        worker.kill()  # nothing to kill any more
+        assert await worker.wait() == exit
+
+
+@pytest.mark.parametrize("code", [0, 3])
+async def test_exit_code(code: int) -> None:
+    async with Primary(exit_with, args=[str(code)]) as primary:
+        worker = await primary.fork()
+        assert await worker.wait() == Exit(worker, code, None)
+        assert worker.exited_after_disconnect is False
+
+
+async def test_killed_by_itself() -> None:
+    async with Primary(kill_oneself) as primary:
+        worker = await primary.fork()
+        assert (await worker.wait()).signal is signal.SIGKILL
+
+
+async def test_send_to_one_that_is_gone() -> None:
+    async with Primary(idle) as primary:
+        worker = await primary.fork()
+        await worker.wait_for("online")
+        waiting = asyncio.ensure_future(worker.request("never answered"))
+        worker.kill(signal.SIGKILL)
+        await worker.wait_gone()
+        with pytest.raises(ChannelClosedError):
+            await worker.send("too late")
+        with pytest.raises(ChannelClosedError):
+            await worker.request("too late")
+        with pytest.raises((ChannelClosedError, Exception)):
+            await waiting
+
+
+async def test_what_has_happened_is_not_waited_for_again() -> None:
+    async with Primary(idle) as primary:
+        worker = await primary.fork()
+        await worker.wait_for("online")
+        worker.kill()
+        await worker.wait_gone()
+        for name in ("fork", "online", "disconnect", "exit"):
+            assert (await worker.wait_for(name)).worker is worker
+
+
+# ---- streams
+
+
+async def read_all(stream: Any) -> bytes:
+    data = b""
+    try:
+        while True:
+            data += await stream.receive()
+    except anyio.EndOfStream:
+        return data
+
+
+async def test_silent_streams(capfd: pytest.CaptureFixture[str]) -> None:
+    count = 20_000  # more than a pipe holds
+    async with Primary(chatty, args=[str(count)], silent=True) as primary:
+        worker = await primary.fork()
+        out, err = await asyncio.gather(read_all(worker.stdout), read_all(worker.stderr))
+        await worker.wait_gone()
+        assert out.decode().splitlines() == [f"out {number}" for number in range(count)]
+        assert err.decode().splitlines() == [f"err {number}" for number in range(count)]
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_streams_are_inherited_unless_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    async with Primary(chatty, args=["2"]) as primary:
+        worker = await primary.fork()
+        assert worker.stdout is None
+        assert worker.stderr is None
+        await worker.wait_gone()
+    assert capfd.readouterr() == ("out 0\nout 1\n", "err 0\nerr 1\n")
+
+
+# ---- uid and gid
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+async def test_uid_and_gid() -> None:
+    async with Primary(nobody.tell_ids, uid=65534, gid=65533, loop="asyncio") as primary:
+        async with primary.events("message", "exit") as heard:
+            await primary.fork()
+            event = await anext(heard)
+            assert isinstance(event, Message)
+            assert event.message == [65534, 65533, []]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may")
+async def test_another_uid_without_the_right_to_it() -> None:
+    async with Primary(nobody.tell_ids, uid=0) as primary, primary.events("error") as heard:
+        await primary.fork()
+        assert "PermissionError" in str((await anext(heard)).error)
+
+
+# ---- hostile bytes
+
+HOSTILE = {
+    "garbage": b"GET / HTTP/1.1\r\n\r\n" * 10,
+    "no msgpack": struct.pack(">I", 4) + b"\xc1\xc1\xc1\xc1",
+    "no array": struct.pack(">I", 1) + b"\x05",
+    "empty array": struct.pack(">I", 1) + b"\x90",
+    "empty frame": struct.pack(">I", 0),
+    "over the limit": struct.pack(">I", 64 * 1024 * 1024 + 1) + b"x",
+}
+
+
+def frame(*fields: Any) -> bytes:
+    body: bytes = msgpack.packb(fields)
+    return struct.pack(">I", len(body)) + body
+
+
+HOSTILE["unknown kind"] = frame(250)
+HOSTILE["kind of another type"] = frame("online")
+HOSTILE["too few fields"] = frame(42)
+HOSTILE["fields of the wrong types"] = frame(45, "x", None, [])
+HOSTILE["more taken than given"] = frame(45, 1, 1000, 0)
+HOSTILE["a negative count taken"] = frame(45, 1, -1, 0)
+HOSTILE["a strange wish to listen"] = frame(42, 1, {"family": 99, "nonsense": 1})
+HOSTILE["a frame of the primary's"] = frame(20, {})
+HOSTILE["descriptors that did not come"] = frame(2, os.getpid(), 3, b"\xc0")
+HOSTILE["confirms what was not sent"] = frame(9, os.getpid(), 1_000_000, b"")
+HOSTILE["a message that is none"] = frame(1, os.getpid(), 1, b"\xc1")
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    # Frames that name the primary by its pid have to name this process, whichever ran the import.
+    cluster = Cluster(misbehave, workers=2)
+    async with cluster.events("error", "disconnect", "exit", "listening") as heard:
+        async with serving(cluster, 2) as address:
+            bad, good = cluster.workers.values()
+            while (await anext(heard)).name != "listening":
+                pass
+            await anext(heard)
+            await bad.send(data)
+            error: Error = await anext(heard)
+            assert isinstance(error, Error)
+            assert error.worker is bad
+            assert isinstance(error.error, ProtocolError)
+            ends = [await anext(heard), await anext(heard)]
+            if ends[-1].name == "listening":  # the replacement was faster than the dead worker's exit
+                ends.insert(1, await anext(heard))
+            else:
+                ends.append(await anext(heard))
+            assert {type(event) for event in ends} >= {Disconnect, Exit}
+            assert all(event.worker is bad for event in ends if event.name != "listening")
+            replacement = next(event.worker for event in ends if event.name == "listening")
+            assert replacement is not bad
+            assert good.is_connected()
+            answers = [await ask(address) for _ in range(4)]
+            assert sorted(answers) == sorted([good.pid, replacement.pid] * 2)
+        assert bad.exit_signal is signal.SIGKILL
+    assert "is dropped" in caplog.text
+
+
+# ---- a worker's own children
+
+
+async def test_a_workers_children_are_no_workers(worker_loop: str) -> None:
+    async with Primary(has_children, loop=worker_loop) as primary, primary.events("message") as heard:
+        await primary.fork()
+        # The only descriptor beyond stdio is the one that listdir had open, and closed.
+        assert (await anext(heard)).message == ["False True 0", "(False, False)"]
+
+
+async def test_a_workers_child_does_not_hold_the_channel() -> None:
+    async with Primary(leaves_a_child) as primary, primary.events("message") as heard:
+        worker = await primary.fork()
+        pid = (await anext(heard)).message
+        try:
+            await worker.wait_gone()
+            assert psutil.pid_exists(pid)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+
+# ---- orphans
+
+LEADER = """
+import asyncio, sys
+sys.path.insert(0, {root!r})
+from aiocluster import Cluster
+from tests.primary import nobody, test_process
+
+async def main():
+    async with Cluster({target}, workers=3, **{settings}) as cluster:
+        print(*[worker.pid for worker in cluster.workers.values()], flush=True)
+        await asyncio.get_running_loop().create_future()
+
+asyncio.run(main())
+"""
+
+
+def sleeping() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+
+async def serving_idly() -> None:
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await server.serve_forever()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("state", ["serving_idly", "sleeping", "stopped", "other_user"])
+def test_no_worker_outlives_the_primary(state: str, how: signal.Signals, tmp_path: Path) -> None:
+    if state == "other_user" and os.getuid() != 0:
+        pytest.skip("needs root")
+    root = str(Path(__file__).parent.parent.parent)
+    settings = {"uid": 65534, "gid": 65534, "loop": "asyncio"} if state == "other_user" else {}
+    target = {"serving_idly": "test_process.serving_idly", "other_user": "nobody.sleeping"}.get(
+        state, "test_process.sleeping"
+    )
+    leader = subprocess.Popen(
+        [sys.executable, "-c", LEADER.format(root=root, target=target, settings=settings)],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert leader.stdout is not None
+    with leader, leader.stdout as stdout:
+        workers = [psutil.Process(int(pid)) for pid in stdout.readline().split()]
+        assert len(workers) == 3
+        if state in ("stopped", "other_user"):
+            for worker in workers:
+                worker.suspend()
+        leader.send_signal(how)
+        leader.wait(10)
+    deadline = time.monotonic() + 1
+    while (alive := [worker for worker in workers if not has_ended(worker)]) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for worker in alive:
+        worker.kill()
+    assert not alive
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more. Where nobody reaps orphans (a container's first process) a zombie is what is left."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
