@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from ..wire import messages as kinds
@@ -86,6 +86,7 @@ class Port:
         self.ask = ask
         self.sock = sock
         self.is_handed_over = is_handed_over
+        self.bound = ask if ask.path else replace(ask, port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
@@ -184,7 +185,9 @@ class Ports:
 
     def _numbered(self, ask: Ask) -> Ask:
         """Node's rule for port 0: the first that a worker asks for is the same for all workers, so is the second."""
-        taken = {port.ask for port in self._open.values()} | {asked for asked, _ in self._answers.values()}
+        taken = {asked for asked, _ in self._answers.values()}
+        for port in self._open.values():
+            taken |= {port.ask, port.bound}
         if ask not in taken:
             return ask
         if ask.port or ask.path:
