@@ -18,10 +18,13 @@ from . import handles as sockets
 from . import messages as kinds
 from .channel import Channel, Descriptors
 from .codec import pack, unpack, unpack_run
-from .flow import Inflow, Outflow
+from .flow import REQUESTS, Inflow, Outflow
 
 RequestHandler = Callable[[Any, int], Any]
 TakeDescriptors = Callable[[], Descriptors]
+
+
+_OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.PART, kinds.DISCARD})
 
 
 class Mailbox(Protocol):
@@ -59,6 +62,8 @@ class Conversation:
         self.pid = pid
         self.outflow = Outflow(channel, peer, whom)
         self._inflow = Inflow(channel, peer)
+        self._asking = Outflow(channel, peer, whom, REQUESTS)
+        self._asked = Inflow(channel, peer, REQUESTS)
         self._whom = whom
         self._mailbox = mailbox
         self._last_number = 0
@@ -98,18 +103,22 @@ class Conversation:
         reply = self._requests[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout) if timeout is not None else contextlib.nullcontext():
-                await self.outflow.send_frame(kind, number, body)
+                await self._ask(kind, number, body)
                 return await reply
         except TimeoutError:
-            self.outflow.put_control(kinds.CANCEL, number)
+            self._asking.put_control(kinds.CANCEL, number)
             raise TimeoutError(f"{self._whom} did not reply within {timeout} seconds") from None
         except asyncio.CancelledError:
-            self.outflow.put_control(kinds.CANCEL, number)
+            self._asking.put_control(kinds.CANCEL, number)
             raise
         finally:
             self._requests.pop(number, None)
             if reply.done() and not reply.cancelled():
                 reply.exception()  # seen: a failure that came while we were being cancelled
+
+    async def _ask(self, kind: int, number: int, body: bytes) -> None:
+        self.outflow.end_run()  # later messages must not arrive earlier
+        await self._asking.send_frame(kind, number, body)
 
     # ---- in
 
@@ -122,6 +131,9 @@ class Conversation:
         if kind == kinds.CONFIRM:
             self.outflow.confirmed(number)
             return
+        if kind == kinds.REQUEST_CONFIRM:
+            self._asking.confirmed(number)
+            return
         if kind == kinds.CANCEL:
             if task := self._served.get(number):
                 task.cancel()
@@ -131,7 +143,10 @@ class Conversation:
                 HandleError(f"{number} descriptors did not reach {self._whom}: a process had no room for them")
             )
             return
-        whole = self._inflow.accept(kind, body)
+        if kind in _OF_MESSAGES:
+            whole = self._inflow.accept(kind, body, abs(number) if kind == kinds.HANDLES else 0)
+        else:
+            whole = self._asked.accept(kind, body)
         if whole is not None:
             self._receivers[kind](number, whole, take)
 
@@ -171,7 +186,8 @@ class Conversation:
             kind, reply = kinds.REPLY, pack(result)
         except Exception as error:
             kind, reply = kinds.FAILURE, pack(described(error))
-        if not self.outflow.put_frame(kind, number, reply):
+        self.outflow.end_run()
+        if not self._asking.put_frame(kind, number, reply):
             self._serve(number, self._reply(kind, number, reply))
 
     def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
@@ -197,7 +213,7 @@ class Conversation:
 
     async def _reply(self, kind: int, number: int, reply: bytes) -> None:
         with contextlib.suppress(ChannelClosedError):  # the requester is gone
-            await self.outflow.send_frame(kind, number, reply)
+            await self._ask(kind, number, reply)
 
     def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         reply = self._requests.get(number)
@@ -214,6 +230,7 @@ class Conversation:
 
     async def end(self) -> None:
         """The other process is gone: what it had not confirmed comes back, and who waits for it is told."""
+        self._asking.close()
         for body in self.outflow.close():
             self._mailbox.give_back(self.pid, unpack(body))
         for reply in self._requests.values():

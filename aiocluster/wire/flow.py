@@ -11,6 +11,9 @@ The messages of one turn of the loop leave as one frame. A sender has at most `W
 that has not confirmed them; then ``send`` waits, for this receiver only. Packed messages stay in the sender's memory
 until they are confirmed: if the receiver goes, they come back. A large message goes in parts, so that neither the
 primary's memory nor another receiver's small messages suffer from it.
+
+Requests and their answers are a flow of their own: a receiver that takes no more messages before its request has been
+answered would else wait for an answer that waits behind them.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from ..errors import ChannelClosedError, ProtocolError
 from . import messages as kinds
@@ -33,6 +37,20 @@ PIECE = 32 * 1024
 """How long a frame of messages or a part grows, in bytes."""
 
 _OVERHEAD = 32  # what a message costs beside its bytes, so that empty ones are bounded too
+_DESCRIPTOR = 4 * 1024  # what a descriptor costs: the primary may have but a thousand for all its receivers
+
+
+class Lane(NamedTuple):
+    """One of the flows between two processes: its window in bytes, and the kinds of its own frames."""
+
+    window: int
+    part: int
+    discard: int
+    confirm: int
+
+
+MESSAGES = Lane(WINDOW, kinds.PART, kinds.DISCARD, kinds.CONFIRM)
+REQUESTS = Lane(WINDOW // 4, kinds.REQUEST_PART, kinds.REQUEST_DISCARD, kinds.REQUEST_CONFIRM)
 
 
 class _Frame:
@@ -78,10 +96,12 @@ class Outflow:
         channel: The channel it leaves by.
         peer: The pid that its frames name: the receiver's in a worker, the primary's own in the primary.
         whom: How errors call the receiver.
+        lane: Which of the flows to it this is.
     """
 
-    def __init__(self, channel: Channel, peer: int, whom: str) -> None:
+    def __init__(self, channel: Channel, peer: int, whom: str, lane: Lane = MESSAGES) -> None:
         self._channel = channel
+        self._lane = lane
         self.peer = peer
         self._whom = whom
         self._run: _Run | None = None
@@ -128,8 +148,12 @@ class Outflow:
             self._append = _no_run
 
     def _is_free(self) -> bool:
-        """Whether a frame may leave at once: nobody waits, and there is room."""
-        return self._cost < WINDOW and not self._queue.waiting and not self.is_closed
+        """Whether a frame may leave at once: nobody waits, there is room, and the receiver is there."""
+        return self._cost < self._lane.window and not self._queue.waiting and not self._is_over()
+
+    def _is_over(self) -> bool:
+        """Whether the receiver is gone: the channel's end comes before what is said of it."""
+        return self.is_closed or self._channel.is_closed
 
     async def send(self, body: bytes) -> None:
         """Sends a packed message of any size; waits while the window is full.
@@ -208,12 +232,12 @@ class Outflow:
         try:
             while sent < last:
                 await self._wait_for_room()
-                self._put_frame(kinds.PART, 0, whole[sent : sent + PIECE], [])
+                self._put_frame(self._lane.part, 0, whole[sent : sent + PIECE], [])
                 sent += PIECE
             await self._wait_for_room()
         except asyncio.CancelledError:
-            if sent and not self.is_closed:
-                self._put_frame(kinds.DISCARD, 0, b"", [])
+            if sent and not self._is_over():
+                self._put_frame(self._lane.discard, 0, b"", [])
             raise
         self._put_frame(kind, number, whole[sent:], bodies, descriptors, release)
 
@@ -228,13 +252,13 @@ class Outflow:
     ) -> None:
         self.end_run()  # later messages must not join an earlier frame
         self._channel.send(encode(kind, self.peer, number, body), descriptors, release)
-        cost = len(body) + _OVERHEAD
+        cost = len(body) + _OVERHEAD + len(descriptors) * _DESCRIPTOR
         self._under_way.append(_Frame(cost, bodies))
         self._cost += cost
 
     def put_control(self, kind: int, number: int) -> None:
         """Queues a frame that is no part of the flow: `kinds.CANCEL`, `kinds.LOST`. Nothing if the receiver is gone."""
-        if not self.is_closed and not self._channel.is_closed:
+        if not self._is_over():
             self._channel.send(encode(kind, self.peer, number, b""))
 
     @contextlib.asynccontextmanager
@@ -254,13 +278,13 @@ class Outflow:
             queue.waiting -= 1
 
     async def _wait_for_room(self) -> None:
-        while self._cost >= WINDOW and not self.is_closed:
+        while self._cost >= self._lane.window and not self._is_over():
             self._room = asyncio.get_running_loop().create_future()
             try:
                 await self._room
             finally:
                 self._room = None
-        if self.is_closed:
+        if self._is_over():
             raise ChannelClosedError(f"{self._whom} is gone")
 
     def confirmed(self, frames: int) -> None:
@@ -270,7 +294,7 @@ class Outflow:
             self._cost -= self._under_way.popleft().cost
         if self._confirmed != frames:
             raise ProtocolError(f"{frames} frames confirmed, of {self._confirmed} sent")
-        if self._room is not None and self._cost < WINDOW and not self._room.done():
+        if self._room is not None and self._cost < self._lane.window and not self._room.done():
             self._room.set_result(None)
 
     def close(self) -> list[bytes]:
@@ -311,11 +335,13 @@ class Inflow:
     Args:
         channel: The channel the confirmations leave by.
         peer: The pid they name.
+        lane: Which of the flows from it this is.
     """
 
-    def __init__(self, channel: Channel, peer: int) -> None:
+    def __init__(self, channel: Channel, peer: int, lane: Lane = MESSAGES) -> None:
         self._channel = channel
         self._peer = peer
+        self._lane = lane
         self._received = 0
         self._told = 0
         self._is_due = False
@@ -323,8 +349,8 @@ class Inflow:
         self._parts: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
 
-    def accept(self, kind: int, body: bytes) -> bytes | None:
-        """Counts a frame. Returns its whole body, or None if it is no whole frame yet.
+    def accept(self, kind: int, body: bytes, descriptors: int = 0) -> bytes | None:
+        """Counts a frame, with so many descriptors. Returns its whole body, or None if it is no whole frame yet.
 
         Raises:
             ProtocolError: Its parts are longer than a message may be.
@@ -333,19 +359,19 @@ class Inflow:
         # In a later turn: async handlers have then begun, so what is confirmed has really been taken up. And not for
         # each frame of a slow conversation: the other side would be woken twice for each message.
         self._confirm_later()
-        self._unsaid += len(body)
-        if self._unsaid > WINDOW // 4:
+        self._unsaid += len(body) + descriptors * _DESCRIPTOR
+        if self._unsaid > self._lane.window // 4:
             self._unsaid = 0
             self._channel.hurry()
-        if kind == kinds.PART:
+        if kind == self._lane.part:
             self._parts.append(body)
             if len(body) > PIECE or len(self._parts) * PIECE > MAX_MESSAGE + PIECE:
                 raise ProtocolError("a message in parts is over the limit")
             return None
         if not self._parts:
-            return None if kind == kinds.DISCARD else body
+            return None if kind == self._lane.discard else body
         parts, self._parts = self._parts, []
-        if kind == kinds.DISCARD:
+        if kind == self._lane.discard:
             return None
         parts.append(body)
         return b"".join(parts)
@@ -373,4 +399,4 @@ class Inflow:
         handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._told and not self._channel.is_closed:
             self._told = handled
-            self._channel.send(encode(kinds.CONFIRM, self._peer, handled, b""))
+            self._channel.send(encode(self._lane.confirm, self._peer, handled, b""))

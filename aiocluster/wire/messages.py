@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-# Users' messages. The frames of one sender to one receiver form a flow (flow.py); the primary passes them on unread.
+# Users' messages, and requests with their answers. Those of one sender to one receiver form a flow each (flow.py), so
+# that no answer has to wait behind messages that nobody takes. The primary passes their frames on unread.
 MESSAGES: Final = 1  # peer, count, bin        `count` messages, packed one after the other
 HANDLES: Final = 2  # peer, descriptors, bin   one message and that many descriptors (-n: n were lost on the way)
-PART: Final = 3  # peer, 0, bin                the beginning of the bin of the next frame that is no part
+PART: Final = 3  # peer, 0, bin                the beginning of the bin of the flow's next frame that is no part
 DISCARD: Final = 4  # peer, 0, b""             the parts so far belong to nothing: their sender was cancelled
 REQUEST: Final = 5  # peer, number, bin
 REPLY: Final = 6  # peer, number, bin
@@ -20,6 +21,9 @@ CANCEL: Final = 8  # peer, number, b""         the requester waits no longer
 CONFIRM: Final = 9  # peer, frames, b""        so many frames of the flow have been handled since it began
 LOST: Final = 10  # peer, descriptors, b""   that many descriptors did not reach the receiver
 CALL: Final = 11  # peer, number, bin          [function, arguments]: from the primary only; answered like a request
+REQUEST_PART: Final = 12  # the same three for the flow of requests
+REQUEST_DISCARD: Final = 13
+REQUEST_CONFIRM: Final = 14
 
 # Primary to worker.
 WELCOME: Final = 20  # {settings}              the first frame: what to run and how
@@ -45,7 +49,7 @@ REPORT: Final = 50  # seconds late, bytes resident, tasks   the event loop is al
 DETACHED: Final = 51  #                        no event loop reads the channel any more
 LEAVING: Final = 48  #                         this worker leaves of its own accord
 
-FLOW: Final = range(MESSAGES, CALL + 1)
+FLOW: Final = range(MESSAGES, REQUEST_CONFIRM + 1)
 WITH_DESCRIPTORS: Final = frozenset({LISTENED, CONNECTIONS})
 
 NAMES: Final = {value: name for name, value in list(globals().items()) if type(value) is int}

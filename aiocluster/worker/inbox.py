@@ -15,13 +15,15 @@ from ..wire.flow import Inflow
 
 logger = logging.getLogger("aiocluster.worker")
 
-_UNHEARD = 1000  # messages kept until somebody asks for the first
+_PATIENCE = 30.0  # seconds that messages are kept for somebody to ask for them
 
 
 class Inbox(EventHub):
     """A hub that keeps messages until the first handler is added, as Node's child processes do.
 
-    They stay unconfirmed meanwhile. More than 1000 of them are too many: the oldest are dropped, with a warning.
+    They stay unconfirmed meanwhile, so each sender has but its window of them. If nobody has asked for messages within
+    30 seconds of the first, nobody will: those that are kept, and all that come, are dropped, with a warning. A program
+    that sends to all must not have to wait for ever for the one that does not listen.
     """
 
     def __init__(self) -> None:
@@ -57,14 +59,25 @@ class Inbox(EventHub):
 
     def _keep(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
         assert self._unheard is not None
+        if not self._unheard:
+            asyncio.get_running_loop().call_later(_PATIENCE, self._drop_unheard)
         for message in messages:
-            if len(self._unheard) >= _UNHEARD:
-                logger.warning("dropped a message from pid %d: nobody has asked for messages yet", sender)
-                dropped, let_go = self._unheard.popleft()
-                for sock in dropped.handles:
-                    sock.close()
-                let_go()
             self._unheard.append((Message(sender, message, handles), inflow.hold()))
+
+    def _drop_unheard(self) -> None:
+        unheard, self._unheard = self._unheard, None
+        if not unheard:
+            return
+        logger.warning(
+            "dropped %d messages that nobody has asked for within %g seconds; those to come are dropped too until "
+            "somebody does (on('message', …), messages())",
+            len(unheard),
+            _PATIENCE,
+        )
+        for event, let_go in unheard:
+            for sock in event.handles:
+                sock.close()
+            let_go()
 
     def _somebody_asks(self) -> None:
         if self._unheard:

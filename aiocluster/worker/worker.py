@@ -122,7 +122,7 @@ class Worker(Emitter):
     ) -> None:
         """Sends another worker a message, through the primary and in order.
 
-        It waits only while that worker has 256 KiB of ours that it has not confirmed. What it has not confirmed when it
+        It waits only while that worker has 512 KiB of ours that it has not confirmed. What it has not confirmed when it
         goes comes back as the event ``undelivered``.
 
         Args:
