@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin",
         help="which worker gets a connection (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    options = parser.parse_args(given[:end])
+    options.args += given[end + 1 :]  # argparse itself takes no more of them once it has seen an option
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.path.insert(0, os.getcwd())
     try:

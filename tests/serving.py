@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -112,3 +115,13 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
         if worker.failure is not None:
             raise AssertionError(f"in the worker:\n\n{worker.failure.remote_traceback}")
         assert (exit.code, exit.signal) == (0, None)
+
+
+def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
+    """Returns when that process has a handler for the signal; a cluster has when it serves for ever."""
+    while True:
+        caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        assert caught is not None
+        if int(caught[1], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.005)

@@ -113,7 +113,7 @@ def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> Named
     first = name.partition(".")[0]
     if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
         raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
-    return {"kind": "function", "module": module, "name": name}
+    return {"kind": "function", "module": module, "name": name, "in_cwd": True}
 
 
 def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:

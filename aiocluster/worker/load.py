@@ -17,6 +17,8 @@ def load(welcome: dict[str, Any]) -> Callable[[], Any]:
     for module in welcome["preload"]:
         importlib.import_module(module)
     if named["kind"] == "function":
+        if named.get("in_cwd"):
+            sys.path.insert(0, os.getcwd())
         function = find_function(named)
         return lambda: function(*args) if _takes(function, args) else function()
     import runpy

@@ -18,8 +18,9 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Address, Listening
-from aiocluster.primary.listeners import WINDOW
 from tests.serving import EXAMPLES, Client, ask, in_worker, serving
+
+WINDOW = 64  # connections a worker is sent before it has taken any
 
 
 async def serve() -> None:

@@ -191,7 +191,7 @@ def test_a_coroutine_is_refused() -> None:
 )
 def test_a_member_of_a_module_is_named_without_an_import(modules: Path, target: str) -> None:
     module, _, name = target.partition(":")
-    assert name_target(target) == {"kind": "function", "module": module, "name": name}
+    assert name_target(target) == {"kind": "function", "module": module, "name": name, "in_cwd": True}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""``python -m aiocluster run``: unmodified scripts in many workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from aiocluster.events import Address
+from tests.serving import Client, wait_until_it_handles
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Address]]:
+    """Runs the command, waits until its workers are online and a port is open, and stops it."""
+    command = [sys.executable, "-W", "error", "-m", "aiocluster", "run", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process, process.stderr as stderr:
+        try:
+            address = listening_address(process.pid)
+            wait_until_it_handles(signal.SIGQUIT, process.pid)  # all its workers are online
+            yield process, address
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                log = stderr.read()
+                code = process.wait(10)
+            finally:
+                process.kill()
+    assert code == 0, log
+    assert "Traceback" not in log
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PORT": "0", "PYTHONPATH": str(ROOT)}
+
+
+def listening_address(pid: int) -> Address:
+    """Where that process listens; waits until it does, or has ended."""
+    process = psutil.Process(pid)
+    while process.status() != psutil.STATUS_ZOMBIE:
+        for connection in process.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                return Address("tcp4", *connection.laddr)
+        time.sleep(0.005)
+    raise AssertionError("it ended without listening")
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "aiohttp", "asyncio"])
+async def test_an_unmodified_http_server(server: str) -> None:
+    with running(f"examples/{server}_app.py", "-w", "4") as (process, address):
+        workers = {child.pid for child in psutil.Process(process.pid).children()}
+        assert len(workers) == 4
+        answered: set[int] = set()
+        while answered != workers:  # the first ones answer while the others still start
+            client = await Client.connect(address)
+            answered.add(await client.ask())
+            await client.close()
+
+
+async def test_an_unmodified_websocket_server() -> None:
+    from websockets.asyncio.client import connect
+
+    with running("examples/websockets_app.py", "-w", "4") as (process, address):
+        workers = {child.pid for child in psutil.Process(process.pid).children()}
+        answered: set[int] = set()
+        while answered != workers:
+            async with connect(f"ws://{address}") as connection:
+                await connection.send("hello")
+                answered.add(int(str(await connection.recv()).split()[0]))
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "aiocluster", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=30)
+
+
+def test_a_script_that_is_not_there() -> None:
+    done = run("run", "missing.py", "-w", "2")
+    assert done.returncode == 2
+    assert "aiocluster: there is no script missing.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["run", "examples/asyncio_app.py", "-w", "0"],
+        ["run", "examples/asyncio_app.py", "-w", "many"],
+        ["run", "examples/asyncio_app.py", "--scheduling", "nonsense"],
+        ["run", "no_such_module"],
+    ],
+)
+def test_nonsense_is_refused(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_module_that_can_not_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "failing_of_test.py").write_text("import no_such_module_of_test\ndef name(): ...")
+    done = run("run", "failing_of_test:name", "-w", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "No module named 'no_such_module_of_test'" in done.stderr
+    assert "before it was online" in done.stderr
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_arguments_are_the_targets(order: str, tmp_path: Path) -> None:
+    (tmp_path / "args.py").write_text(
+        "import os, signal, sys, time\n"
+        "print(sys.argv[1:], flush=True)\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "time.sleep(60)\n"
+    )
+    if order == "before":
+        done = run("run", "-w", "1", "args.py", "a", "--", "--port", "5", cwd=tmp_path)
+        assert done.stdout == "['a', '--port', '5']\n", done.stderr
+    else:
+        done = run("run", "args.py", "-w", "1", "--", "--port", "5", cwd=tmp_path)
+        assert done.stdout == "['--port', '5']\n", done.stderr
+    assert done.returncode == 0
+
+
+async def test_help_names_what_there_is() -> None:
+    done = await asyncio.to_thread(run, "run", "--help")
+    assert done.returncode == 0
+    for word in ("TARGET", "--workers", "--scheduling", "round_robin", "shared"):
+        assert word in done.stdout

@@ -1,0 +1,48 @@
+"""The examples run; the README's program is one of them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.serving import EXAMPLES, wait_until_it_handles
+from tests.test_command import environment, listening_address
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_demo() -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "demo.py")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = Counter(re.findall(r"answered by (\d+)$", done.stdout, re.MULTILINE))
+    assert sorted(answers.values()) == [3, 3, 3, 3]
+    assert "12 requests, answered by 4 processes: 3 / 3 / 3 / 3" in done.stdout
+
+
+def test_hello_is_the_readmes_program() -> None:
+    found = re.search(r"```python\n# hello.py\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found is not None
+    assert (EXAMPLES / "hello.py").read_text().endswith(found[1])
+
+
+def test_hello(tmp_path: Path) -> None:
+    script = tmp_path / "hello.py"
+    script.write_text((EXAMPLES / "hello.py").read_text().replace("8000", "0"))
+    command = [sys.executable, "-W", "error", str(script)]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = listening_address(process.pid)
+            wait_until_it_handles(signal.SIGTERM, process.pid)
+            assert process.stdout is not None
+            process.send_signal(signal.SIGTERM)
+            output = process.stdout.read()
+            assert process.wait(10) == 0
+            assert len(re.findall(r"^worker \d+ left: 0 None$", output, re.MULTILINE)) == 4, output
+        finally:
+            process.kill()
+    assert address.port > 0
