@@ -181,6 +181,7 @@ class Primary(Emitter):
             env=MappingProxyType(dict(env or {})),
             weight=weight,
             slot=worker_id - 1 if slot is None else slot,
+            scheduling=settings.scheduling,
             name=name,
             graceful_timeout=settings.graceful_timeout,
             hub=self._hub,
@@ -230,7 +231,7 @@ class Primary(Emitter):
         *,
         path: str | None = None,
         backlog: int = 100,
-        scheduling: str | None = None,
+        scheduling: Any = None,
     ) -> Address:
         """Opens a shared port before any worker asks for it; the workers that ask for it later get this one.
 
@@ -245,7 +246,6 @@ class Primary(Emitter):
             OSError: The port can't be opened.
             ValueError: Both a path and a host or port are given, or there is no such policy.
         """
-        policy = Settings(scheduling=scheduling or self._settings.scheduling).scheduling
         if path is not None:
             if host is not None or port is not None:
                 raise ValueError("path can't be combined with host and port")
@@ -256,7 +256,9 @@ class Primary(Emitter):
             )
             family, kind, _, _, address = found[0]
             wanted = Wanted(family, kind, host=str(address[0]), port=int(address[1]))
-        listener = self._listeners.open(wanted, backlog=backlog, scheduling=policy)
+        listener = self._listeners.open(
+            wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling
+        )
         listener.is_kept = True
         return listener.address
 
@@ -291,7 +293,6 @@ def _welcome(settings: Settings, named: dict[str, Any]) -> dict[str, Any]:
         "gid": settings.gid,
         "loop": settings.loop,
         "preload": list(settings.preload),
-        "scheduling": settings.scheduling,
         "primary_pid": os.getpid(),
         "graceful_timeout": settings.graceful_timeout,
         "heartbeat": settings.heartbeat,

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ChannelClosedError, ProtocolError, RemoteError, TargetError
+from ..errors import ProtocolError, RemoteError, TargetError
 from ..events import (
+    Address,
     Disconnect,
     Emitter,
     Error,
@@ -31,9 +32,9 @@ from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..wire.flow import Inflow
-from ..wire.handles import closer
 from .launch import Child, ProcessEnd
-from .listeners import Listener, Listeners, Wanted
+from .listeners import Listeners
+from .seat import Seat
 from .streams import PipeStream
 from .target import name_target
 
@@ -60,21 +61,15 @@ class WorkerProcess(Emitter):
         id: Its number within the primary, from 1 on; never used twice.
         pid: Its process id.
         env: What `Primary.fork` was given as ``env``.
-        weight: Its weight for weighted scheduling.
         name: An agent's name; else None.
         exited_after_disconnect: Whether it left because it was told to or wanted to; None until it has exited.
         exit_code: Its exit code; None while it lives, or if a signal ended it.
         exit_signal: The signal that ended it; None while it lives, or if it ended by itself.
-        connections: How many connections it has open that it took from a shared port.
-        slot: Its place in the cluster, from 0 on, which its replacement inherits.
-        accepted: How many connections it has taken from shared ports since it started.
-        returned: How many connections that it was sent it gave back.
-        redispatched: How many connections that it was sent went to others because it ended.
+        seat: Its place at the shared ports.
         loop_delay: Seconds its event loop was late at its last report.
         memory: Bytes of resident memory at its last report; 0 before the first.
         tasks: How many asyncio tasks it had at its last report.
         calls: How many functions it runs for `Cluster.call`.
-        ports: The numbers of the shared ports that it listens on.
         stdout: Its output as an anyio byte stream if it is silent; else None.
         stderr: Likewise.
     """
@@ -88,6 +83,7 @@ class WorkerProcess(Emitter):
         env: Mapping[str, str],
         weight: int,
         slot: int,
+        scheduling: Any,
         name: str | None,
         graceful_timeout: float,
         hub: EventHub,
@@ -99,21 +95,17 @@ class WorkerProcess(Emitter):
         self.id = id
         self.pid = child.pid
         self.env = env
-        self.weight = weight
         self.name = name
         self.exited_after_disconnect: bool | None = None
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
-        self.connections = 0
-        self.slot = slot
-        self.accepted = 0
-        self.returned = 0
-        self.redispatched = 0
+        self.seat = Seat(
+            channel, listeners, weight=weight, slot=slot, scheduling=scheduling, listening=self._on_listening
+        )
         self.loop_delay = 0.0
         self.memory = 0
         self.tasks = 0
         self.calls = 0
-        self.ports: set[int] = set()
         self.stdout = PipeStream(child.stdout) if child.stdout is not None else None
         self.stderr = PipeStream(child.stderr) if child.stderr is not None else None
         self.channel = channel
@@ -123,7 +115,6 @@ class WorkerProcess(Emitter):
         self._child = child
         self._hub = EventHub(hub)
         self._router = router
-        self._listeners = listeners
         self._request_handler = request_handler
         self._gone = gone
         self._state = "starting"
@@ -142,14 +133,9 @@ class WorkerProcess(Emitter):
             kinds.ATTACHED: self._on_attached,
             kinds.DETACHED: self._on_detached,
             kinds.REPORT: self._on_report,
-            kinds.LISTEN: self._on_listen,
-            kinds.SERVING: self._on_serving,
-            kinds.UNLISTEN: self._on_unlisten,
-            kinds.TAKEN: self._on_taken,
-            kinds.ACCEPTED: self._on_accepted,
-            kinds.CLOSED: self._on_closed,
             kinds.FAILED: self._on_failed,
             kinds.LEAVING: self._on_leaving,
+            **self.seat.receivers,
         }
         channel.attach(asyncio.get_running_loop(), self._receive, self._on_channel_end)
         child.watch(self._on_exit)
@@ -192,7 +178,7 @@ class WorkerProcess(Emitter):
     @property
     def is_at_work(self) -> bool:
         """Whether its event loop runs, and it is neither leaving nor failing."""
-        return self._is_attached and self.takes_connections
+        return self._is_attached and self.seat.takes_connections and not self.channel.is_closed
 
     @property
     def silence(self) -> float | None:
@@ -210,9 +196,14 @@ class WorkerProcess(Emitter):
         return self._is_voluntary
 
     @property
-    def takes_connections(self) -> bool:
-        """Whether it may be given connections: it is neither leaving nor failing."""
-        return not self._is_voluntary and self.failure is None and not self.channel.is_closed
+    def weight(self) -> int:
+        """Its share under weighted scheduling."""
+        return self.seat.weight
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has open that it took from a shared port."""
+        return self.seat.open
 
     async def wait(self) -> Exit:
         """Returns how its process ended, as soon as it has."""
@@ -224,7 +215,7 @@ class WorkerProcess(Emitter):
 
     async def wait_listening(self, ports: int) -> None:
         """Returns when it listens on that many shared ports."""
-        while len(self.ports) < ports:
+        while len(self.seat.ports) < ports:
             await super().wait_for(Listening.name)
 
     async def wait_gone(self) -> None:
@@ -264,7 +255,7 @@ class WorkerProcess(Emitter):
         if self.channel.is_closed or self.is_dead() or not self._become("disconnecting"):
             return
         self._is_voluntary = True
-        self._listeners.stop(self)
+        self.seat.stop(for_good=True)
         self.channel.send(encode(kinds.LEAVE, float(timeout)))
         if not self._is_attached:
             self.kill()
@@ -277,9 +268,9 @@ class WorkerProcess(Emitter):
             name=self.name,
             state=self._state,
             connections=self.connections,
-            accepted=self.accepted,
-            returned=self.returned,
-            redispatched=self.redispatched,
+            accepted=self.seat.accepted,
+            returned=self.seat.returned,
+            redispatched=self.seat.redispatched,
             calls=self.calls,
             loop_delay=self.loop_delay,
             memory=self.memory,
@@ -290,7 +281,7 @@ class WorkerProcess(Emitter):
     # ---- messages
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
-        """Sends it a message; waits only while it has 256 KiB of ours that it has not confirmed.
+        """Sends it a message; waits only while it has 512 KiB of ours that it has not confirmed.
 
         Args:
             message: What msgpack carries; see the documentation's page on messages.
@@ -387,58 +378,22 @@ class WorkerProcess(Emitter):
     def _on_report(self, delay: float, memory: int, tasks: int) -> None:
         self._heard_at = time.monotonic()
         self.loop_delay, self.memory, self.tasks = float(delay), int(memory), int(tasks)
+        self.seat.late(self.loop_delay)
 
-    def _on_listen(self, number: int, wanted: dict[str, Any]) -> None:
-        backlog, scheduling = wanted.pop("backlog"), wanted.pop("scheduling")
-        try:
-            listener = self._listeners.open(Wanted(**wanted), backlog=backlog, scheduling=scheduling)
-            fds = [os.dup(listener.sock.fileno())]
-        except OSError as error:
-            self.channel.send(encode(kinds.REFUSED, number, error.errno, os.strerror(error.errno or 0)))
-            return
-        listener.holders.add(self)
-        self.channel.send(encode(kinds.LISTENED, number, listener.number, listener.hands_over), tuple(fds), closer(fds))
-
-    def _on_serving(self, number: int) -> None:
-        listener = self._listeners.get(number)
-        if listener is None or not self.takes_connections:
-            return
-        listener.serve(self)
-        self.ports.add(number)
+    def _on_listening(self, address: Address) -> None:
         self._become("listening")
-        self._emit(Listening(self, listener.address))
-
-    def _on_unlisten(self, number: int) -> None:
-        self.ports.discard(number)
-        if listener := self._listeners.get(number):
-            self._listeners.release(self, listener)
-
-    def _on_taken(self, number: int, count: int, returned: int) -> None:
-        if count < 0 or returned < 0:
-            raise ProtocolError(f"{count} connections taken and {returned} returned")
-        self.connections += count
-        self.accepted += count
-        self.returned += returned
-        if listener := self._listeners.get(number):
-            listener.taken(self, count, returned)
-
-    def _on_accepted(self, number: int, count: int) -> None:
-        self.connections += count
-        self.accepted += count
-
-    def _on_closed(self, number: int, count: int) -> None:
-        self.connections -= count
+        self._emit(Listening(self, address))
 
     def _on_failed(self, type_name: str, text: str, trace: str) -> None:
         self.failure = RemoteError(type_name, text, trace)
-        self._listeners.stop(self)
+        self.seat.stop(for_good=False)
         self._unfit.set()
         self._emit(Error(self, self.failure))
 
     def _on_leaving(self) -> None:
         if self._become("disconnecting"):
             self._is_voluntary = True
-            self._listeners.stop(self)
+            self.seat.stop(for_good=True)
 
     # ---- the end
 
@@ -449,8 +404,7 @@ class WorkerProcess(Emitter):
             self.kill(signal.SIGKILL)
             self._emit(Error(self, error))
         self._router.leave(self)
-        self._listeners.forget(self, voluntary=self._is_voluntary)
-        self.connections = 0
+        self.seat.leave(voluntary=self._is_voluntary)
         self._disconnected.set()
         self._unfit.set()
         self._emit(Disconnect(self))
@@ -485,6 +439,3 @@ def startup_text(worker: WorkerProcess, what: str) -> str:
     how = f"exit code {worker.exit_code}" if worker.exit_signal is None else f"signal {worker.exit_signal.name}"
     told = worker.failure.remote_traceback if worker.failure else worker.early_stderr
     return f"worker {worker.id} (pid {worker.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
-
-
-__all__ = ["LIFE", "ChannelClosedError", "Listener", "WorkerProcess", "startup_text"]

@@ -311,7 +311,7 @@ class Cluster(Emitter):
                 if worker is None or worker.is_unfit or worker.is_leaving or worker.state == "starting":
                     continue
                 verdict = self._verdicts.setdefault(worker.id, Verdict(self._limits))
-                vitals = Vitals(worker.silence, worker.age, worker.memory, worker.accepted)
+                vitals = Vitals(worker.silence, worker.age, worker.memory, worker.seat.accepted)
                 if verdict.is_hung(vitals):
                     logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, vitals.silence)
                     self._crew.in_background(self._crew.abort(worker))

@@ -48,7 +48,7 @@ class Crew:
         try:
             if not await self._happens_in_time(worker, worker.wait_for("online")):
                 raise await self._failed(worker, "online")
-            ports = len(instead_of.ports) if instead_of is not None else 0
+            ports = len(instead_of.seat.ports) if instead_of is not None else 0
             if not await self._happens_in_time(worker, worker.wait_listening(ports)):
                 raise await self._failed(worker, "listening where its predecessor listens")
         except BaseException:

@@ -147,7 +147,7 @@ async def _serve(
     ports: list[Port] = []
     try:
         for ask in asks:
-            ports.append(await worker.ports.open(ask, backlog=backlog, scheduling=worker.scheduling))
+            ports.append(await worker.ports.open(ask, backlog=backlog))
     except BaseException:
         for port in ports:
             port.close()
@@ -213,7 +213,7 @@ def _create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any
             raise OSError("getaddrinfo() returned empty list")
         family, kind, _, _, address = infos[0]
         ask = Ask(family, kind, str(address[0]), int(address[1]))
-        shared = await worker.ports.open(ask, backlog=0, scheduling=worker.scheduling)
+        shared = await worker.ports.open(ask, backlog=0)
         try:
             if options.get("allow_broadcast"):
                 shared.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

@@ -18,6 +18,9 @@ from ..wire.conversation import TakeDescriptors
 
 logger = logging.getLogger("aiocluster.ports")
 
+_ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
+_PAUSE = 0.1  # seconds without accepting once descriptors have run out
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -39,9 +42,6 @@ class Taker(Protocol):
 
     def take(self, sock: Connection) -> None:
         """Serves this connection, which is the taker's from now on."""
-
-    def stop(self) -> None:
-        """Accepts no more by itself; connections that are being served go on."""
 
 
 class Connection(socket.socket):
@@ -90,14 +90,49 @@ class Port:
         self.taker: Taker | None = None
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
+        self._accepting_on: asyncio.AbstractEventLoop | None = None
         self.connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def serve(self, taker: Taker) -> None:
-        """Connections go to this taker from now on."""
+        """Connections go to this taker from now on. Called on the loop that it runs on."""
         self.taker = taker
+        if not self.is_handed_over:
+            self._accept_on(asyncio.get_running_loop())
         self.announce()
+
+    def stop(self) -> None:
+        """Accepts no more by itself; connections that are being served go on."""
+        if self._accepting_on is not None:
+            self._accepting_on.remove_reader(self.sock.fileno())
+            self._accepting_on = None
+
+    def _accept_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.taker is not None and not self._ports.is_stopped:
+            self._accepting_on = loop
+            loop.add_reader(self.sock.fileno(), self._on_readable)
+
+    def _on_readable(self) -> None:
+        accept = self.sock._accept  # type: ignore[attr-defined]  # accept() without a second socket object
+        taker, loop = self.taker, self._accepting_on
+        assert taker is not None
+        assert loop is not None
+        accepted = 0
+        try:
+            while accepted < _ACCEPTS_PER_TURN:
+                fd, _ = accept()
+                accepted += 1
+                taker.take(self.connection(fd))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            # Out of descriptors; or the client has gone (ECONNABORTED), and a pause does no harm either.
+            logger.error("can't accept (%s); trying again in %s s", error.strerror, _PAUSE)
+            self.stop()
+            loop.call_later(_PAUSE, self._accept_on, loop)
+        if accepted:
+            self._ports.tell(kinds.ACCEPTED, self.number, accepted)
 
     def announce(self) -> None:
         """Tells the primary that this worker listens."""
@@ -122,16 +157,13 @@ class Port:
             self._idle.set()
         self._ports.closed(self.number)
 
-    def accepted(self, count: int) -> None:
-        """This worker has accepted so many by itself."""
-        self._ports.tell(kinds.ACCEPTED, self.number, count)
-
     async def drain(self) -> None:
         """Returns when every connection that came from this port has been closed."""
         await self._idle.wait()
 
     def close(self) -> None:
         """Wants no more connections, and closes the socket. Idempotent."""
+        self.stop()
         self.taker = None
         self._ports.forget(self)
         self.sock.close()
@@ -145,7 +177,7 @@ class Ports:
         self._last_number = 0
         self._answers: dict[int, tuple[Ask, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
-        self._is_stopped = False
+        self.is_stopped = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -161,7 +193,7 @@ class Ports:
         if not self._channel.is_closed:
             self._channel.send(encode(kind, *fields))
 
-    async def open(self, ask: Ask, *, backlog: int, scheduling: str) -> Port:
+    async def open(self, ask: Ask, *, backlog: int, scheduling: str | None = None) -> Port:
         """Asks the primary for a port.
 
         Raises:
@@ -223,7 +255,7 @@ class Ports:
     def _on_connections(self, take: TakeDescriptors, number: int, count: int) -> None:
         fds = take().take()
         port = self._open.get(number)
-        taker = port.taker if port is not None and not self._is_stopped else None
+        taker = port.taker if port is not None and not self.is_stopped else None
         if port is None or taker is None:
             for fd in fds:
                 os.close(fd)
@@ -263,10 +295,9 @@ class Ports:
 
     def stop(self) -> None:
         """Takes no more connections on any port; servers stay as they are."""
-        self._is_stopped = True
+        self.is_stopped = True
         for port in self._open.values():
-            if port.taker is not None:
-                port.taker.stop()
+            port.stop()
 
     async def drain(self) -> None:
         """Returns when every connection that was taken has been closed."""

@@ -13,9 +13,6 @@ from .ports import Connection, Port
 
 logger = logging.getLogger("aiocluster.server")
 
-_ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
-_PAUSE = 0.1  # seconds without accepting once descriptors have run out
-
 
 class ClusterServer(asyncio.AbstractServer):
     """Behaves like `asyncio.Server`, whose documentation holds here.
@@ -40,7 +37,6 @@ class ClusterServer(asyncio.AbstractServer):
         self._options = options
         self._is_serving = False
         self._is_closed = False
-        self._accepting: set[Port] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._makes_non_blocking = not isinstance(loop, asyncio.BaseEventLoop)  # libuv does, whatever it is given
         self._serving_forever: asyncio.Future[None] | None = None
@@ -73,8 +69,6 @@ class ClusterServer(asyncio.AbstractServer):
             return
         self._is_serving = True
         for port in self._ports:
-            if not port.is_handed_over:
-                self._accept_on(port)
             port.serve(self)
 
     async def serve_forever(self) -> None:
@@ -96,7 +90,6 @@ class ClusterServer(asyncio.AbstractServer):
     def close(self) -> None:
         if self._is_closed:
             return
-        self.stop()
         self._is_closed = True
         self._is_serving = False
         for port in self._ports:
@@ -134,11 +127,6 @@ class ClusterServer(asyncio.AbstractServer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def stop(self) -> None:
-        for port in self._accepting:
-            self._loop.remove_reader(port.sock.fileno())
-        self._accepting.clear()
-
     async def _connect(self, sock: Connection) -> None:
         try:
             sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
@@ -152,29 +140,3 @@ class ClusterServer(asyncio.AbstractServer):
                 self._loop.call_exception_handler(
                     {"message": "Error on transport creation for incoming connection", "exception": error}
                 )
-
-    # ---- a port that the workers accept on by themselves
-
-    def _accept_on(self, port: Port) -> None:
-        if port.sock.fileno() >= 0 and not self._is_closed:
-            self._accepting.add(port)
-            self._loop.add_reader(port.sock.fileno(), self._on_readable, port)
-
-    def _on_readable(self, port: Port) -> None:
-        accept = port.sock._accept  # type: ignore[attr-defined]  # accept() without a second socket object
-        accepted = 0
-        try:
-            while accepted < _ACCEPTS_PER_TURN:
-                fd, _ = accept()
-                accepted += 1
-                self.take(port.connection(fd))
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as error:
-            # Out of descriptors; or the client has gone (ECONNABORTED), and a pause does no harm either.
-            logger.error("can't accept (%s); trying again in %s s", error.strerror, _PAUSE)
-            self._accepting.discard(port)
-            self._loop.remove_reader(port.sock.fileno())
-            self._loop.call_later(_PAUSE, self._accept_on, port)
-        if accepted:
-            port.accepted(accepted)

@@ -44,7 +44,6 @@ class Worker(Emitter):
         self.primary_pid: int = welcome["primary_pid"]
         self.name: str | None = welcome.get("name")
         self.channel = channel
-        self.scheduling: str = welcome["scheduling"]
         self.ports = Ports(channel)
         self.is_leaving = False
         self._has_failed = False

@@ -1,0 +1,299 @@
+"""One shared port: accept, pick, hand over.
+
+::
+
+    accept (as many as wait) ─▶ policy picks ─▶ one frame a worker, with its batch of descriptors
+                                                    │
+              the worker has made transports of them: TAKEN ─▶ only now the primary's copies are closed
+
+Until then they are the primary's: if the worker dies, or says it will not take them, they go to another one. A worker
+has at most `WINDOW` of them outstanding; when all windows are full nothing is accepted, and clients wait in the
+kernel's backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..events import Address
+from ..stats import ListenerStats
+from ..wire import messages as kinds
+from ..wire.codec import encode
+from .peek import Peeker
+from .scheduling import REUSE_PORT, SHARED, Peeking, Policy, RoundRobin, maker
+
+if TYPE_CHECKING:
+    from .reuse_port import Group
+    from .seat import Seat
+
+logger = logging.getLogger("aiocluster.listeners")
+
+WINDOW = 64
+"""The most connections a worker has been sent and has not taken yet."""
+
+_ACCEPTS_PER_TURN = 64
+_PAUSE = 0.1  # seconds without accepting once descriptors or memory have run out
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Connection = tuple[int, Any]
+"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, and its client."""
+
+
+class Listener:
+    """One shared port.
+
+    Args:
+        number: What frames call it.
+        sock: Bound, and listening unless it is a UDP socket.
+        scheduling: What `Settings.scheduling` may be.
+        backlog: What it listens with.
+        group: The workers' own sockets, if the policy is ``reuse_port``.
+
+    Attributes:
+        address: Where it is bound.
+        holders: Who has it open.
+        is_kept: Whether it stays open without holders: the last one ended unasked, or the user opened it.
+        accepted: How many connections the primary has accepted.
+    """
+
+    def __init__(
+        self, number: int, sock: socket.socket, address: Address, scheduling: Any, backlog: int, group: Group | None
+    ) -> None:
+        self.number = number
+        self.sock = sock
+        self.address = address
+        self.scheduling = scheduling
+        self.backlog = backlog
+        self.group = group
+        self.holders: set[Seat] = set()
+        self.is_kept = False
+        self.accepted = 0
+        is_handed_over = scheduling not in (SHARED, REUSE_PORT) and sock.type == socket.SOCK_STREAM
+        self._policy: Policy[Seat] = maker(scheduling)() if is_handed_over else RoundRobin()
+        self.hands_over = is_handed_over
+        self._fallback: RoundRobin[Seat] = RoundRobin()
+        self._peeker = Peeker(self._policy, self._hand_over_peeked) if isinstance(self._policy, Peeking) else None
+        self._outstanding: dict[Seat, deque[Connection]] = {}
+        self._pickable: set[Seat] = set()
+        self._homeless: deque[Connection] = deque()
+        self._is_accepting = False
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+
+    def sock_for(self, seat: Seat) -> socket.socket:
+        """The listening socket that this worker gets to see.
+
+        Raises:
+            OSError: One of its own can't be opened.
+        """
+        return self.sock if self.group is None else self.group.sock_for(seat.slot, seat.weight)
+
+    def is_alone_in_its_place(self, seat: Seat) -> bool:
+        """Whether nobody else has this worker's place: during a reload its replacement has."""
+        return all(other is seat or other.slot != seat.slot for other in self.holders)
+
+    # ---- who serves
+
+    def serve(self, seat: Seat) -> None:
+        """This worker takes connections from now on."""
+        self.is_kept = False
+        if seat not in self._outstanding:
+            self._outstanding[seat] = deque()
+            self._has_room(seat)
+
+    def stop(self, seat: Seat) -> None:
+        """Sends this worker no more; what it has not taken yet it may still take, or return."""
+        if seat in self._pickable:
+            self._is_full(seat)
+        if not self._outstanding.get(seat, True):
+            del self._outstanding[seat]
+
+    def forget(self, seat: Seat) -> None:
+        """This worker is gone: what it had not taken goes elsewhere."""
+        self.stop(seat)
+        lost = self._outstanding.pop(seat, ())
+        seat.redispatched += len(lost)
+        seat.under_way -= len(lost)
+        self._homeless.extend(lost)
+        self._house()
+
+    def taken(self, seat: Seat, count: int, returned: int) -> None:
+        """Of what this worker was sent, the first ``count`` are served; the next ``returned`` will not be."""
+        outstanding = self._outstanding[seat]
+        for _ in range(count):
+            os.close(outstanding.popleft()[0])
+        for _ in range(returned):
+            self._homeless.append(outstanding.popleft())
+        seat.under_way -= count + returned
+        if seat not in self.holders or not seat.takes_connections:
+            if not outstanding:
+                del self._outstanding[seat]
+        elif seat not in self._pickable and len(outstanding) < WINDOW:
+            self._has_room(seat)
+        self._house()
+
+    def changed(self, seat: Seat) -> None:
+        """This worker's ``connections`` or ``delay`` have changed."""
+        changed = getattr(self._policy, "changed", None)
+        if changed is not None:
+            self._guarded(changed, seat)
+
+    def _has_room(self, seat: Seat) -> None:
+        self._pickable.add(seat)
+        self._fallback.add(seat)
+        self._guarded(self._policy.add, seat)
+        self._house()
+        self._resume()
+
+    def _is_full(self, seat: Seat) -> None:
+        self._pickable.discard(seat)
+        self._fallback.remove(seat)
+        self._guarded(self._policy.remove, seat)
+        if not self._pickable:
+            self._pause()
+
+    # ---- accept and hand over
+
+    def _resume(self) -> None:
+        if self.hands_over and not self._is_accepting and self._retry is None and self._pickable:
+            self._is_accepting = True
+            self._loop.add_reader(self.sock.fileno(), self._on_readable)
+
+    def _pause(self) -> None:
+        if self._is_accepting:
+            self._is_accepting = False
+            self._loop.remove_reader(self.sock.fileno())
+
+    def _on_readable(self) -> None:
+        accepted = self._accept(self.sock)
+        if self._peeker is not None:
+            self._peeker.take(accepted)
+        else:
+            self._hand_over(accepted)
+
+    def _accept(self, sock: socket.socket) -> list[Connection]:
+        accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object for each
+        accepted: list[Connection] = []
+        try:
+            while len(accepted) < _ACCEPTS_PER_TURN:
+                accepted.append(accept())
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                logger.error("%s: can't accept (%s); trying again in %s s", self.address, error.strerror, _PAUSE)
+                self._pause()
+                self._retry = self._loop.call_later(_PAUSE, self._try_again)
+            # else the client has gone meanwhile (ECONNABORTED and its like, accept(2)): the next one is waiting
+        self.accepted += len(accepted)
+        return accepted
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._resume()
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Takes over what waits in the queue of a worker's own socket, which is about to be closed."""
+        while accepted := self._accept(sock):
+            self._hand_over(accepted)
+
+    def _house(self) -> None:
+        """Hands over what has lost its worker."""
+        if self._homeless and self._pickable:
+            homeless, self._homeless = self._homeless, deque()
+            self._hand_over(homeless)
+
+    def _hand_over(self, connections: Iterable[Connection]) -> None:
+        """Picks a worker for each, and sends each worker its batch; what no worker has room for waits."""
+        batches: dict[Seat, list[int]] = {}
+        for connection in connections:
+            if not self._pickable:
+                self._homeless.append(connection)
+                continue
+            self._give(self._pick(connection[1]), connection, batches)
+        self._send(batches)
+
+    def _hand_over_peeked(self, connection: Connection, first: bytes) -> None:
+        """Hands one over whose first bytes have been seen."""
+        if not self._pickable:
+            self._homeless.append(connection)
+            return
+        batches: dict[Seat, list[int]] = {}
+        self._give(self._pick(connection[1], first), connection, batches)
+        self._send(batches)
+
+    def _give(self, seat: Seat, connection: Connection, batches: dict[Seat, list[int]]) -> None:
+        outstanding = self._outstanding[seat]
+        outstanding.append(connection)
+        seat.under_way += 1
+        batches.setdefault(seat, []).append(connection[0])
+        if len(outstanding) >= WINDOW:
+            self._is_full(seat)
+
+    def _send(self, batches: dict[Seat, list[int]]) -> None:
+        for seat, fds in batches.items():
+            if not seat.channel.is_closed:  # else it will be forgotten in a moment
+                seat.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
+
+    # ---- a policy may be the user's own
+
+    def _pick(self, client: Any, *first: bytes) -> Seat:
+        """What the policy picks; if that is nonsense, whose turn it is."""
+        try:
+            seat = self._policy.pick_by(client, *first) if first else self._policy.pick(client)  # type: ignore[attr-defined]
+        except Exception:
+            logger.exception("%s: the policy raised; that connection goes by turns", self.address)
+        else:
+            if seat in self._pickable:
+                return seat
+            logger.error("%s: the policy picked %r, which is not to be picked now", self.address, seat)
+        return self._fallback.pick(client)
+
+    def _guarded(self, call: Any, seat: Seat) -> None:
+        try:
+            call(seat)
+        except Exception:
+            logger.exception("%s: the policy raised", self.address)
+
+    # ---- the end
+
+    def stats(self) -> ListenerStats:
+        """What is known of it now."""
+        waiting = len(self._homeless) + sum(map(len, self._outstanding.values()))
+        if self._peeker is not None:
+            waiting += len(self._peeker)
+        return ListenerStats(self.address, _name_of(self.scheduling), self.accepted, waiting)
+
+    def close(self) -> None:
+        """Closes the port, and every connection that no worker has taken."""
+        self._pause()
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._peeker is not None:
+            self._peeker.close()
+        for connections in (*self._outstanding.values(), self._homeless):
+            for fd, _ in connections:
+                os.close(fd)
+            connections.clear()
+        self._outstanding.clear()
+        self._pickable.clear()
+        if self.group is not None:
+            self.group.close()
+        if self.address.path is not None and not self.address.path.startswith("\0"):
+            with contextlib.suppress(OSError):
+                os.unlink(self.address.path)
+        self.sock.close()
+
+
+def _name_of(scheduling: Any) -> str:
+    if isinstance(scheduling, str):
+        return scheduling
+    return getattr(scheduling, "__qualname__", type(scheduling).__qualname__)
