@@ -17,6 +17,7 @@ C = TypeVar("C", bound=Candidate)
 _BUCKETS = 1 << 14  # keys are spread over these, and these over workers: 64 for each of 256
 _RANKS = 3
 _NOBODY = 0xFFFF_FFFF
+_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class SlotTable(Generic[C]):
@@ -36,10 +37,7 @@ class SlotTable(Generic[C]):
 
     def _forget(self) -> None:
         self._known: set[int] = set()
-        self._ranks = [
-            (array("I", bytes(4 * _BUCKETS)), array("I", [_NOBODY]) * _BUCKETS)  # scores, slots
-            for _ in range(_RANKS)
-        ]
+        self._ranks = [array("Q", [_NOBODY]) * _BUCKETS for _ in range(_RANKS)]  # score << 32 | slot
 
     def add(self, worker: C) -> None:
         """Its slot is here."""
@@ -64,23 +62,31 @@ class SlotTable(Generic[C]):
         """The worker this key belongs to; of two with the same slot, the one that came last."""
         bucket = crc32(key) % _BUCKETS
         here = self._here
-        for _, slots in self._ranks:
-            workers = here.get(slots[bucket])
+        for rank in self._ranks:
+            workers = here.get(rank[bucket] & _NOBODY)
             if workers is not None:
                 return workers[-1]
-        return here[max(here, key=lambda slot: hash((bucket, slot)))][-1]
+        return here[max(here, key=lambda slot: _mixed(bucket, slot))][-1]
 
     def _learn(self, slot: int) -> None:
         """Enters this slot where its score is among the highest."""
         self._known.add(slot)
-        new = array("I", shake_128(b"%d" % slot).digest(4 * _BUCKETS))
-        lowest = self._ranks[-1][0]
-        for bucket in [bucket for bucket, score in enumerate(new) if score > lowest[bucket]]:
-            score, carried = new[bucket], slot
-            for scores, slots in self._ranks:
-                if score > scores[bucket]:
-                    scores[bucket], score = score, scores[bucket]
-                    slots[bucket], carried = carried, slots[bucket]
+        scores = array("I", shake_128(b"%d" % slot).digest(4 * _BUCKETS))
+        higher = ((bucket, score) for bucket, score in enumerate(scores) if score << 32 > self._ranks[-1][bucket])
+        for bucket, score in higher:
+            entry = score << 32 | slot
+            for rank in self._ranks:
+                beside = rank[bucket]
+                if entry > beside:
+                    rank[bucket] = entry
+                    entry = beside
+
+
+def _mixed(bucket: int, slot: int) -> int:
+    """A slot's score below the ranks of the table: the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    score = (bucket << 32 | slot) * 0x9E37_79B9_7F4A_7C15 & _64_BITS
+    score = (score ^ score >> 30) * 0xBF58_476D_1CE4_E5B9 & _64_BITS
+    return (score ^ score >> 27) * 0x94D0_49BB_1331_11EB & _64_BITS
 
 
 class Keyed(Policy[C]):
@@ -97,6 +103,9 @@ class Keyed(Policy[C]):
     def remove(self, worker: C) -> None:
         self._table.remove(worker)
         self._turns.remove(worker)
+
+    def forget(self, worker: C) -> None:
+        self._turns.forget(worker)  # the table goes by slots, and a replacement may be on its way
 
     def _find(self, key: bytes | None) -> C:
         return self._turns.pick(None) if key is None else self._table.find(key)

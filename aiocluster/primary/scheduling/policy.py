@@ -58,6 +58,9 @@ class Policy(ABC, Generic[W]):
             client: The client's address as ``accept()`` returns it.
         """
 
+    def forget(self, worker: W) -> None:
+        """This worker has just been removed, and not for a moment: should it come back, it is a new one."""
+
     def changed(self, worker: W) -> None:
         """This worker's ``connections`` or ``delay`` have changed. It need not be one that may be picked."""
 

@@ -21,6 +21,8 @@ One that has missed more was not busy for a moment, but blocked or gone. It is f
 back: it is likely to have enough to do.
 """
 
+_FORGOTTEN = -1  # what a worker is owed that left of its own accord
+
 
 class Turns(Policy[W]):
     """The turns of all known workers, here or not: subclasses say whose turn is next.
@@ -50,11 +52,15 @@ class Turns(Policy[W]):
         missed = self._away.pop(worker, None)
         if missed is None:
             self._join(worker)
-        elif missed:
+        elif missed > 0:
             self._owed[worker] = missed
 
     def remove(self, worker: W) -> None:
         self._away[worker] = self._owed.pop(worker, 0)
+
+    def forget(self, worker: W) -> None:
+        if worker in self._away:  # else it has missed so many turns that it is forgotten already
+            self._away[worker] = _FORGOTTEN
 
     def pick(self, client: Any) -> W:
         if self._owed:
@@ -73,8 +79,9 @@ class Turns(Policy[W]):
         return worker
 
     def _miss(self, worker: W) -> None:
-        self._away[worker] += 1
-        if self._away[worker] > MOST_OWED:
+        missed = self._away[worker]
+        self._away[worker] = missed + 1
+        if missed in (_FORGOTTEN, MOST_OWED):
             del self._away[worker]
             self._leave(worker)
 
