@@ -118,10 +118,10 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
 
 
 def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
-    """Returns when that process has a handler for the signal; a cluster has when it serves for ever."""
+    """Returns when that process handles or ignores the signal; a cluster does when it serves for ever."""
     while True:
-        caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-        assert caught is not None
-        if int(caught[1], 16) >> (number - 1) & 1:
+        status = Path(f"/proc/{pid}/status").read_text()
+        masks: list[str] = re.findall(r"^Sig(?:Cgt|Ign):\s*(\w+)$", status, re.MULTILINE)
+        if any(int(mask, 16) >> (number - 1) & 1 for mask in masks):
             return
         time.sleep(0.005)

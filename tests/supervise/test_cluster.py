@@ -293,6 +293,9 @@ class Leader:
         self.workers = [psutil.Process(int(pid)) for pid in self.stdout.readline().split()]
         assert len(self.workers) == 2
         wait_until_it_handles(signal.SIGQUIT, self.process.pid)
+        if target == "busy":
+            for worker in self.workers:
+                wait_until_it_handles(signal.SIGTERM, worker.pid)
 
     def __enter__(self) -> Leader:
         return self

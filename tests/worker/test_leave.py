@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
-from tests.serving import Client, ask, serving
+from tests.serving import Client, ask, serving, wait_until_it_handles
 
 # ---- targets: servers whose every request waits until the primary says "answer"
 
@@ -111,6 +112,7 @@ async def cleans_up() -> None:
 
 
 async def does_not_leave() -> None:
+    await current_worker().send("running")
     while True:
         try:
             await asyncio.get_running_loop().create_future()
@@ -231,18 +233,22 @@ async def test_the_deadline_ends_the_main_task() -> None:
 
 async def test_sigterm_ends_what_overstays_the_graceful_timeout(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(does_not_leave, workers=2, graceful_timeout=0.2)
-    async with cluster:
+    async with cluster.events("message") as heard, cluster:
+        for _ in range(2):
+            assert (await anext(heard)).message == "running"
         workers = list(cluster.workers.values())
     assert [worker.exit_signal for worker in workers] == [signal.SIGTERM] * 2
-    assert "has not left in time: SIGTERM" in caplog.text
+    assert re.search("has not left .*: SIGTERM", caplog.text)
 
 
 @pytest.mark.parametrize("target", [ignores_sigterm, is_busy])
 async def test_sigkill_ends_what_ignores_sigterm(target: Any) -> None:
     cluster = Cluster(target, workers=2, graceful_timeout=0.1)
-    began = time.monotonic()
     async with cluster:
         workers = list(cluster.workers.values())
+        for worker in workers:
+            wait_until_it_handles(signal.SIGTERM, worker.pid)
+        began = time.monotonic()
     assert [worker.exit_signal for worker in workers] == [signal.SIGKILL] * 2
     assert time.monotonic() - began < 10
 
