@@ -127,6 +127,7 @@ class WorkerProcess(Emitter):
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._disconnected = asyncio.Event()
         self._unfit = asyncio.Event()
+        self._at_work = asyncio.Event()  # or unfit
         self._ending: asyncio.Task[None] | None = None
         self._receivers: dict[int, Callable[..., None]] = {
             kinds.ONLINE: self._on_online,
@@ -208,6 +209,10 @@ class WorkerProcess(Emitter):
     async def wait(self) -> Exit:
         """Returns how its process ended, as soon as it has."""
         return await asyncio.shield(self._exit)
+
+    async def wait_at_work(self) -> None:
+        """Returns when it `is_at_work` or `is_unfit`."""
+        await self._at_work.wait()
 
     async def wait_unfit(self) -> None:
         """Returns when it `is_unfit`."""
@@ -371,9 +376,12 @@ class WorkerProcess(Emitter):
     def _on_attached(self) -> None:
         self._is_attached = True
         self._heard_at = time.monotonic()
+        self._at_work.set()
 
     def _on_detached(self) -> None:
         self._is_attached = False
+        if not self.is_unfit:
+            self._at_work.clear()
 
     def _on_report(self, delay: float, memory: int, tasks: int) -> None:
         self._heard_at = time.monotonic()
@@ -388,6 +396,7 @@ class WorkerProcess(Emitter):
         self.failure = RemoteError(type_name, text, trace)
         self.seat.stop(for_good=False)
         self._unfit.set()
+        self._at_work.set()
         self._emit(Error(self, self.failure))
 
     def _on_leaving(self) -> None:
@@ -407,6 +416,7 @@ class WorkerProcess(Emitter):
         self.seat.leave(voluntary=self._is_voluntary)
         self._disconnected.set()
         self._unfit.set()
+        self._at_work.set()
         self._emit(Disconnect(self))
         self._ending = asyncio.get_running_loop().create_task(self.conversation.end())
         self._gone_if_both()
@@ -420,6 +430,7 @@ class WorkerProcess(Emitter):
         event = Exit(self, end.code, end.signal)
         self._exit.set_result(event)
         self._unfit.set()
+        self._at_work.set()
         self._emit(event)
         self._gone_if_both()
 

@@ -80,6 +80,7 @@ class Cluster(Emitter):
         if hang_timeout is not None:
             settings.setdefault("heartbeat", min(1.0, hang_timeout / 4))
         self._restart = restart or RestartPolicy()
+        self._start_timeout = start_timeout
         self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
         self._hub = self._primary.hub
         self._crew = Crew(self._primary, start_timeout, graceful_timeout)
@@ -190,15 +191,35 @@ class Cluster(Emitter):
             TargetError: No other process could find the function.
             RemoteError: It raised, or returned what msgpack can't carry.
             TimeoutError: It did not return in time.
-            WorkerNotFoundError: No worker runs an event loop just now.
+            WorkerNotFoundError: No worker runs an event loop, and none that is starting has come to it within
+                ``start_timeout``.
             ChannelClosedError: The worker went before it returned. It may or may not have done the work.
             SerializationError: msgpack can't carry an argument.
         """
-        able = [worker for worker in self.workers.values() if worker.is_at_work]
+        if not (able := self._at_work()):  # those that are online may have yet to start their loops
+            await self._wait_for_one_at_work(self._start_timeout if timeout is None else timeout)
+            able = self._at_work()
         if not able:
             raise WorkerNotFoundError("no worker runs an event loop just now")
         least_busy = min(able, key=lambda worker: (worker.calls, worker.connections))
         return await least_busy.run(function, args, timeout=timeout)
+
+    def _at_work(self) -> list[WorkerProcess]:
+        """The workers whose event loops run, agents aside: they have work of their own."""
+        return [worker for worker in self.workers.values() if worker.is_at_work and worker.name is None]
+
+    async def _wait_for_one_at_work(self, seconds: float) -> None:
+        waits = {
+            asyncio.ensure_future(worker.wait_at_work())
+            for worker in self.workers.values()
+            if not worker.is_unfit and not worker.is_leaving and worker.name is None
+        }
+        try:
+            if waits:
+                await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
         """Answers the workers' requests from now on; see `Primary.handle_requests`."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from aiocluster import current_worker
 from aiocluster.events import Event
+from aiocluster.wire.codec import MAX_MESSAGE
 from aiocluster.wire.flow import WINDOW
 
 
@@ -469,7 +470,7 @@ async def serve_handles() -> None:
 
     async def use(sock: socket.socket, message: Any) -> None:
         loop = asyncio.get_running_loop()
-        word = f"{worker.pid} {message}".encode()
+        word = f"{worker.pid} {message}"[:90].encode()
         with sock:
             assert sock.gettimeout() == 0
             assert not sock.get_inheritable()
@@ -522,6 +523,16 @@ async def send_pair(pid: int, *messages: Any) -> list[str]:
     return said
 
 
+async def send_handles_back() -> None:
+    """Sends each message back to the primary, with its handles."""
+    worker = current_worker()
+
+    async def send_back(event: Any) -> None:
+        await worker.send(event.message, event.handles)
+
+    worker.on("message", send_back)
+
+
 async def send_pairs(pid: int, count: int) -> None:
     """Sends so many, and lets go of the other ends."""
     for n in range(count):
@@ -562,6 +573,10 @@ async def heard_sizes(count: int) -> list[list[Any]]:
     return [
         [len(event.message), hashlib.sha256(event.message).hexdigest()] for event in await ear.hears("message", count)
     ]
+
+
+async def catch_too_large(pid: int) -> str:
+    return await catch("send_to", pid, bytes(MAX_MESSAGE))
 
 
 async def start(function: str, *args: Any) -> None:
