@@ -113,6 +113,9 @@ class Listener:
         """Sends this worker no more; what it has not taken yet it may still take, or return."""
         if seat in self._pickable:
             self._is_full(seat)
+        if seat in self._outstanding:
+            self._fallback.forget(seat)
+            self._tell_policy("forget", seat)
         if not self._outstanding.get(seat, True):
             del self._outstanding[seat]
 
@@ -142,21 +145,19 @@ class Listener:
 
     def changed(self, seat: Seat) -> None:
         """This worker's ``connections`` or ``delay`` have changed."""
-        changed = getattr(self._policy, "changed", None)
-        if changed is not None:
-            self._guarded(changed, seat)
+        self._tell_policy("changed", seat)
 
     def _has_room(self, seat: Seat) -> None:
         self._pickable.add(seat)
         self._fallback.add(seat)
-        self._guarded(self._policy.add, seat)
+        self._tell_policy("add", seat)
         self._house()
         self._resume()
 
     def _is_full(self, seat: Seat) -> None:
         self._pickable.discard(seat)
         self._fallback.remove(seat)
-        self._guarded(self._policy.remove, seat)
+        self._tell_policy("remove", seat)
         if not self._pickable:
             self._pause()
 
@@ -257,9 +258,11 @@ class Listener:
             logger.error("%s: the policy picked %r, which is not to be picked now", self.address, seat)
         return self._fallback.pick(client)
 
-    def _guarded(self, call: Any, seat: Seat) -> None:
+    def _tell_policy(self, what: str, seat: Seat) -> None:
+        tell = getattr(self._policy, what, None)  # `forget` and `changed` it may lack
         try:
-            call(seat)
+            if tell is not None:
+                tell(seat)
         except Exception:
             logger.exception("%s: the policy raised", self.address)
 
@@ -279,6 +282,8 @@ class Listener:
             self._retry.cancel()
         if self._peeker is not None:
             self._peeker.close()
+        for seat, outstanding in self._outstanding.items():
+            seat.channel.withdraw({fd for fd, _ in outstanding})
         for connections in (*self._outstanding.values(), self._homeless):
             for fd, _ in connections:
                 os.close(fd)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import ProtocolError
 from ..events import Address
 from ..wire import messages as kinds
 from ..wire.channel import Channel
@@ -126,6 +127,8 @@ class Seat:
             self._listeners.release(self, listener)
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
+        if count < 0 or returned < 0:
+            raise ProtocolError(f"{count} connections taken, {returned} returned")
         self.open += count
         self.accepted += count
         self.returned += returned

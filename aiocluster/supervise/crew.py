@@ -90,7 +90,7 @@ class Crew:
                     await worker.wait_gone()
                 return
             except TimeoutError:
-                logger.warning("%r has not left within %g seconds: %s", worker, seconds, number.name)
+                logger.warning("%r has not left in time: %s", worker, number.name)
                 worker.kill(number)
         await worker.wait_gone()
 

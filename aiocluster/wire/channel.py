@@ -17,7 +17,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from ..errors import ChannelClosedError, ProtocolError
@@ -193,6 +193,16 @@ class Channel:
         if not self._flush_is_due:
             self._schedule()
 
+    def withdraw(self, descriptors: Collection[int]) -> None:
+        """Takes back the frames that still wait here with one of these descriptors, which are about to be closed."""
+        kept = [
+            frame
+            for frame in self._outbox
+            if not isinstance(frame, WithDescriptors) or all(fd not in descriptors for fd in frame.descriptors)
+        ]
+        self._outbox.clear()
+        self._outbox.extend(kept)
+
     def _schedule(self) -> None:
         if self._loop is not None and not self._waits_for_room:
             self._flush_is_due = True
@@ -230,7 +240,10 @@ class Channel:
         except BlockingIOError:
             self._wait_for_room()
         except OSError as error:
-            if error.errno == errno.ETOOMANYREFS and self._loop is not None:
+            if error.errno == errno.EBADF and self._outbox and not self._unsent:
+                self._drop_first()
+                self._schedule()
+            elif error.errno == errno.ETOOMANYREFS and self._loop is not None:
                 # Too many descriptors are in flight; some will be read soon. That the socket has room says nothing.
                 self._loop.remove_writer(self._sock.fileno())
                 self._waits_for_room = True
@@ -385,6 +398,13 @@ class Channel:
         except OSError:
             pass
         self._sock.close()
+
+    def _drop_first(self) -> None:
+        """The next frame's descriptors have been closed under it: it can't be sent any more, the others can."""
+        frame = self._outbox.popleft()
+        logger.error("dropped a frame whose descriptors were closed before it was sent")
+        if isinstance(frame, WithDescriptors) and frame.release is not None:
+            frame.release()
 
     def _drop_outbox(self) -> None:
         dropped = list(self._outbox)
