@@ -44,3 +44,8 @@ async def fail_async(text: str) -> None:
 
 def unpackable() -> object:
     return object()
+
+
+def sleep() -> None:
+    """A target without an event loop."""
+    time.sleep(3600)

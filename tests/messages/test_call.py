@@ -37,13 +37,15 @@ async def test_an_async_function_runs_on_its_loop() -> None:
 
 async def test_calls_go_to_the_least_busy_worker(tmp_path: Path) -> None:
     async with Cluster(inside.stay, workers=2) as cluster:
-        gate = str(tmp_path / "gate")
-        waiting = [asyncio.ensure_future(cluster.call(calls.wait_for_file, gate)) for _ in range(4)]
-        while sum(worker.calls for worker in cluster.workers.values()) < 4:
-            await asyncio.sleep(0)
-        assert [worker.calls for worker in cluster.workers.values()] == [2, 2]
-        Path(gate).touch()
+        for worker in cluster.workers.values():
+            await worker.wait_at_work()
+        gate = tmp_path / "gate"
+        waiting = [asyncio.ensure_future(cluster.call(calls.wait_for_file, str(gate))) for _ in range(4)]
+        await asyncio.sleep(0)
+        calling = [worker.calls for worker in cluster.workers.values()]
+        gate.touch()
         pids = await asyncio.gather(*waiting)
+        assert calling == [2, 2]
         assert sorted(pids) == sorted([worker.pid for worker in cluster.workers.values()] * 2)
         assert [worker.calls for worker in cluster.workers.values()] == [0, 0]
 
@@ -98,18 +100,28 @@ async def test_cancelling_it_cancels_an_async_function() -> None:
 
 async def test_a_worker_that_dies_meanwhile() -> None:
     restart = RestartPolicy(backoff=(0.0, 0.0))
-    async with Cluster(inside.stay, workers=1, restart=restart) as cluster, cluster.events("online") as online:
+    async with Cluster(inside.stay, workers=1, restart=restart) as cluster, cluster.events("fork") as forks:
+        (worker,) = cluster.workers.values()
 
         @cluster.on("message")
         def kill(event: Message) -> None:
-            assert event.worker is not None
-            event.worker.kill(signal.SIGKILL)
+            worker.kill(signal.SIGKILL)
 
         with pytest.raises(ChannelClosedError):
             await cluster.call(calls.wait)
+        replacement = (await anext(forks)).worker
+        assert (await cluster.call(calls.where))[0] == replacement.pid != worker.pid
+
+
+async def test_an_agent_is_not_called() -> None:
+    async with Cluster(inside.stay, workers=1, agents={"agent": inside.stay}) as cluster:
+        pids = await asyncio.gather(*(cluster.call(calls.where) for _ in range(4)))
+        (worker,) = [worker for worker in cluster.workers.values() if worker.name is None]
+        assert {pid for pid, _, _ in pids} == {worker.pid}
+
+
+async def test_without_an_event_loop_there_is_nobody_to_call() -> None:
+    async with Cluster(calls.sleep, workers=1) as cluster:
         with pytest.raises(WorkerNotFoundError):
-            await cluster.call(calls.where)
-        replacement = (await anext(online)).worker
-        while not replacement.is_at_work:
-            await asyncio.sleep(0)
-        assert (await cluster.call(calls.where))[0] == replacement.pid
+            await cluster.call(calls.where, timeout=0.1)
+        await cluster.stop(graceful=False)

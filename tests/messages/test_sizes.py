@@ -36,7 +36,9 @@ async def test_the_largest_arrives_and_one_more_byte_is_too_many() -> None:
         assert await b.run(inside.heard_sizes, [1]) == [[MAX_MESSAGE - OF_BYTES, digest]]
         too_large = bytes(MAX_MESSAGE - OF_BYTES + 1)
         for call in (b.send, b.request, all.primary.broadcast):
-            with pytest.raises(MessageTooLargeError, match=f"{MAX_MESSAGE + 1} bytes packed; the limit is {MAX_MESSAGE}"):
+            with pytest.raises(
+                MessageTooLargeError, match=f"{MAX_MESSAGE + 1} bytes packed; the limit is {MAX_MESSAGE}"
+            ):
                 await call(too_large)
         text = await a.run(inside.catch_too_large, [b.pid])
         assert text.startswith("MessageTooLargeError ")
