@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiocluster.listeners")
 
+_CLOSE_DELAY = 0.05  # seconds
 _FAMILIES = {
     (socket.AF_INET, socket.SOCK_STREAM): "tcp4",
     (socket.AF_INET6, socket.SOCK_STREAM): "tcp6",
@@ -107,8 +109,11 @@ class Listeners:
         """A worker has closed its server: the last one closes the port."""
         listener.holders.discard(seat)
         listener.stop(seat)
-        if not listener.holders and not listener.is_kept:
-            self._close(listener)
+        if not listener.holders and not seat.takes_connections:
+            self._close_unless_needed(listener, seat)
+        elif not listener.holders:
+            # Not at once: an exception closes servers on its way out of a worker, which says so right after that.
+            asyncio.get_running_loop().call_later(_CLOSE_DELAY, self._close_unless_needed, listener, seat)
         elif listener.group is not None and not listener.is_kept and listener.is_alone_in_its_place(seat):
             listener.group.give_up(seat.slot, listener.adopt)
 
@@ -125,13 +130,17 @@ class Listeners:
             if listener := self._by_number.get(number):
                 listener.changed(seat)
 
-    def forget(self, seat: Seat, *, voluntary: bool) -> None:
+    def forget(self, seat: Seat) -> None:
         """A worker is gone. What it listened on, if it did not mean to go, stays open for its replacement."""
         for listener in list(self._by_number.values()):
             listener.forget(seat)
             if seat in listener.holders:
-                listener.is_kept |= not voluntary
                 self.release(seat, listener)
+
+    def _close_unless_needed(self, listener: Listener, last: Seat) -> None:
+        listener.is_kept |= last.is_missed
+        if not listener.holders and not listener.is_kept and listener.number in self._by_number:
+            self._close(listener)
 
     def _close(self, listener: Listener) -> None:
         listener.close()

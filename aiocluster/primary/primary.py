@@ -296,5 +296,14 @@ def _welcome(settings: Settings, named: dict[str, Any]) -> dict[str, Any]:
         "primary_pid": os.getpid(),
         "graceful_timeout": settings.graceful_timeout,
         "heartbeat": settings.heartbeat,
-        "ignore_sigint": sys.stdin is not None and not sys.stdin.closed and os.isatty(0),
+        "ignore_sigint": _has_terminal(),
     }
+
+
+def _has_terminal() -> bool:
+    """Whether Ctrl-C at a terminal reaches this process, and so its workers."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -29,6 +29,7 @@ class Seat:
 
     Attributes:
         takes_connections: Whether it may be given any: it is neither leaving nor failing.
+        is_missed: Whether it failed or went without having meant to: its ports stay open for its replacement.
         open: How many connections it has open that it took from shared ports.
         under_way: How many it has been sent and has not taken yet.
         accepted: How many it has taken since it started.
@@ -52,6 +53,7 @@ class Seat:
         self.weight = weight
         self.slot = slot
         self.takes_connections = True
+        self.is_missed = False
         self.open = 0
         self.under_way = 0
         self.accepted = 0
@@ -88,12 +90,14 @@ class Seat:
             for_good: Whether it leaves its place, unless somebody else has it already.
         """
         self.takes_connections = False
+        self.is_missed = not for_good
         self._listeners.stop(self, for_good=for_good)
 
     def leave(self, *, voluntary: bool) -> None:
         """The worker is gone."""
         self.takes_connections = False
-        self._listeners.forget(self, voluntary=voluntary)
+        self.is_missed = not voluntary
+        self._listeners.forget(self)
         self.open = 0
 
     # ---- what the worker says
