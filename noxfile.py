@@ -82,6 +82,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def simulation(session: nox.Session) -> None:
+    """Every scheduling policy against the same traffic; draws the chart of the docs."""
+    run(session, "python", "-m", "tests.simulation", *session.posargs, group="docs")
+
+
+@nox.session(default=False)
 def demo(session: nox.Session) -> None:
     """Four workers behind one port, and a few requests that show it."""
     run(session, "python", "examples/demo.py", *session.posargs, group="test")

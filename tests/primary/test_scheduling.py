@@ -370,16 +370,16 @@ def test_the_heap_of_loads_does_not_grow_with_time() -> None:
 def test_the_quickest_gets_most() -> None:
     policy: Fair[Worker] = Fair()
     slow, quick = crew(policy, 1, 1)
-    slow.delay, quick.delay = 0.100, 0.010
+    slow.delay, quick.delay = 0.180, 0.011  # sixteen times as slow
     for worker in (slow, quick):
         policy.changed(worker)
-    assert shares(policy, 45) == {0: 5, 1: 40}
+    assert shares(policy, 50) == {0: 10, 1: 40}
 
 
 def test_between_two_reports_not_all_go_to_the_quickest() -> None:
     policy: Fair[Worker] = Fair()
     workers = crew(policy, 1, 1, 1, 1)
-    for worker, delay in zip(workers, (0.0021, 0.003, 0.0035, 0.005), strict=True):
+    for worker, delay in zip(workers, (0.017, 0.020, 0.030, 0.068), strict=True):
         worker.delay = delay
         policy.changed(worker)
     assert shares(policy, 70) == {0: 20, 1: 20, 2: 20, 3: 10}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
+from math import sqrt
 from typing import Any, TypeVar
 
 from .policy import Candidate, Policy
@@ -86,14 +87,19 @@ class LeastConnections(Least[C]):
         return (connections + 1) / worker.weight
 
 
+_NOISE = 0.004  # seconds: shorter delays say nothing
+
+
 class Fair(Least[C]):
-    """The worker that has been quickest, its delay multiplied by what it has to do already.
+    """The worker that has been quickest, with regard to what it has to do already.
 
     Delay alone would send everybody to one worker until its next report. As in Finagle's peak EWMA balancer, load is
-    delay times connections; a worker that is twice as slow gets half as many. Delays are compared by powers of two from
-    1 ms on: less than that is noise, and where nothing is known, connections alone decide. Weights count as in
+    the product of delay and connections; but of delay the square root, for connections are part of its cause, and
+    reports are old compared with requests. So a worker that is four times as slow gets half as many. Delays are
+    compared by powers of two from 4 ms on; where nothing is known, connections alone decide. Weights count as in
     `LeastConnections`.
     """
 
     def _load(self, worker: C, connections: int) -> float:
-        return (connections + 1) * (1 << int(worker.delay * 1000).bit_length()) / worker.weight
+        slowness = sqrt(1 << int(worker.delay / _NOISE).bit_length())
+        return slowness * (connections + 1) / worker.weight

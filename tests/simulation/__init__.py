@@ -1,0 +1,1 @@
+"""Every scheduling policy against the same traffic, without a socket: ``python -m tests.simulation``."""
