@@ -319,7 +319,9 @@ class WorkerProcess(Emitter):
     async def call(self, named: Any, args: list[Any]) -> Any:
         raise ProtocolError("a worker has asked to run code in the primary")
 
-    async def run(self, function: Callable[..., Any], args: Sequence[Any], *, timeout: float | None = None) -> Any:
+    async def run(
+        self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
+    ) -> Any:
         """Calls an importable function in the worker, a sync one in a thread, and returns what it returns.
 
         Raises:

@@ -176,7 +176,7 @@ class Cluster(Emitter):
         """Sends a message to every worker; see `Primary.broadcast`."""
         await self._primary.broadcast(message)
 
-    async def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+    async def call(self, function: Callable[..., Any] | str, *args: Any, timeout: float | None = None) -> Any:
         """Calls an importable function in the least busy worker, and returns what it returns.
 
         For what would block this event loop: a sync function runs in a thread of the worker, an async one on its event

@@ -148,11 +148,11 @@ async def test_two_that_flood_each_other_do_not_deadlock(way: str, size: int) ->
         a, b = all.workers
         for worker in all.workers:
             await worker.run(inside.echo, [])
-        came = await asyncio.gather(
+        of_a, of_b = await asyncio.gather(
             a.run(inside.flood_each_other, [b.pid, count, size, way]),
             b.run(inside.flood_each_other, [a.pid, count, size, way]),
         )
-        assert came == [count, count]
+        assert of_a == of_b == count
 
 
 async def test_a_loop_over_messages_may_ask_their_sender() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -123,7 +124,11 @@ async def test_a_request_that_is_cancelled_cancels_its_handler() -> None:
     async with party(2) as all:
         a, b = all.workers
         await b.run(inside.answer, [])
-        for ask in (lambda: b.request("wait"), lambda: a.run(inside.request_to, [b.pid, "wait"])):
+        asks: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+            lambda: b.request("wait"),
+            lambda: a.run(inside.request_to, [b.pid, "wait"]),
+        ]
+        for ask in asks:
             task = asyncio.ensure_future(ask())
             await all.hears("message", 1)
             task.cancel()

@@ -1,0 +1,57 @@
+"""A long computation blocks every request; another process does not: seed 004's ``/sum``.
+
+``/blocking-sum`` computes in the process that serves, so that whoever asks for anything else has to wait. ``/sum``
+hands the same function to another process by ``cluster.call``, as the seed does by fork(), send() and a ``message``
+handler, but without a new process for each request, and with as many at a time as there are workers.
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C.
+"""
+
+import asyncio
+import os
+
+from aiocluster import Cluster
+
+PORT = int(os.environ.get("PORT", "8000"))
+COUNT = int(os.environ.get("COUNT", "20000000"))
+
+
+def long_computation(count: int) -> int:
+    """Nothing else runs in this thread meanwhile."""
+    total = 0
+    for number in range(count):
+        total += number
+    return total
+
+
+async def compute() -> None:
+    """The workers' target: they wait to be called."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def main() -> None:
+    async with Cluster(compute) as cluster:
+
+        async def respond(path: str) -> str:
+            if path == "/sum":
+                return str(await cluster.call(long_computation, COUNT))
+            if path == "/blocking-sum":
+                return str(long_computation(COUNT))
+            return "succeed"
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                request = await reader.readuntil(b"\r\n\r\n")
+                body = (await respond(request.split()[1].decode())).encode()
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+                writer.write(head + body)
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", PORT)
+        async with server:
+            await cluster.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,61 @@
+"""Round robin built by hand, as seed 003 builds it on Node's fork() and ``onconnection``.
+
+The primary accepts, and sends each connection to the next worker by ``send(…, handles=[…])``: no thundering herd, and
+as many connections for each worker. A connection is closed in the primary once it has been sent. `Cluster` does the
+same by itself, in batches, and gives what a worker did not take to another one.
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+
+from aiocluster import Primary, WorkerProcess, current_worker
+from aiocluster.events import Message
+
+PORT = int(os.environ.get("PORT", "8000"))
+WORKERS = 4
+
+
+async def serve() -> None:
+    """The worker: answers each connection that it is sent."""
+
+    async def answer(event: Message) -> None:
+        (connection,) = event.handles
+        reader, writer = await asyncio.open_connection(sock=connection)
+        await reader.readuntil(b"\r\n\r\n")
+        body = f"{os.getpid()}\n".encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+        writer.close()
+        await writer.wait_closed()
+
+    current_worker().on("message", answer)
+    await asyncio.get_running_loop().create_future()
+
+
+async def distribute(server: socket.socket, workers: deque[WorkerProcess]) -> None:
+    """Accepts for ever. The worker that gets a connection goes to the end of the queue."""
+    loop = asyncio.get_running_loop()
+    while True:
+        connection, _ = await loop.sock_accept(server)
+        await workers[0].send({}, [connection])
+        workers.rotate(-1)
+
+
+async def main() -> None:
+    """The primary."""
+    with socket.create_server(("127.0.0.1", PORT), backlog=100) as server:
+        server.setblocking(False)
+        async with Primary(serve) as primary:
+            workers = deque([await primary.fork() for _ in range(WORKERS)])
+            print("workers:", *(worker.pid for worker in workers), flush=True)
+            await distribute(server, workers)
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass

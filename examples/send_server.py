@@ -1,0 +1,69 @@
+"""A master and its workers built by hand, on one listening socket: what seeds 000, 002 and 004 build on Node's fork().
+
+The primary opens the port and sends the listening socket to each worker by ``send(…, handles=[…])``. The workers accept
+on it by themselves, so who gets a connection is up to the kernel: look at the imbalance, then see `Cluster`, which does
+all of this. A worker that ends is replaced, and the replacement is sent the same socket; meanwhile no client is
+refused, for the primary keeps the socket open, too.
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C.
+"""
+
+import asyncio
+import os
+import socket
+
+from aiocluster import Primary, current_worker
+from aiocluster.events import Exit
+
+PORT = int(os.environ.get("PORT", "8000"))
+WORKERS = 4
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says which process answers. A request for /exit ends it, for the primary to replace it."""
+    request = await reader.readuntil(b"\r\n\r\n")
+    body = f"{os.getpid()}\n".encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+    writer.close()
+    await writer.wait_closed()
+    if request.startswith(b"GET /exit "):
+        os._exit(1)
+
+
+async def serve() -> None:
+    """The worker: waits for the listening socket, and serves on it."""
+    event = await current_worker().wait_for("message")
+    assert event.message == "server"
+    server = await asyncio.start_server(answer, sock=event.handles[0])
+    async with server:
+        await server.serve_forever()
+
+
+async def main() -> None:
+    """The primary."""
+    with socket.create_server(("127.0.0.1", PORT), backlog=100) as server:
+        async with Primary(serve) as primary:
+
+            async def create_worker() -> None:
+                worker = await primary.fork()
+                await worker.send("server", [server])
+                print("created worker", worker.pid, flush=True)
+
+            @primary.on("exit")
+            async def replace(event: Exit) -> None:
+                print("worker", event.worker.pid, "ended:", event.code, event.signal, flush=True)
+                await create_worker()
+
+            for _ in range(WORKERS):
+                await create_worker()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                primary.off("exit", replace)  # from here on they end because they are told to
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass
