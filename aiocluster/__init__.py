@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from .primary.primary import Primary
     from .primary.process import WorkerProcess
     from .settings import Settings
+    from .stats import ClusterStats
     from .supervise.cluster import Cluster
     from .supervise.restart import RestartPolicy
     from .worker.current import current_worker, is_primary, is_worker
     from .worker.listen import exclusive
+    from .worker.streams import listen, listen_fd
     from .worker.worker import Worker
 
 # Imported when they are first used: a worker starts faster without the primary's half.
@@ -59,11 +61,14 @@ _HOMES = {
     "WorkerProcess": "primary.process",
     "Settings": "settings",
     "Cluster": "supervise.cluster",
+    "ClusterStats": "stats",
     "RestartPolicy": "supervise.restart",
     "current_worker": "worker.current",
     "is_primary": "worker.current",
     "is_worker": "worker.current",
     "exclusive": "worker.listen",
+    "listen": "worker.streams",
+    "listen_fd": "worker.streams",
     "Worker": "worker.worker",
 }
 
@@ -87,11 +92,14 @@ __all__ = [  # noqa: RUF022 - the order of the table above
     "WorkerProcess",
     "Settings",
     "Cluster",
+    "ClusterStats",
     "RestartPolicy",
     "current_worker",
     "is_primary",
     "is_worker",
     "exclusive",
+    "listen",
+    "listen_fd",
     "Worker",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -40,6 +41,7 @@ class Wanted:
     host: str = ""
     port: int = 0
     path: str = ""
+    fd: int = -1
     ordinal: int = 0
 
 
@@ -81,10 +83,15 @@ class Listeners:
 
     def _open(self, wanted: Wanted, backlog: int, scheduling: Any) -> Listener:
         check(scheduling)
-        has_own_sockets = scheduling == REUSE_PORT and wanted.type == socket.SOCK_STREAM and not wanted.path
-        sock = _bind(wanted, reuse_port=has_own_sockets)
+        is_inherited = wanted.fd >= 0
+        has_own_sockets = (
+            scheduling == REUSE_PORT and wanted.type == socket.SOCK_STREAM and not wanted.path and not is_inherited
+        )
+        sock = _inherit(wanted.fd) if is_inherited else _bind(wanted, reuse_port=has_own_sockets)
         try:
-            if wanted.type == socket.SOCK_STREAM and not has_own_sockets:  # else it only holds the port
+            if (
+                wanted.type == socket.SOCK_STREAM and not has_own_sockets and not is_inherited
+            ):  # else it only holds the port
                 sock.listen(backlog)
             address = address_of(sock)
             group = None
@@ -97,8 +104,9 @@ class Listeners:
             sock.close()
             raise
         self._by_wanted[wanted] = self._by_number[listener.number] = listener
-        if wanted.port == 0 and not wanted.path:  # found under the port that it has got, too
-            self._by_wanted[replace(wanted, port=address.port, ordinal=0)] = listener
+        if wanted.port == 0 and not wanted.path:  # found under the address that it has got, too
+            bound = Wanted(sock.family, sock.type, address.host, address.port, address.path or "")
+            self._by_wanted.setdefault(bound, listener)
         return listener
 
     def get(self, number: int) -> Listener | None:
@@ -155,6 +163,15 @@ class Listeners:
         """Closes every port."""
         for listener in list(self._by_number.values()):
             self._close(listener)
+
+
+def _inherit(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=os.dup(fd))
+    if (sock.family, sock.type) not in _FAMILIES or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.close()
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    sock.setblocking(False)
+    return sock
 
 
 def _listening(wanted: Wanted, backlog: int) -> socket.socket:

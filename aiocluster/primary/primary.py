@@ -262,6 +262,21 @@ class Primary(Emitter):
         listener.is_kept = True
         return listener.address
 
+    async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
+        """Makes a listening socket that this process has open a shared port; the workers that ask for its address get it.
+
+        Args:
+            fd: Its descriptor, such as those that systemd passes on (`inherited_descriptors`). It stays the caller's.
+            scheduling: The policy; None: that of the settings.
+
+        Raises:
+            OSError: It is no listening socket.
+        """
+        wanted = Wanted(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
+        listener = self._listeners.open(wanted, backlog=100, scheduling=scheduling, default=self._settings.scheduling)
+        listener.is_kept = True
+        return listener.address
+
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `WorkerProcess.send`.
 

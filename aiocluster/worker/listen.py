@@ -23,7 +23,9 @@ from .server import ClusterServer
 if TYPE_CHECKING:
     from .worker import Worker
 
-_BACKLOG = 100  # asyncio's own default
+BACKLOG = 100
+"""How many connections the kernel keeps waiting: asyncio's own default."""
+
 _exclusive: ContextVar[bool] = ContextVar("aiocluster_exclusive", default=False)
 
 
@@ -106,7 +108,7 @@ def _create_server(original: Callable[..., Any]) -> Callable[..., Any]:
         worker = _sharing_worker(self)
         if worker is None or options.get("sock") is not None or (host is None and port is None):
             return await original(self, protocol_factory, host, port, **options)
-        asks = await _resolve(self, host, port, options.pop("family", 0), options.pop("flags", socket.AI_PASSIVE))
+        asks = await resolve(self, host, port, options.pop("family", 0), options.pop("flags", socket.AI_PASSIVE))
         return await _serve(self, worker, asks, protocol_factory, options)
 
     return create_server
@@ -123,7 +125,7 @@ def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
         worker = _sharing_worker(self)
         if worker is None or path is None or options.get("sock") is not None:
             return await original(self, protocol_factory, path, **options)
-        ask = Ask(socket.AF_UNIX, socket.SOCK_STREAM, path=_whole(os.fsdecode(path)))
+        ask = Ask(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))
         return await _serve(self, worker, [ask], protocol_factory, options)
 
     return create_unix_server
@@ -136,7 +138,7 @@ async def _serve(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
     options: dict[str, Any],
 ) -> ClusterServer:
-    backlog = options.get("backlog", _BACKLOG)
+    backlog = options.get("backlog", BACKLOG)
     tls = {name: options[name] for name in ("ssl", *_TLS_TIMEOUTS) if options.get(name) is not None}
     if isinstance(tls.get("ssl"), bool):
         raise TypeError("ssl argument must be an SSLContext or None")
@@ -161,7 +163,7 @@ async def _serve(
 _TLS_TIMEOUTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, host: Any, port: int | None, family: int, flags: int) -> list[Ask]:
+async def resolve(loop: asyncio.AbstractEventLoop, host: Any, port: int | None, family: int, flags: int) -> list[Ask]:
     """Every address that these hosts stand for, as `loop.create_server` finds them."""
     hosts = [None] if host == "" or host is None else [host] if isinstance(host, str) else list(host)
     asks: dict[Ask, None] = {}
@@ -184,7 +186,9 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _whole(path: str) -> str:
+def whole_path(path: Any) -> str:
+    """A Unix socket's path as the primary, which may have another working directory, is told it."""
+    path = os.fsdecode(path)
     return path if path.startswith("\0") else os.path.abspath(path)
 
 

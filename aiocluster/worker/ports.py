@@ -31,9 +31,12 @@ class Ask:
     host: str = ""
     port: int = 0
     path: str = ""
+    fd: int = -1
     ordinal: int = 0
 
     def __str__(self) -> str:
+        if self.fd >= 0:
+            return f"the primary's descriptor {self.fd}"
         return repr(self.path or (self.host, self.port))
 
 
@@ -86,7 +89,7 @@ class Port:
         self.ask = ask
         self.sock = sock
         self.is_handed_over = is_handed_over
-        self.bound = ask if ask.path else replace(ask, port=sock.getsockname()[1], ordinal=0)
+        self.bound = ask if sock.family == socket.AF_UNIX else replace(ask, port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
@@ -222,7 +225,7 @@ class Ports:
             taken |= {port.ask, port.bound}
         if ask not in taken:
             return ask
-        if ask.port or ask.path:
+        if ask.port or ask.path or ask.fd >= 0:
             number = errno.EADDRINUSE
             raise OSError(number, f"error while attempting to bind on address {ask}: {os.strerror(number).lower()}")
         return next(

@@ -21,8 +21,6 @@ One that has missed more was not busy for a moment, but blocked or gone. It is f
 back: it is likely to have enough to do.
 """
 
-_FORGOTTEN = -1  # what a worker is owed that left of its own accord
-
 
 class Turns(Policy[W]):
     """The turns of all known workers, here or not: subclasses say whose turn is next.
@@ -42,7 +40,7 @@ class Turns(Policy[W]):
 
     @abstractmethod
     def _leave(self, worker: W) -> None:
-        """This worker, whose turn it has just been, has none any more."""
+        """This worker has no turns any more."""
 
     @abstractmethod
     def _next(self) -> W:
@@ -52,15 +50,15 @@ class Turns(Policy[W]):
         missed = self._away.pop(worker, None)
         if missed is None:
             self._join(worker)
-        elif missed > 0:
+        elif missed:
             self._owed[worker] = missed
 
     def remove(self, worker: W) -> None:
         self._away[worker] = self._owed.pop(worker, 0)
 
     def forget(self, worker: W) -> None:
-        if worker in self._away:  # else it has missed so many turns that it is forgotten already
-            self._away[worker] = _FORGOTTEN
+        if self._away.pop(worker, None) is not None:  # else it has missed so many turns that it is forgotten already
+            self._leave(worker)
 
     def pick(self, client: Any) -> W:
         if self._owed:
@@ -79,11 +77,9 @@ class Turns(Policy[W]):
         return worker
 
     def _miss(self, worker: W) -> None:
-        missed = self._away[worker]
-        self._away[worker] = missed + 1
-        if missed in (_FORGOTTEN, MOST_OWED):
-            del self._away[worker]
-            self._leave(worker)
+        self._away[worker] += 1
+        if self._away[worker] > MOST_OWED:
+            self.forget(worker)
 
 
 class RoundRobin(Turns[W]):
@@ -100,7 +96,7 @@ class RoundRobin(Turns[W]):
         self._ring.append(worker)
 
     def _leave(self, worker: W) -> None:
-        self._ring.pop()  # where _next() has put it
+        self._ring.remove(worker)
 
     def _next(self) -> W:
         worker = self._ring[0]
