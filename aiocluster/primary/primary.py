@@ -263,7 +263,7 @@ class Primary(Emitter):
         return listener.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
-        """Makes a listening socket that this process has open a shared port; the workers that ask for its address get it.
+        """Makes a listening socket that this process has open a shared port: workers that ask for its address get it.
 
         Args:
             fd: Its descriptor, such as those that systemd passes on (`inherited_descriptors`). It stays the caller's.

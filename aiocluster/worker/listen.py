@@ -188,8 +188,8 @@ def _has_ipv6() -> bool:
 
 def whole_path(path: Any) -> str:
     """A Unix socket's path as the primary, which may have another working directory, is told it."""
-    path = os.fsdecode(path)
-    return path if path.startswith("\0") else os.path.abspath(path)
+    name = os.fsdecode(path)
+    return name if name.startswith("\0") else os.path.abspath(name)
 
 
 # ---- UDP

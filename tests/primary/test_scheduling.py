@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import gc
 import random
 import statistics
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -248,6 +250,21 @@ def test_one_that_was_forgotten_can_come_back_at_any_time(missed: int) -> None:
     policy.add("a")
     assert sorted(collections.Counter(picks(policy, 10)).values()) == [5, 5]
     assert not policy._away
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_nothing_is_kept_of_one_that_was_forgotten(name: str) -> None:
+    policy = POLICIES[name]()
+    crew(policy, 1, 1)
+    worker = Worker(2)
+    policy.add(worker)
+    policy.remove(worker)
+    policy.forget(worker)
+    policy.changed(worker)
+    gone = weakref.ref(worker)
+    del worker
+    gc.collect()
+    assert gone() is None
 
 
 # ---- weighted round robin
