@@ -89,10 +89,8 @@ class Listeners:
         )
         sock = _inherit(wanted.fd) if is_inherited else _bind(wanted, reuse_port=has_own_sockets)
         try:
-            if (
-                wanted.type == socket.SOCK_STREAM and not has_own_sockets and not is_inherited
-            ):  # else it only holds the port
-                sock.listen(backlog)
+            if wanted.type == socket.SOCK_STREAM and not is_inherited and not has_own_sockets:
+                sock.listen(backlog)  # where workers have sockets of their own, this one only holds the port
             address = address_of(sock)
             group = None
             if has_own_sockets:
@@ -105,8 +103,8 @@ class Listeners:
             raise
         self._by_wanted[wanted] = self._by_number[listener.number] = listener
         if wanted.port == 0 and not wanted.path:  # found under the address that it has got, too
-            bound = Wanted(sock.family, sock.type, address.host, address.port, address.path or "")
-            self._by_wanted.setdefault(bound, listener)
+            found = Wanted(sock.family, sock.type, address.host, address.port, address.path or "")
+            self._by_wanted.setdefault(found, listener)
         return listener
 
     def get(self, number: int) -> Listener | None:
