@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .scheduling import check
+
 Target = Callable[..., Any] | str | Path | None
 
 LOOPS = ("auto", "asyncio", "uvloop")
@@ -60,8 +62,6 @@ class Settings:
     heartbeat: float = 1.0
 
     def __post_init__(self) -> None:
-        from .primary.scheduling import check
-
         for name in ("args", "exec_args", "preload"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Sequence):

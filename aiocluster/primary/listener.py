@@ -24,11 +24,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
+from ..scheduling import REUSE_PORT, SHARED, Peeking, Policy, RoundRobin, maker
 from ..stats import ListenerStats
 from ..wire import messages as kinds
 from ..wire.codec import encode
 from .peek import Peeker
-from .scheduling import REUSE_PORT, SHARED, Peeking, Policy, RoundRobin, maker
 
 if TYPE_CHECKING:
     from .reuse_port import Group

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
+from ..scheduling import REUSE_PORT, check
 from ..stats import ListenerStats
 from .listener import Listener
 from .reuse_port import Group
-from .scheduling import REUSE_PORT, check
 
 if TYPE_CHECKING:
     from .seat import Seat

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .scheduling import Peeking
+from ..scheduling import Peeking
 
 _MOST = 1024  # connections looked at at a time; of more, the oldest goes on as it is
 

@@ -298,7 +298,10 @@ class WorkerProcess(Emitter):
             SerializationError: The message holds something else; nothing was sent.
             MessageTooLargeError: It has more than 64 MiB packed; nothing was sent.
         """
-        await self.conversation.send(message, handles, keep_open=keep_open)
+        if handles:
+            await self.conversation.send(message, handles, keep_open=keep_open)
+        elif wait := self.conversation.put(message):
+            await wait
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
         """Sends it a request and returns what its handler (`Worker.handle_requests`) replies.

@@ -80,6 +80,14 @@ class Conversation:
 
     # ---- out
 
+    def put(self, message: Any) -> Awaitable[None] | None:
+        """Queues a message if it need not be waited for; else returns what to await: see `Worker.send_to`.
+
+        This is the way of almost every message, so it costs no coroutine beside the public one.
+        """
+        body = pack(message)
+        return None if self.outflow.put(body) else self.outflow.send(body)
+
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends a message; see `Worker.send_to`."""
         body = pack(message)
@@ -102,7 +110,10 @@ class Conversation:
         number = self._last_number
         reply = self._requests[number] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(timeout) if timeout is not None else contextlib.nullcontext():
+            if timeout is None:
+                await self._ask(kind, number, body)
+                return await reply
+            async with asyncio.timeout(timeout):
                 await self._ask(kind, number, body)
                 return await reply
         except TimeoutError:
@@ -118,7 +129,8 @@ class Conversation:
 
     async def _ask(self, kind: int, number: int, body: bytes) -> None:
         self.outflow.end_run()  # later messages must not arrive earlier
-        await self._asking.send_frame(kind, number, body)
+        if not self._asking.put_frame(kind, number, body):
+            await self._asking.send_frame(kind, number, body)
 
     # ---- in
 

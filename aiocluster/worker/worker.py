@@ -108,13 +108,10 @@ class Worker(Emitter):
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends the primary a message; see `send_to`."""
-        if not handles:
-            body = pack(message)
-            flow = self._primary.outflow
-            if not flow.put(body):
-                await flow.send(body)
-        else:
+        if handles:
             await self._primary.send(message, handles, keep_open=keep_open)
+        elif wait := self._primary.put(message):
+            await wait
 
     async def send_to(
         self, to: int | str, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False
@@ -136,7 +133,11 @@ class Worker(Emitter):
             SerializationError: The message holds something else; nothing was sent.
             MessageTooLargeError: It has more than 64 MiB packed; nothing was sent.
         """
-        await self._conversation(to).send(message, handles, keep_open=keep_open)
+        peer = self._conversation(to)
+        if handles:
+            await peer.send(message, handles, keep_open=keep_open)
+        elif wait := peer.put(message):
+            await wait
 
     async def broadcast(self, message: Any) -> None:
         """Sends a message, packed once, to every other worker; waits for the slowest to have room for it."""
@@ -190,18 +191,17 @@ class Worker(Emitter):
         return self._hub.messages()
 
     def _conversation(self, to: int | str) -> Conversation:
+        peer = self._peers.get(self._names.get(to, 0) if isinstance(to, str) else to)
+        if peer is not None:
+            return peer
         if to == self.primary_pid:
             return self._primary
-        pid = self._names.get(to) if isinstance(to, str) else to
-        peer = self._peers.get(pid) if pid is not None else None
-        if peer is None:
-            if self.channel.is_closed:
-                raise ChannelClosedError("the primary is gone")
-            raise WorkerNotFoundError(
-                f"no connected worker has the {'name' if isinstance(to, str) else 'pid'} {to!r}; "
-                f"there are {sorted(self._peers) or 'none'}"
-            )
-        return peer
+        if self.channel.is_closed:
+            raise ChannelClosedError("the primary is gone")
+        what = "name" if isinstance(to, str) else "pid"
+        raise WorkerNotFoundError(
+            f"no connected worker has the {what} {to!r}; there are {sorted(self._peers) or 'none'}"
+        )
 
     # what conversation.Mailbox asks for
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiocluster.primary.scheduling import POLICIES, REUSE_PORT, SHARED
-from aiocluster.scheduling import Policy, Random
+from aiocluster.scheduling import POLICIES, REUSE_PORT, SHARED, Policy, Random
 
 from .queueing import Worker
 

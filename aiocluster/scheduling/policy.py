@@ -10,7 +10,7 @@ W = TypeVar("W", bound=Hashable)
 
 
 class Candidate(Hashable, Protocol):
-    """A worker as policies see it; `WorkerProcess` is one. It is hashable, by identity."""
+    """A worker as policies see it; the primary makes one of each worker. It is hashable, by identity."""
 
     @property
     def slot(self) -> int:

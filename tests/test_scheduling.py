@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aiocluster.scheduling
-from aiocluster.primary.scheduling import (
+from aiocluster.scheduling import (
     POLICIES,
     REUSE_PORT,
     SHARED,
@@ -34,8 +34,8 @@ from aiocluster.primary.scheduling import (
     check,
     maker,
 )
-from aiocluster.primary.scheduling.request import Peek, request_target
-from aiocluster.primary.scheduling.turns import MOST_OWED, smooth
+from aiocluster.scheduling.request import Peek, request_target
+from aiocluster.scheduling.turns import MOST_OWED, smooth
 
 CLIENT = ("192.0.2.1", 50000)
 
