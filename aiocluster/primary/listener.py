@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
-from ..scheduling import REUSE_PORT, SHARED, Peeking, Policy, RoundRobin, maker
+from ..scheduling import Peeking, Policy, RoundRobin
 from ..stats import ListenerStats
 from ..wire import messages as kinds
 from ..wire.codec import encode
@@ -43,8 +43,9 @@ _ACCEPTS_PER_TURN = 64
 _PAUSE = 0.1  # seconds without accepting once descriptors or memory have run out
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-Connection = tuple[int, Any]
-"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, and its client."""
+Connection = tuple[int, Any, bytes | None]
+"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, its client, and its first
+bytes if the policy has wanted to see them."""
 
 
 class Listener:
@@ -54,6 +55,7 @@ class Listener:
         number: What frames call it.
         sock: Bound, and listening unless it is a UDP socket.
         scheduling: What `Settings.scheduling` may be.
+        policy: The policy of this port; None: the primary does not accept on it.
         backlog: What it listens with.
         group: The workers' own sockets, if the policy is ``reuse_port``.
 
@@ -65,7 +67,14 @@ class Listener:
     """
 
     def __init__(
-        self, number: int, sock: socket.socket, address: Address, scheduling: Any, backlog: int, group: Group | None
+        self,
+        number: int,
+        sock: socket.socket,
+        address: Address,
+        scheduling: Any,
+        policy: Policy[Seat] | None,
+        backlog: int,
+        group: Group | None,
     ) -> None:
         self.number = number
         self.sock = sock
@@ -76,11 +85,10 @@ class Listener:
         self.holders: set[Seat] = set()
         self.is_kept = False
         self.accepted = 0
-        is_handed_over = scheduling not in (SHARED, REUSE_PORT) and sock.type == socket.SOCK_STREAM
-        self._policy: Policy[Seat] = maker(scheduling)() if is_handed_over else RoundRobin()
-        self.hands_over = is_handed_over
+        self.hands_over = policy is not None
+        self._policy: Policy[Seat] = policy if policy is not None else RoundRobin()
         self._fallback: RoundRobin[Seat] = RoundRobin()
-        self._peeker = Peeker(self._policy, self._hand_over_peeked) if isinstance(self._policy, Peeking) else None
+        self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None
         self._outstanding: dict[Seat, deque[Connection]] = {}
         self._pickable: set[Seat] = set()
         self._homeless: deque[Connection] = deque()
@@ -125,6 +133,7 @@ class Listener:
         lost = self._outstanding.pop(seat, ())
         seat.redispatched += len(lost)
         seat.under_way -= len(lost)
+        seat.tell_policies()
         self._homeless.extend(lost)
         self._house()
 
@@ -136,6 +145,8 @@ class Listener:
         for _ in range(returned):
             self._homeless.append(outstanding.popleft())
         seat.under_way -= count + returned
+        if returned:
+            seat.tell_policies()
         if seat not in self.holders or not seat.takes_connections:
             if not outstanding:
                 del self._outstanding[seat]
@@ -175,17 +186,14 @@ class Listener:
 
     def _on_readable(self) -> None:
         accepted = self._accept(self.sock)
-        if self._peeker is not None:
-            self._peeker.take(accepted)
-        else:
-            self._hand_over(accepted)
+        self._hand_over(accepted)
 
     def _accept(self, sock: socket.socket) -> list[Connection]:
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object for each
         accepted: list[Connection] = []
         try:
             while len(accepted) < _ACCEPTS_PER_TURN:
-                accepted.append(accept())
+                accepted.append((*accept(), None))
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
@@ -216,40 +224,30 @@ class Listener:
         """Picks a worker for each, and sends each worker its batch; what no worker has room for waits."""
         batches: dict[Seat, list[int]] = {}
         for connection in connections:
+            fd, client, first = connection
+            if first is None and self._peeker is not None:
+                self._peeker.take(fd, client)  # and it will be back
+                continue
             if not self._pickable:
                 self._homeless.append(connection)
                 continue
-            self._give(self._pick(connection[1]), connection, batches)
-        self._send(batches)
-
-    def _hand_over_peeked(self, connection: Connection, first: bytes) -> None:
-        """Hands one over whose first bytes have been seen."""
-        if not self._pickable:
-            self._homeless.append(connection)
-            return
-        batches: dict[Seat, list[int]] = {}
-        self._give(self._pick(connection[1], first), connection, batches)
-        self._send(batches)
-
-    def _give(self, seat: Seat, connection: Connection, batches: dict[Seat, list[int]]) -> None:
-        outstanding = self._outstanding[seat]
-        outstanding.append(connection)
-        seat.under_way += 1
-        batches.setdefault(seat, []).append(connection[0])
-        if len(outstanding) >= WINDOW:
-            self._is_full(seat)
-
-    def _send(self, batches: dict[Seat, list[int]]) -> None:
+            seat = self._pick(client, first)
+            outstanding = self._outstanding[seat]
+            outstanding.append(connection)
+            seat.under_way += 1
+            batches.setdefault(seat, []).append(fd)
+            if len(outstanding) >= WINDOW:
+                self._is_full(seat)
         for seat, fds in batches.items():
             if not seat.channel.is_closed:  # else it will be forgotten in a moment
                 seat.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
 
     # ---- a policy may be the user's own
 
-    def _pick(self, client: Any, *first: bytes) -> Seat:
+    def _pick(self, client: Any, first: bytes | None) -> Seat:
         """What the policy picks; if that is nonsense, whose turn it is."""
         try:
-            seat = self._policy.pick_by(client, *first) if first else self._policy.pick(client)  # type: ignore[attr-defined]
+            seat = self._policy.pick(client) if first is None else self._policy.pick_by(client, first)  # type: ignore[attr-defined]
         except Exception:
             logger.exception("%s: the policy raised; that connection goes by turns", self.address)
         else:
@@ -283,9 +281,9 @@ class Listener:
         if self._peeker is not None:
             self._peeker.close()
         for seat, outstanding in self._outstanding.items():
-            seat.channel.withdraw({fd for fd, _ in outstanding})
+            seat.channel.withdraw({fd for fd, _, _ in outstanding})
         for connections in (*self._outstanding.values(), self._homeless):
-            for fd, _ in connections:
+            for fd, _, _ in connections:
                 os.close(fd)
             connections.clear()
         self._outstanding.clear()

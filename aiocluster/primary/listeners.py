@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
-from ..scheduling import REUSE_PORT, check
+from ..scheduling import REUSE_PORT, SHARED, Policy, check, maker
 from ..stats import ListenerStats
 from .listener import Listener
 from .reuse_port import Group
@@ -52,6 +53,7 @@ class Listeners:
         self._by_wanted: dict[Wanted, Listener] = {}
         self._by_number: dict[int, Listener] = {}
         self._last_number = 0
+        self._makers: dict[int, tuple[Any, Callable[[], Policy[Seat]]]] = {}
 
     def open(self, wanted: Wanted, *, backlog: int, scheduling: Any, default: Any) -> Listener:
         """The port that was asked for: the one that is open already, or a new one.
@@ -97,7 +99,10 @@ class Listeners:
                 bound = replace(wanted, port=address.port)
                 group = Group(lambda: _listening(bound, backlog))
             self._last_number += 1
-            listener = Listener(self._last_number, sock, address, scheduling, backlog, group)
+            policy = None
+            if wanted.type == socket.SOCK_STREAM and scheduling not in (SHARED, REUSE_PORT):
+                policy = self._policy_of(scheduling)
+            listener = Listener(self._last_number, sock, address, scheduling, policy, backlog, group)
         except BaseException:
             sock.close()
             raise
@@ -106,6 +111,13 @@ class Listeners:
             found = Wanted(sock.family, sock.type, address.host, address.port, address.path or "")
             self._by_wanted.setdefault(found, listener)
         return listener
+
+    def _policy_of(self, scheduling: Any) -> Policy[Seat]:
+        """One more policy of that kind. A policy object makes copies of itself, so there is one maker for it."""
+        make = self._makers.get(id(scheduling))
+        if make is None or make[0] is not scheduling:
+            make = self._makers[id(scheduling)] = scheduling, maker(scheduling)
+        return make[1]()
 
     def get(self, number: int) -> Listener | None:
         """The port of that number; None if it has been closed meanwhile."""

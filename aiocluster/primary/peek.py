@@ -11,7 +11,7 @@ from ..scheduling import Peeking
 
 _MOST = 1024  # connections looked at at a time; of more, the oldest goes on as it is
 
-Connection = tuple[int, Any]
+Connection = tuple[int, Any, bytes | None]
 
 
 class Peeker:
@@ -19,30 +19,27 @@ class Peeker:
 
     Args:
         policy: Says how much it wants to see, and how long a client may take.
-        seen: Called with a connection and its first bytes, which stay in its socket.
+        seen: Called with connections and their first bytes, which stay in their sockets.
     """
 
-    def __init__(self, policy: Peeking[Any], seen: Callable[[Connection, bytes], None]) -> None:
+    def __init__(self, policy: Peeking[Any], seen: Callable[[Iterable[Connection]], None]) -> None:
         self._policy = policy
         self._seen = seen
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[int, tuple[socket.socket, Connection, asyncio.TimerHandle]] = {}
+        self._waiting: dict[int, tuple[socket.socket, Any, asyncio.TimerHandle]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, connections: Iterable[Connection]) -> None:
-        """Begins to look at these."""
-        for connection in connections:
-            fd = connection[0]
-            sock = socket.socket(fileno=fd)
-            sock.setblocking(False)
-            timer = self._loop.call_later(self._policy.patience, self._go_on, fd)
-            self._waiting[fd] = sock, connection, timer
-            if len(self._waiting) > _MOST:
-                self._go_on(next(iter(self._waiting)))
-            if fd in self._waiting and not self._has_enough(fd):
-                self._loop.add_reader(fd, self._on_readable, fd)
+    def take(self, fd: int, client: Any) -> None:
+        """Begins to look at this connection."""
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        self._waiting[fd] = sock, client, self._loop.call_later(self._policy.patience, self._go_on, fd)
+        if len(self._waiting) > _MOST:
+            self._go_on(next(iter(self._waiting)))
+        if not self._has_enough(fd):
+            self._loop.add_reader(fd, self._on_readable, fd)
 
     def _on_readable(self, fd: int) -> None:
         self._loop.remove_reader(fd)
@@ -70,7 +67,7 @@ class Peeker:
         return True
 
     def _go_on(self, fd: int, first: bytes | None = None) -> None:
-        sock, connection, timer = self._waiting.pop(fd)
+        sock, client, timer = self._waiting.pop(fd)
         timer.cancel()
         self._loop.remove_reader(fd)
         if first is None:
@@ -79,7 +76,7 @@ class Peeker:
             except OSError:
                 first = b""
         sock.detach()
-        self._seen(connection, first)
+        self._seen([(fd, client, first)])
 
     def close(self) -> None:
         """Closes those that are still looked at."""

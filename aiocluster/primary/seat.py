@@ -81,6 +81,10 @@ class Seat:
     def late(self, delay: float) -> None:
         """Its event loop was that many seconds late."""
         self.delay += 0.3 * (delay - self.delay)
+        self.tell_policies()
+
+    def tell_policies(self) -> None:
+        """Its ``connections`` or ``delay`` have changed."""
         self._listeners.changed(self)
 
     def stop(self, *, for_good: bool) -> None:
@@ -145,5 +149,4 @@ class Seat:
 
     def _on_closed(self, number: int, count: int) -> None:
         self.open -= count
-        if listener := self._listeners.get(number):
-            listener.changed(self)
+        self.tell_policies()
