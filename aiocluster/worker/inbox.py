@@ -55,7 +55,7 @@ class Inbox(EventHub):
         for message in messages:
             self.emit(Message(sender, message, handles))
             for queue in self._queues:
-                queue.put(message, inflow.hold())
+                queue.put(Message(sender, message, handles), inflow.hold())
 
     def _keep(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
         assert self._unheard is not None
@@ -88,23 +88,30 @@ class Inbox(EventHub):
         for event, let_go in unheard or ():
             self.emit(event)
             for queue in self._queues:
-                queue.put(event.message, _done)
+                queue.put(event, _done)
             let_go()
 
 
 class MessageQueue(AsyncIterator[Any]):
-    """What `Worker.messages` returns."""
+    """What `Worker.messages` returns: the messages, one by one.
+
+    Attributes:
+        sender: The pid that sent the message that was returned last; 0 before the first.
+        handles: The sockets that came with it.
+    """
 
     def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
-        self._waiting: deque[tuple[Any, Callable[[], None]]] = deque()
+        self.sender = 0
+        self.handles: tuple[socket.socket, ...] = ()
+        self._waiting: deque[tuple[Message, Callable[[], None]]] = deque()
         self._wakeup = asyncio.Event()
         self._let_go: Callable[[], None] = _done
         self._queues = queues
         queues.add(self)
 
-    def put(self, message: Any, let_go: Callable[[], None]) -> None:
+    def put(self, event: Message, let_go: Callable[[], None]) -> None:
         """Queues a message; ``let_go`` is called once it has been handled."""
-        self._waiting.append((message, let_go))
+        self._waiting.append((event, let_go))
         self._wakeup.set()
 
     async def __anext__(self) -> Any:
@@ -112,8 +119,9 @@ class MessageQueue(AsyncIterator[Any]):
         while not self._waiting:
             self._wakeup.clear()
             await self._wakeup.wait()
-        message, self._let_go = self._waiting.popleft()
-        return message
+        event, self._let_go = self._waiting.popleft()
+        self.sender, self.handles = event.sender, event.handles
+        return event.message
 
     def close(self) -> None:
         """Takes no more messages; those that nobody has taken count as handled."""
