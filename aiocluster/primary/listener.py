@@ -248,11 +248,11 @@ class Listener:
         """What the policy picks; if that is nonsense, whose turn it is."""
         try:
             seat = self._policy.pick(client) if first is None else self._policy.pick_by(client, first)  # type: ignore[attr-defined]
+            if seat in self._pickable:  # raises for what is unhashable
+                return seat
         except Exception:
             logger.exception("%s: the policy raised; that connection goes by turns", self.address)
         else:
-            if seat in self._pickable:
-                return seat
             logger.error("%s: the policy picked %r, which is not to be picked now", self.address, seat)
         return self._fallback.pick(client)
 

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 
+_SETTLING = 0.1
+"""Seconds between the last connection taken and SIGTERM. Frameworks close connections that have no request yet as idle;
+in this time the requests of those just taken are read."""
+
+
 async def leave(worker: Worker, timeout: float) -> None:
     """Ends this process's work within ``timeout`` seconds.
 
@@ -18,6 +23,7 @@ async def leave(worker: Worker, timeout: float) -> None:
     cancelled, which is what Ctrl-C does to ``asyncio.run``.
     """
     if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+        await asyncio.sleep(min(_SETTLING, timeout))
         signal.raise_signal(signal.SIGTERM)
         return
     try:
