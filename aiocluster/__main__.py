@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.path.insert(0, os.getcwd())
     try:
         asyncio.run(_run(options))
+    except KeyboardInterrupt:
+        sys.exit(130)  # before the workers were up; afterwards it is a graceful stop
     except (StartupError, RestartLimitError) as error:
         sys.exit(f"aiocluster: {error}")
     except (ClusterError, ValueError) as error:
@@ -49,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _workers(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -374,6 +374,7 @@ class WorkerProcess(Emitter):
     def _on_online(self) -> None:
         self._child.close()
         self._online_since = time.monotonic()
+        logger.info("worker %d (pid %d) is online", self.id, self.pid)
         if self._become("online") or self._state == "disconnecting":
             self._router.join(self)
             self._emit(Online(self))
@@ -395,6 +396,7 @@ class WorkerProcess(Emitter):
 
     def _on_listening(self, address: Address) -> None:
         self._become("listening")
+        logger.info("worker %d (pid %d) listens on %s", self.id, self.pid, address)
         self._emit(Listening(self, address))
 
     def _on_failed(self, type_name: str, text: str, trace: str) -> None:
@@ -432,6 +434,8 @@ class WorkerProcess(Emitter):
         self.exit_code, self.exit_signal = end.code, end.signal
         self.exited_after_disconnect = self._is_voluntary
         self._become("dead")
+        level = logging.INFO if self._is_voluntary else logging.WARNING
+        logger.log(level, "worker %d (pid %d) has ended: %s", self.id, self.pid, _how(end.code, end.signal))
         event = Exit(self, end.code, end.signal)
         self._exit.set_result(event)
         self._unfit.set()
@@ -450,8 +454,12 @@ class WorkerProcess(Emitter):
         self._child.close()
 
 
+def _how(code: int | None, number: signal.Signals | None) -> str:
+    return f"exit code {code}" if number is None else f"signal {getattr(number, 'name', number)}"
+
+
 def startup_text(worker: WorkerProcess, what: str) -> str:
     """Why a worker that never came up did not: its traceback, or the tail of its stderr."""
-    how = f"exit code {worker.exit_code}" if worker.exit_signal is None else f"signal {worker.exit_signal.name}"
+    how = _how(worker.exit_code, worker.exit_signal)
     told = worker.failure.remote_traceback if worker.failure else worker.early_stderr
     return f"worker {worker.id} (pid {worker.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
