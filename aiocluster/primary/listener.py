@@ -91,6 +91,7 @@ class Listener:
         self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None
         self._outstanding: dict[Seat, deque[Connection]] = {}
         self._pickable: set[Seat] = set()
+        self._resting: dict[Seat, asyncio.TimerHandle] = {}
         self._homeless: deque[Connection] = deque()
         self._is_accepting = False
         self._loop = asyncio.get_running_loop()
@@ -115,7 +116,8 @@ class Listener:
         self.is_kept = False
         if seat not in self._outstanding:
             self._outstanding[seat] = deque()
-            self._has_room(seat)
+            if seat not in self._resting:
+                self._has_room(seat)
 
     def stop(self, seat: Seat) -> None:
         """Sends this worker no more; what it has not taken yet it may still take, or return."""
@@ -150,9 +152,23 @@ class Listener:
         if seat not in self.holders or not seat.takes_connections:
             if not outstanding:
                 del self._outstanding[seat]
-        elif seat not in self._pickable and len(outstanding) < WINDOW:
+        elif returned:
+            self._rest(seat)
+        elif seat not in self._pickable and seat not in self._resting and len(outstanding) < WINDOW:
             self._has_room(seat)
         self._house()
+
+    def _rest(self, seat: Seat) -> None:
+        """This worker, which serves, could not take what it was sent: it is out of descriptors, and is let alone."""
+        if seat in self._pickable:
+            self._is_full(seat)
+        if seat not in self._resting:
+            self._resting[seat] = self._loop.call_later(_PAUSE, self._rested, seat)
+
+    def _rested(self, seat: Seat) -> None:
+        del self._resting[seat]
+        if seat in self._outstanding and seat not in self._pickable and len(self._outstanding[seat]) < WINDOW:
+            self._has_room(seat)
 
     def changed(self, seat: Seat) -> None:
         """This worker's ``connections`` or ``delay`` have changed."""
@@ -201,6 +217,8 @@ class Listener:
                 logger.error("%s: can't accept (%s); trying again in %s s", self.address, error.strerror, _PAUSE)
                 self._pause()
                 self._retry = self._loop.call_later(_PAUSE, self._try_again)
+                if self._peeker is not None:
+                    self._peeker.hurry()
             # else the client has gone meanwhile (ECONNABORTED and its like, accept(2)): the next one is waiting
         self.accepted += len(accepted)
         return accepted
@@ -278,6 +296,9 @@ class Listener:
         self._pause()
         if self._retry is not None:
             self._retry.cancel()
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
         if self._peeker is not None:
             self._peeker.close()
         for seat, outstanding in self._outstanding.items():

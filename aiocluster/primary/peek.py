@@ -10,6 +10,7 @@ from typing import Any
 from ..scheduling import Peeking
 
 _MOST = 1024  # connections looked at at a time; of more, the oldest goes on as it is
+_LOOK_AGAIN = 0.005  # seconds; then twice as many, and so on
 
 Connection = tuple[int, Any, bytes | None]
 
@@ -41,15 +42,20 @@ class Peeker:
         if not self._has_enough(fd):
             self._loop.add_reader(fd, self._on_readable, fd)
 
-    def _on_readable(self, fd: int) -> None:
+    def hurry(self) -> None:
+        """Descriptors have run out: all connections go on as they are."""
+        for fd in list(self._waiting):
+            self._go_on(fd)
+
+    def _on_readable(self, fd: int, delay: float = _LOOK_AGAIN) -> None:
         self._loop.remove_reader(fd)
         if not self._has_enough(fd):
             # It stays readable; more may come in a moment, and until then it must not wake us.
-            self._loop.call_later(_LOOK_AGAIN, self._look_again, fd, self._waiting[fd][0])
+            self._loop.call_later(delay, self._look_again, fd, self._waiting[fd][0], 2 * delay)
 
-    def _look_again(self, fd: int, sock: socket.socket) -> None:
+    def _look_again(self, fd: int, sock: socket.socket, delay: float) -> None:
         if fd in self._waiting and self._waiting[fd][0] is sock:
-            self._on_readable(fd)
+            self._on_readable(fd, delay)
 
     def _has_enough(self, fd: int) -> bool:
         """Looks at what has come; if that will do, the connection goes on."""
@@ -85,6 +91,3 @@ class Peeker:
             self._loop.remove_reader(fd)
             sock.close()
         self._waiting.clear()
-
-
-_LOOK_AGAIN = 0.01  # seconds

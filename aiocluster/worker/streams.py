@@ -43,18 +43,21 @@ class ClusterListener(Listener[SocketStream]):
         Raises:
             anyio.ClosedResourceError: The listener is closed.
         """
-        while not self._waiting:
-            if self._is_closed:
-                raise anyio.ClosedResourceError
-            self._wakeup.clear()
-            await self._wakeup.wait()
-        sock = self._waiting.popleft()
-        try:
+        while True:
+            while not self._waiting:
+                if self._is_closed:
+                    raise anyio.ClosedResourceError
+                self._wakeup.clear()
+                await self._wakeup.wait()
+            sock = self._waiting.popleft()
             kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
-            return await kind.from_socket(sock)
-        except BaseException:
-            sock.close()
-            raise
+            try:
+                return await kind.from_socket(sock)
+            except ValueError:  # not connected: the client has gone, the next one has not
+                sock.close()
+            except BaseException:
+                sock.close()
+                raise
 
     async def serve(self, handler: Callable[[SocketStream], Any], task_group: TaskGroup | None = None) -> None:
         """Calls ``handler(stream)`` for each connection, each in a task of its own, until it is cancelled.

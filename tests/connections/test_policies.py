@@ -1,0 +1,336 @@
+"""Every policy over real sockets: which worker gets which connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from aiocluster import Cluster, Primary
+from aiocluster.events import Listening
+from tests.connections.clients import connect_from, pids_of
+from tests.connections.inside import serve
+from tests.serving import Client, ask, serving
+
+ALL = [
+    "round_robin",
+    "weighted_round_robin",
+    "random",
+    "least_connections",
+    "ip_hash",
+    "url_hash",
+    "fair",
+    "shared",
+    "reuse_port",
+]
+
+
+@pytest.mark.parametrize("scheduling", ALL)
+async def test_every_policy_answers_everybody(scheduling: str) -> None:
+    cluster = Cluster(serve, workers=2, scheduling=scheduling)
+    async with serving(cluster, 2) as address:
+        pids = await pids_of(address, 60)
+        assert set(pids) <= {worker.pid for worker in cluster.workers.values()}
+        assert [listener.scheduling for listener in cluster.stats().listeners] == [scheduling]
+        if scheduling in ("round_robin", "weighted_round_robin", "least_connections", "fair"):
+            assert sorted(Counter(pids).values()) == [30, 30]
+        if scheduling in ("random", "reuse_port"):
+            assert len(set(pids)) == 2  # that chance leaves one out of it: 2 ** -59
+
+
+async def test_weights() -> None:
+    cluster = Cluster(serve, workers=3, scheduling="weighted_round_robin", weights=[5, 1, 1])
+    async with serving(cluster, 3) as address:
+        by_weight = {worker.pid: worker.weight for worker in cluster.workers.values()}
+        shares = Counter(await pids_of(address, 70))
+        assert {by_weight[pid]: count for pid, count in shares.items() if by_weight[pid] == 5} == {5: 50}
+        assert sorted(shares.values()) == [10, 10, 50]
+
+
+async def test_weights_of_reuse_port() -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux is told whom to choose")
+    cluster = Cluster(serve, workers=2, scheduling="reuse_port", weights=[9, 1])
+    async with serving(cluster, 2) as address:
+        heavy = next(worker.pid for worker in cluster.workers.values() if worker.weight == 9)
+        shares = Counter(await pids_of(address, 400))
+        assert 300 < shares[heavy] < 400  # 360 ± 6: ten deviations
+
+
+async def test_ip_hash_keeps_an_address_where_it_is() -> None:
+    cluster = Cluster(serve, workers=3, scheduling="ip_hash")
+    async with serving(cluster, 3) as address:
+        at: dict[str, int] = {}
+        for number in range(1, 41):
+            client = await connect_from(source := f"127.0.0.{number}", address)
+            at[source] = await client.ask()
+            await client.close()
+        assert len(set(at.values())) == 3
+        for source, pid in at.items():
+            client = await connect_from(source, address)
+            assert await client.ask() == pid
+            await client.close()
+        # A replacement inherits the addresses; nobody else's move.
+        doomed = next(worker for worker in cluster.workers.values() if worker.pid == at["127.0.0.1"])
+        async with cluster.events("listening") as heard:
+            doomed.kill()
+            replacement = (await anext(heard)).worker.pid
+        for source, pid in at.items():
+            client = await connect_from(source, address)
+            assert await client.ask() == (replacement if pid == doomed.pid else pid)
+            await client.close()
+
+
+async def test_least_connections_fills_up_whoever_has_fewest() -> None:
+    cluster = Cluster(serve, workers=2, scheduling="least_connections")
+    async with serving(cluster, 2) as address:
+        clients = [await Client.connect(address) for _ in range(20)]
+        at = [await client.ask() for client in clients]
+        emptied = at[0]
+        for client, pid in zip(clients, at, strict=True):
+            if pid == emptied:
+                await client.close()
+        while any(worker.connections for worker in cluster.workers.values() if worker.pid == emptied):
+            await asyncio.sleep(0.001)
+        assert await pids_of(address, 10) == [emptied] * 10
+        for client in clients:
+            await client.close()
+
+
+# ---- where a policy is named
+
+
+async def test_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOCLUSTER_SCHEDULING", "ip_hash")
+    cluster = Cluster(serve, workers=2)
+    async with serving(cluster, 2) as address:
+        assert len(set(await pids_of(address, 10))) == 1  # they all come from one address
+        assert cluster.stats().listeners[0].scheduling == "ip_hash"
+
+
+async def test_an_environment_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOCLUSTER_SCHEDULING", "fastest_first")
+    with pytest.raises(ValueError, match="round_robin, .*not 'fastest_first'"):
+        Cluster(serve, workers=2)
+
+
+async def test_a_policy_for_one_port_alone() -> None:
+    cluster = Cluster(
+        "tests.connections.inside:serve_two_ports", workers=2, args=["ip_hash", "weighted_round_robin"], weights=[3, 1]
+    )
+    async with cluster.events("listening") as heard, cluster:
+        ports: dict[str, Listening] = {}
+        for _ in range(4):
+            event = await anext(heard)
+            ports[str(event.address)] = event
+        by_policy = {listener.scheduling: listener.address for listener in cluster.stats().listeners}
+        assert set(by_policy) == {"ip_hash", "weighted_round_robin"}
+        assert len(set(await pids_of(by_policy["ip_hash"], 10))) == 1
+        assert sorted(Counter(await pids_of(by_policy["weighted_round_robin"], 8)).values()) == [2, 6]
+
+
+async def test_the_primary_opens_a_port_with_a_policy() -> None:
+    async with Primary(serve) as primary, primary.events("listening") as heard:
+        with pytest.raises(ValueError, match="not 'fairest'"):
+            await primary.listen("127.0.0.1", 0, scheduling="fairest")
+        address = await primary.listen("127.0.0.1", 0, scheduling="ip_hash")
+        for _ in range(2):
+            await primary.fork()
+            assert (await anext(heard)).address == address
+        assert [listener.scheduling for listener in primary.stats()[1]] == ["ip_hash"]
+        assert len(set(await pids_of(address, 10))) == 1
+        await primary.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [("10,20", "backlog 10.*20"), ("10 random,10 fair", "'random'.*'fair'"), ("10 fair,10", None)],
+)
+async def test_the_first_to_ask_for_a_port_wins_and_others_are_warned(
+    asked: str, named: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Cluster("tests.connections.inside:serve_with_backlogs", workers=1, args=[asked])
+    async with serving(cluster, 1) as address:
+        assert not caplog.records
+        async with cluster.events("listening") as heard:
+            await cluster.scale(2)
+            assert (await anext(heard)).address == address
+        warnings = [record.getMessage() for record in caplog.records]
+        if named is None:
+            assert not warnings
+        else:
+            (warning,) = warnings
+            assert str(address) in warning
+            assert re.search(named, warning)
+        assert len(set(await pids_of(address, 60))) == 2
+
+
+# ---- one's own
+
+
+class Newest:
+    """The worker that came last."""
+
+    def __init__(self) -> None:
+        self.workers: list[Any] = []
+        self.clients: list[Any] = []
+
+    def add(self, worker: Any) -> None:
+        self.workers.append(worker)
+
+    def remove(self, worker: Any) -> None:
+        self.workers.remove(worker)
+
+    def pick(self, client: Any) -> Any:
+        self.clients.append(client)
+        return max(self.workers, key=lambda worker: worker.slot)
+
+
+class Nonsense(Newest):
+    """Picks what no policy may."""
+
+    picks: Any = None
+
+    def pick(self, client: Any) -> Any:
+        return self.picks
+
+
+class Unhashable(Nonsense):
+    picks: Any = []  # noqa: RUF012
+
+
+class Stranger(Nonsense):
+    picks: Any = "a worker"
+
+
+class Raising(Newest):
+    def pick(self, client: Any) -> Any:
+        raise RuntimeError("no idea")
+
+
+class AlwaysRaising(Raising):
+    def add(self, worker: Any) -> None:
+        raise RuntimeError("too much")
+
+    def remove(self, worker: Any) -> None:
+        raise RuntimeError("too much")
+
+
+class Gone(Newest):
+    """Picks workers that may not be picked any more."""
+
+    def remove(self, worker: Any) -> None:
+        pass
+
+    def pick(self, client: Any) -> Any:
+        return self.workers[0]
+
+
+async def test_ones_own_policy() -> None:
+    policy = Newest()
+    cluster = Cluster(serve, workers=3, scheduling=policy)
+    async with serving(cluster, 3) as address:
+        newest = max(cluster.workers.values(), key=lambda worker: worker.seat.slot)
+        assert await pids_of(address, 10) == [newest.pid] * 10
+        assert [client[0] for client in policy.clients] == ["127.0.0.1"] * 10
+
+
+@pytest.mark.parametrize("policy", [Nonsense, Unhashable, Stranger, Raising, AlwaysRaising])
+async def test_a_policy_that_fails_is_logged_and_round_robin_takes_the_connection(
+    policy: type[Newest], caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Cluster(serve, workers=2, scheduling=policy)
+    async with serving(cluster, 2) as address:
+        assert sorted(Counter(await pids_of(address, 10)).values()) == [5, 5]
+        said = [record for record in caplog.records if record.name == "aiocluster.listeners"]
+        assert len(said) >= 10
+        assert all("the policy" in record.getMessage() for record in said)
+        assert policy not in (Raising, AlwaysRaising) or all(record.exc_info for record in said)
+
+
+async def test_a_policy_that_picks_who_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster(serve, workers=2, scheduling=Gone)
+    async with serving(cluster, 2) as address:
+        await cluster.scale(1)
+        (worker,) = cluster.workers.values()
+        assert await pids_of(address, 4) == [worker.pid] * 4
+
+
+# ---- url_hash
+
+
+async def test_url_hash_keeps_a_target_where_it_is() -> None:
+    cluster = Cluster(serve, workers=3, scheduling="url_hash")
+    async with serving(cluster, 3) as address:
+        at = {target: await ask(address, target) for target in (f"/page/{number}" for number in range(40))}
+        assert len(set(at.values())) == 3
+        for target, pid in at.items():
+            assert await ask(address, target) == pid
+            assert await ask(address, f"http://example.org{target}") == pid  # the form for proxies
+
+
+async def test_url_hash_of_a_request_line_that_comes_in_pieces() -> None:
+    cluster = Cluster(serve, workers=3, scheduling="url_hash")
+    async with serving(cluster, 3) as address:
+        for number in range(6):
+            target = f"/page/{number}"
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            client = Client(reader, writer)
+            for piece in (b"\r\nGE", b"T /pa", b"ge/%d H" % number, b"TTP/1.1\r\n", b"\r\n"):
+                writer.write(piece)
+                await asyncio.sleep(0.002)  # so that they come one by one; nothing depends on it
+            assert await client.answer() == await ask(address, target)
+            await client.close()
+
+
+@pytest.mark.parametrize("first", [b"", b"GE", b"GET /with/no/end"])
+async def test_url_hash_lets_a_silent_client_wait_for_a_bounded_time(first: bytes) -> None:
+    cluster = Cluster(serve, workers=2, scheduling="url_hash")
+    async with serving(cluster, 2) as address:
+        silent = [await asyncio.open_connection(address.host, address.port) for _ in range(4)]
+        for _, writer in silent:
+            writer.write(first)
+        before = sum(worker.connections for worker in cluster.workers.values())
+        assert before == 0
+        assert await ask(address) > 0  # nobody waits for them
+        while [worker.connections for worker in cluster.workers.values()] != [2, 2]:  # served in turn
+            await asyncio.sleep(0.001)
+        for reader, writer in silent:
+            writer.write(b"\n")
+            assert int(await reader.readline()) > 0
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_url_hash_hands_over_at_once_what_is_not_http() -> None:
+    cluster = Cluster(serve, workers=2, scheduling="url_hash")
+    async with serving(cluster, 2) as address:
+        began = asyncio.get_running_loop().time()
+        pids = set()
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(b"\x16\x03\x01\n")  # as TLS begins
+            pids.add(int(await reader.readline()))
+            writer.close()
+            await writer.wait_closed()
+        assert len(pids) == 2
+        assert asyncio.get_running_loop().time() - began < 2.5  # of ten that would be 5 s of patience
+
+
+async def test_url_hash_a_client_that_goes_while_it_is_looked_at() -> None:
+    cluster = Cluster(serve, workers=2, scheduling="url_hash")
+    async with serving(cluster, 2) as address:
+        before = len(os.listdir("/proc/self/fd"))
+        for first in (b"", b"GET /"):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(first)
+            writer.close()
+            await writer.wait_closed()
+        assert await ask(address) > 0
+        while cluster.stats().listeners[0].waiting or len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.001)
