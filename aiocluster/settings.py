@@ -15,7 +15,7 @@ from .scheduling import check
 Target = Callable[..., Any] | str | Path | None
 
 LOOPS = ("auto", "asyncio", "uvloop")
-START_METHODS = ("spawn",)
+START_METHODS = ("spawn", "template")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class Settings:
         uid: The user id that workers run as (needs the right to change it).
         gid: The group id that workers run as.
         loop: ``"auto"`` (uvloop where it is installed), ``"uvloop"`` or ``"asyncio"``: what async targets run on.
-        start_method: ``"spawn"``: a fresh interpreter.
+        start_method: ``"spawn"``: a fresh interpreter for each worker; ``"template"``: workers are forked from a warm
+            one, which has imported ``preload`` and the target's module, and share its memory.
         preload: Modules that are imported first.
         scheduling: The policy of ports for which no other is given.
         graceful_timeout: Seconds a worker that leaves, or has failed, may take to finish what it has.

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,39 +23,33 @@ CHANNEL_FD = "AIOCLUSTER_CHANNEL_FD"
 STDERR_FD = "AIOCLUSTER_STDERR_FD"
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
-_BOOTSTRAP = f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from aiocluster.worker.bootstrap import main; main()"
 _TAIL = 4096  # bytes of stderr that an error text quotes at most
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """How a process ended: by exit code or by signal, one of which is None."""
+    """How a process ended: by exit code or by signal, one of which is None; both are if nobody knows."""
 
     code: int | None
     signal: signal.Signals | None
 
 
-class Child:
+class Child(ABC):
     """A started process: its pid, its end, and the reading ends of its pipes if it is silent."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], early_stderr: IO[bytes], stdout: int | None, stderr: int | None
-    ) -> None:
-        self.pid = popen.pid
-        self.stdout = stdout
-        self.stderr = stderr
-        self._popen = popen
-        self._early_stderr = early_stderr
-        self._watch: _PidfdWatch | _ThreadWatch | None = None
+    def __init__(self, pid: int, stdio: Stdio) -> None:
+        self.pid = pid
+        self.stdout = stdio.stdout_read
+        self.stderr = stdio.stderr_read
+        self._early_stderr = stdio.early_stderr
 
+    @abstractmethod
     def watch(self, ended: Callable[[ProcessEnd], None]) -> None:
         """Calls ``ended`` once, from the running loop, when the process has ended."""
-        watch = _PidfdWatch if hasattr(os, "pidfd_open") else _ThreadWatch
-        self._watch = watch(self._popen, lambda: ended(_end_of(self._popen)))
 
+    @abstractmethod
     def send_signal(self, number: int) -> None:
         """Sends a signal; nothing if the process has ended."""
-        self._popen.send_signal(number)
 
     def take_early_stderr(self) -> str:
         """What it wrote to stderr before it was online, the last few KiB; "" once it has been online."""
@@ -66,46 +61,43 @@ class Child:
             return file.read().decode(errors="replace")
 
     def close(self) -> None:
-        """Closes what is left of it here, but for its streams; the process must have ended."""
+        """Closes what is left of it here, but for its streams."""
         self._early_stderr.close()
 
 
-def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: socket.socket) -> Child:
-    """Starts a fresh interpreter that becomes worker ``worker_id`` on that channel.
+@dataclass(slots=True)
+class Stdio:
+    """The standard streams of a worker that is about to start.
 
     What it writes to stderr before it is online goes to a file, so that an error can quote it; the bootstrap hands it
     on and switches over to the real stderr.
+    """
+
+    early_stderr: IO[bytes]
+    stderr_write: int
+    stdout_write: int | None = None
+    stdout_read: int | None = None
+    stderr_read: int | None = None
+
+
+@contextlib.contextmanager
+def open_stdio(*, silent: bool) -> Iterator[Stdio]:
+    """Opens them; afterwards the worker's ends are closed here, and if the start fails ours too.
 
     Raises:
-        OSError: The interpreter can't be started.
+        OSError: There are no descriptors left.
     """
-    command = [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", _BOOTSTRAP]
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
         early_stderr = undo.enter_context(tempfile.TemporaryFile())
-        stdout_read = stderr_read = stdout_write = None
-        if settings.silent:
+        if silent:
             stdout_read, stdout_write = _pipe(theirs, undo)
             stderr_read, stderr_write = _pipe(theirs, undo)
+            stdio = Stdio(early_stderr, stderr_write, stdout_write, stdout_read, stderr_read)
         else:
-            stderr_write = os.dup(2)
-            theirs.callback(os.close, stderr_write)
-        popen = subprocess.Popen(
-            command,
-            stdout=stdout_write,
-            stderr=early_stderr,
-            cwd=settings.cwd,
-            pass_fds=(channel.fileno(), stderr_write),
-            env={
-                **os.environ,
-                **(settings.env or {}),
-                **env,
-                WORKER_ID: str(worker_id),
-                CHANNEL_FD: str(channel.fileno()),
-                STDERR_FD: str(stderr_write),
-            },
-        )
+            stdio = Stdio(early_stderr, os.dup(2))
+            theirs.callback(os.close, stdio.stderr_write)
+        yield stdio
         undo.pop_all()
-        return Child(popen, early_stderr, stdout_read, stderr_read)
 
 
 def _pipe(theirs: contextlib.ExitStack, undo: contextlib.ExitStack) -> tuple[int, int]:
@@ -115,8 +107,57 @@ def _pipe(theirs: contextlib.ExitStack, undo: contextlib.ExitStack) -> tuple[int
     return read, write
 
 
-def _end_of(popen: subprocess.Popen[bytes]) -> ProcessEnd:
-    code = popen.wait()
+def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
+    """A worker's, but for the descriptors in it."""
+    return {**os.environ, **(settings.env or {}), **env, WORKER_ID: str(worker_id)}
+
+
+def command(settings: Settings, module: str) -> list[str]:
+    """What starts an interpreter that runs ``main()`` of that module of the worker's."""
+    code = f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from aiocluster.worker.{module} import main; main()"
+    return [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", code]
+
+
+def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: socket.socket) -> Child:
+    """Starts a fresh interpreter that becomes worker ``worker_id`` on that channel.
+
+    Raises:
+        OSError: The interpreter can't be started.
+    """
+    with open_stdio(silent=settings.silent) as stdio:
+        popen = subprocess.Popen(
+            command(settings, "bootstrap"),
+            stdout=stdio.stdout_write,
+            stderr=stdio.early_stderr,
+            cwd=settings.cwd,
+            pass_fds=(channel.fileno(), stdio.stderr_write),
+            env={
+                **environment(settings, env, worker_id),
+                CHANNEL_FD: str(channel.fileno()),
+                STDERR_FD: str(stdio.stderr_write),
+            },
+        )
+        return SpawnedChild(popen, stdio)
+
+
+class SpawnedChild(Child):
+    """A process of our own."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], stdio: Stdio) -> None:
+        super().__init__(popen.pid, stdio)
+        self._popen = popen
+        self._watch: _PidfdWatch | _ThreadWatch | None = None
+
+    def watch(self, ended: Callable[[ProcessEnd], None]) -> None:
+        watch = _PidfdWatch if hasattr(os, "pidfd_open") else _ThreadWatch
+        self._watch = watch(self._popen, lambda: ended(process_end(self._popen.wait())))
+
+    def send_signal(self, number: int) -> None:
+        self._popen.send_signal(number)
+
+
+def process_end(code: int) -> ProcessEnd:
+    """How it ended, from what `subprocess` calls its return code."""
     return ProcessEnd(code, None) if code >= 0 else ProcessEnd(None, _signal(-code))
 
 

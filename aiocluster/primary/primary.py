@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -18,17 +18,19 @@ from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Emitter, EventHub, Setup
 from ..settings import Settings
 from ..stats import ListenerStats, WorkerStats
+from ..titles import set_title
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import encode, pack
 from ..wire.conversation import RequestHandler
 from ..wire.flow import send_to_all
-from .launch import spawn
+from .launch import environment, spawn
 from .listeners import Listeners, Wanted
 from .process import WorkerProcess
 from .router import Router
 from .streams import PipeStream
 from .target import name_target
+from .template import Template
 
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 
@@ -58,6 +60,8 @@ class Primary(Emitter):
         self._router = Router()
         self._listeners = Listeners()
         self._last_id = 0
+        self._templates: dict[Hashable, Template] = {}
+        self._all_templates: list[Template] = []
         self._streams: weakref.WeakSet[PipeStream] = weakref.WeakSet()
         self._request_handler: RequestHandler | None = None
         self._all_gone = asyncio.Event()
@@ -69,6 +73,7 @@ class Primary(Emitter):
             raise ClusterError("this Primary has been entered already")
         self._is_open = True
         self._all_gone.set()
+        set_title("primary")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -81,6 +86,9 @@ class Primary(Emitter):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
+            self.renew_templates()
+            for template in self._all_templates:
+                await template.wait_gone()
             for stream in list(self._streams):
                 stream.close()
             self._listeners.close()
@@ -164,15 +172,24 @@ class Primary(Emitter):
             raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
         settings = self._settings if target is ... else self._settings.changed({"target": target})
         named = name_target(settings.target, settings.cwd)
-        worker_id = self._last_id + 1
+        worker_id = self._last_id = self._last_id + 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             try:
-                child = spawn(settings, env or {}, worker_id, theirs)
+                if settings.start_method == "spawn":
+                    child = spawn(settings, env or {}, worker_id, theirs)
+                else:
+                    template = self._template(settings, named)
+                    child = await template.fork(
+                        environment(settings, env or {}, worker_id), theirs, silent=settings.silent
+                    )
             except BaseException:
                 ours.close()
                 raise
-        self._last_id = worker_id
+        if not self._is_open:  # left while the template forked
+            child.send_signal(signal.SIGKILL)
+            ours.close()
+            raise ClusterError("this Primary has been left")
         channel = Channel(ours)
         worker = WorkerProcess(
             worker_id,
@@ -196,6 +213,29 @@ class Primary(Emitter):
         self._streams.update(stream for stream in (worker.stdout, worker.stderr) if stream is not None)
         self._all_gone.clear()
         return worker
+
+    def _template(self, settings: Settings, named: dict[str, Any]) -> Template:
+        """The warm interpreter for workers of that kind."""
+        how = (
+            str(settings.executable),
+            settings.exec_args,
+            tuple(sorted((settings.env or {}).items())),
+            str(settings.cwd),
+            settings.preload,
+            repr(named),
+        )
+        template = self._templates.get(how)
+        if template is None or not template.is_usable:
+            template = self._templates[how] = Template(settings, _welcome(settings, named))
+            self._all_templates.append(template)
+        return template
+
+    def renew_templates(self) -> None:
+        """Later forks get new templates, which import their code anew."""
+        for template in self._templates.values():
+            template.retire()
+        self._templates.clear()
+        self._all_templates = [template for template in self._all_templates if not template.is_gone]
 
     def _on_gone(self, worker: WorkerProcess) -> None:
         del self._workers[worker.id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import signal
 import time
@@ -17,12 +18,12 @@ from ..primary.primary import Primary
 from ..primary.process import WorkerProcess
 from ..stats import ClusterStats
 from ..wire.conversation import RequestHandler
-from . import signals
+from . import signals, watch
 from .cpus import available_cpus
 from .crew import Crew
 from .health import Limits, Verdict, Vitals
 from .restart import RestartHistory, RestartPolicy
-from .slot import Slot
+from .slot import AgentSlot, Slot
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -47,6 +48,8 @@ class Cluster(Emitter):
         max_memory: Bytes of resident memory; a worker that has more is replaced gracefully.
         max_lifetime: Seconds a worker may live, likewise.
         max_connections: Connections a worker may take, likewise.
+        reload_on_change: Files and folders; when a Python file there changes, the workers are reloaded. For
+            development; needs the extra ``watch``.
         **settings: How workers are started; see `Settings`.
 
     Raises:
@@ -69,6 +72,7 @@ class Cluster(Emitter):
         max_memory: int | None = None,
         max_lifetime: float | None = None,
         max_connections: int | None = None,
+        reload_on_change: watch.Paths = (),
         **settings: Any,
     ) -> None:
         count = _checked_count(available_cpus() if workers == "auto" else workers)
@@ -79,6 +83,8 @@ class Cluster(Emitter):
         self._limits = Limits(hang_timeout, max_memory, max_lifetime, max_connections)
         if hang_timeout is not None:
             settings.setdefault("heartbeat", min(1.0, hang_timeout / 4))
+        watch.check(reload_on_change)
+        self._watched = tuple(reload_on_change)
         self._restart = restart or RestartPolicy()
         self._start_timeout = start_timeout
         self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
@@ -86,7 +92,7 @@ class Cluster(Emitter):
         self._crew = Crew(self._primary, start_timeout, graceful_timeout)
         self._slots = [self._slot(number, weights[number] if weights else 1) for number in range(count)]
         self._agents = {
-            name: Slot(self._crew, self._wait_before_restart, name=name, target=agent)
+            name: AgentSlot(self._crew, self._wait_before_restart, name=name, target=agent)
             for name, agent in (agents or {}).items()
         }
         for agent in (agents or {}).values():
@@ -98,6 +104,7 @@ class Cluster(Emitter):
         self._changing = asyncio.Lock()  # reload, scale and replacements change slots one after the other
         self._reloading: asyncio.Task[None] | None = None
         self._health: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
         self._is_stopping = False
         self._given_up: RestartLimitError | None = None
@@ -122,6 +129,8 @@ class Cluster(Emitter):
             raise
         if self._limits.are_set:
             self._health = asyncio.get_running_loop().create_task(self._watch_health())
+        if self._watched:
+            self._watching = asyncio.get_running_loop().create_task(self._reload_on_change())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -275,18 +284,24 @@ class Cluster(Emitter):
 
         A new worker has to come online, and to listen on as many ports as the old one, before that is told to leave. It
         imports its code anew, and runs with the settings of now (`Primary.setup`). Called while a reload runs, it waits
-        for that one.
+        for that one. An agent is the exception: there is never a second one, so the old one leaves first.
 
         Raises:
             ReloadError: A new worker did not come up; the old ones that have not been replaced yet stay.
-            ClusterError: The cluster is stopping.
+            ClusterError: The cluster is stopping, or began to before this was done.
         """
         if self._is_stopping or not self._is_entered:
             raise ClusterError("the cluster is not running: nothing to reload")
         if self._reloading is None:
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
             self._reloading.add_done_callback(self._on_reloaded)
-        await asyncio.shield(self._reloading)
+        reloading = self._reloading
+        try:
+            await asyncio.shield(reloading)
+        except asyncio.CancelledError:
+            if reloading.cancelled() and self._is_stopping:  # by `stop`, not the caller's own task
+                raise ClusterError("the cluster is stopping: the reload has been given up") from None
+            raise
 
     def _on_reloaded(self, task: asyncio.Task[None]) -> None:
         self._reloading = None
@@ -295,11 +310,20 @@ class Cluster(Emitter):
 
     async def _reload(self) -> None:
         async with self._changing:
+            self._primary.renew_templates()
             for slot in (*self._agents.values(), *self._slots):
                 try:
                     await slot.renew(self._on_slot_over)
                 except (StartupError, OSError) as error:
                     raise ReloadError(f"the reload has been given up, the old workers stay: {error}") from error
+
+    async def _reload_on_change(self) -> None:
+        async for changed in watch.changes(self._watched):
+            logger.info("changed: %s; reloading", ", ".join(changed))
+            try:
+                await self.reload()
+            except ReloadError as error:
+                logger.error("%s", error)
 
     async def scale(self, workers: int) -> None:
         """Changes how many workers there are; returns when the new ones are online, or the last ones gone.
@@ -310,10 +334,12 @@ class Cluster(Emitter):
             ClusterError: The cluster is stopping.
         """
         _checked_count(workers)
-        if self._is_stopping or not self._is_entered:
-            raise ClusterError("the cluster is not running: it can't be scaled")
+        self._check_can_scale()
         async with self._changing:
-            new = [self._slot(number, 1) for number in range(len(self._slots), workers)]
+            self._check_can_scale()
+            taken = {slot.number for slot in self._slots}
+            free = (number for number in itertools.count() if number not in taken)
+            new = [self._slot(next(free), 1) for _ in range(workers - len(self._slots))]
             surplus = self._slots[workers:]
             del self._slots[workers:]
             await asyncio.gather(*(slot.close() for slot in surplus))
@@ -322,11 +348,18 @@ class Cluster(Emitter):
             finally:
                 self._slots += [slot for slot in new if slot.worker is not None]
 
+    def _check_can_scale(self) -> None:
+        if self._is_stopping or not self._is_entered:
+            raise ClusterError("the cluster is not running: it can't be scaled")
+
     async def _watch_health(self) -> None:
         """Replaces workers that have reached a limit, one at a time."""
-        interval = min(1.0, (self._limits.hang_timeout or 4.0) / 4)
+        interval = min(0.25, (self._limits.hang_timeout or 1.0) / 4)
         while True:
+            due = time.monotonic() + interval
             await asyncio.sleep(interval)
+            if time.monotonic() - due > interval:
+                continue  # this loop was blocked itself: what the workers reported meanwhile has yet to be read
             for slot in (*self._slots, *self._agents.values()):
                 worker = slot.worker
                 if worker is None or worker.is_unfit or worker.is_leaving or worker.state == "starting":
@@ -338,11 +371,12 @@ class Cluster(Emitter):
                     self._crew.in_background(self._crew.abort(worker))
                 elif (why := verdict.why_due(vitals)) and not self._changing.locked():
                     logger.info("%r is replaced: %s", worker, why)
-                    self._crew.in_background(self._renew(slot))
+                    self._crew.in_background(self._renew(slot, worker))
 
-    async def _renew(self, slot: Slot) -> None:
+    async def _renew(self, slot: Slot, worker: WorkerProcess) -> None:
         async with self._changing:
-            if not self._is_stopping:
+            has_been = slot.worker is not worker or worker.is_unfit or worker.is_leaving
+            if not self._is_stopping and not has_been:
                 try:
                     await slot.renew(self._on_slot_over)
                 except (StartupError, OSError) as error:
@@ -358,7 +392,7 @@ class Cluster(Emitter):
                 SIGKILL. False: SIGKILL at once, also to those that an earlier call has told to leave.
         """
         self._is_stopping = True
-        for task in (self._health, self._reloading):
+        for task in (self._health, self._watching, self._reloading):
             if task is not None:
                 task.cancel()
         for slot in (*self._slots, *self._agents.values()):

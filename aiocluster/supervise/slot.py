@@ -31,8 +31,15 @@ class Slot:
         self._crew = crew
         self._wait_before_restart = wait_before_restart
         self._how = how
+        self._is_owed = False  # a renewal has ended the old one, and failed
         self._keeper: asyncio.Task[None] | None = None
         self._filling = asyncio.Lock()  # its keeper and `renew` don't both fill it
+
+    @property
+    def number(self) -> int | None:
+        """Its place among the workers; None for an agent's."""
+        number: int | None = self._how.get("slot")
+        return number
 
     @property
     def is_kept(self) -> bool:
@@ -85,19 +92,50 @@ class Slot:
     async def _replace_whenever_needed(self) -> None:
         while (worker := self.worker) is not None:
             await worker.wait_unfit()
+            if worker.is_leaving:
+                async with self._filling:  # perhaps for a renewal, which is not over yet
+                    pass
             if worker is not self.worker:
                 continue  # it has been renewed
-            if worker.is_leaving:
+            if worker.is_leaving and not self._is_owed:
                 self.worker = None
                 return
             self._crew.retire(worker)
             wait = self._wait_before_restart(self, worker)
             if wait is None:
                 return
+            await self._vacated(worker)
             await asyncio.sleep(wait)
             async with self._filling:
                 if worker is self.worker:
                     try:
                         self.worker = await self._crew.start(**self._how)
+                        self._is_owed = False
                     except (StartupError, OSError) as error:
                         logger.error("%s", error)
+
+    async def _vacated(self, worker: WorkerProcess) -> None:
+        """Returns when the next one may start beside this one, which has failed: at once."""
+
+
+class AgentSlot(Slot):
+    """An agent's place. There is never more than one process in it: what is to be done once is not done twice."""
+
+    async def renew(self, when_over: Callable[[], None]) -> None:
+        """Tells the old one to leave; when that is gone, fills it with a new one.
+
+        Raises:
+            StartupError: The new one did not come up. It is tried again like one that has ended unasked.
+            OSError: The new one could not be started; likewise.
+        """
+        async with self._filling:
+            if self.worker is not None:
+                self._is_owed = True
+                await self._crew.see_off(self.worker)
+            self.worker = await self._crew.start(**self._how)
+            self._is_owed = False
+        if not self.is_kept:
+            self._keep(when_over)
+
+    async def _vacated(self, worker: WorkerProcess) -> None:
+        await worker.wait_gone()

@@ -49,6 +49,13 @@ REPORT: Final = 50  # seconds late, bytes resident, tasks   the event loop is al
 DETACHED: Final = 51  #                        no event loop reads the channel any more
 LEAVING: Final = 48  #                         this worker leaves of its own accord
 
+# Between the primary and a template, an interpreter that workers are forked from.
+WARM: Final = 70  #                            template: everything is imported
+FORK: Final = 71  # number, {environment}      (and descriptors: the channel, early stderr, stderr, perhaps stdout)
+FORKED: Final = 72  # number, pid              template: done
+UNFORKED: Final = 73  # number, errno          template: there is no more room for processes
+ENDED: Final = 74  # pid, code                 template: as subprocess has it, below 0 for a signal
+
 FLOW: Final = range(MESSAGES, REQUEST_CONFIRM + 1)
 WITH_DESCRIPTORS: Final = frozenset({LISTENED, CONNECTIONS})
 

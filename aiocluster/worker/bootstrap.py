@@ -17,6 +17,7 @@ import threading
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
+from ..titles import set_title
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Decoder, encode
@@ -30,7 +31,7 @@ def main() -> NoReturn:
     early_stderr = _take_stderr()
     sock = socket.socket(fileno=int(os.environ["AIOCLUSTER_CHANNEL_FD"]))
     sock.set_inheritable(False)
-    welcome = _read_welcome(sock)
+    welcome = read_welcome(sock)
     channel = Channel(sock)
     worker = Worker(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, welcome)
     current.adopt(worker)
@@ -44,6 +45,7 @@ def main() -> NoReturn:
         _finish(worker, error)
     early_stderr.restore()
     faulthandler.enable()
+    set_title(f"worker {worker.id}" if worker.name is None else f"agent {worker.name}")
     channel.send(encode(kinds.ONLINE))
     channel.flush_blocking()
     try:
@@ -58,7 +60,7 @@ def main() -> NoReturn:
 # ---- the primary, and its end
 
 
-def _read_welcome(sock: socket.socket) -> dict[str, Any]:
+def read_welcome(sock: socket.socket) -> dict[str, Any]:
     """Reads the first frame and not a byte more: what follows it, descriptors too, is for the loop to come."""
     head = _read(sock, 4)
     frame, *_ = Decoder().feed(head + _read(sock, int.from_bytes(head, "big")))
@@ -82,7 +84,7 @@ def _end_with(channel: Channel, primary_pid: int) -> None:
 
     Linux kills it with its parent, even while it is stopped. Everywhere, a thread waits for the channel to hang up.
     """
-    _die_with_parent(primary_pid)
+    die_with_parent(primary_pid)
     poll = select.poll()
     poll.register(channel.fileno(), 0)  # POLLHUP is always reported
 
@@ -94,9 +96,12 @@ def _end_with(channel: Channel, primary_pid: int) -> None:
     threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
 
 
-def _die_with_parent(primary_pid: int) -> None:
-    """Linux: ``PR_SET_PDEATHSIG`` (prctl(2)), which a change of uid or gid undoes."""
-    if sys.platform == "linux":
+def die_with_parent(primary_pid: int) -> None:
+    """Linux: ``PR_SET_PDEATHSIG`` (prctl(2)), which a change of uid or gid undoes.
+
+    Not in a template's child: that does not end with the template, and the template sees to it when the primary ends.
+    """
+    if sys.platform == "linux" and os.getppid() == primary_pid:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
@@ -144,7 +149,12 @@ def _become(welcome: dict[str, Any]) -> None:
         os.setgid(welcome["gid"])
     if welcome["uid"] is not None:
         os.setuid(welcome["uid"])
-    _die_with_parent(welcome["primary_pid"])
+    die_with_parent(welcome["primary_pid"])
+    set_path(welcome)
+
+
+def set_path(welcome: dict[str, Any]) -> None:
+    """Finds modules where the primary does."""
     known = set(welcome["path"])
     sys.path[:] = welcome["path"] + [entry for entry in sys.path if entry and entry not in known]
 

@@ -10,15 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 
+def preload(welcome: dict[str, Any]) -> None:
+    """Imports what is to be imported first."""
+    if welcome["target"].get("in_cwd") and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for module in welcome["preload"]:
+        importlib.import_module(module)
+
+
 def load(welcome: dict[str, Any]) -> Callable[[], Any]:
     """Imports this worker's target, and returns what runs it."""
     named, args = welcome["target"], welcome["args"]
     sys.argv = [welcome["argv0"], *args]
-    for module in welcome["preload"]:
-        importlib.import_module(module)
+    preload(welcome)
     if named["kind"] == "function":
-        if named.get("in_cwd"):
-            sys.path.insert(0, os.getcwd())
         function = find_function(named)
         return lambda: function(*args) if _takes(function, args) else function()
     import runpy
