@@ -133,7 +133,10 @@ class Listeners:
             # Not at once: an exception closes servers on its way out of a worker, which says so right after that.
             asyncio.get_running_loop().call_later(_CLOSE_DELAY, self._close_unless_needed, listener, seat)
         elif listener.group is not None and not listener.is_kept and listener.is_alone_in_its_place(seat):
-            listener.group.give_up(seat.slot, listener.adopt)
+            if seat.is_missed and listener.group.is_steered:  # what is on its way to it waits for its replacement
+                listener.group.rest(seat.slot, listener.adopt)
+            else:
+                listener.group.give_up(seat.slot, listener.adopt)
 
     def stop(self, seat: Seat, *, for_good: bool) -> None:
         """Sends this worker no more connections: it leaves, or has failed."""

@@ -41,12 +41,15 @@ class Group:
 
     Args:
         open_socket: Opens one more, bound to that port and listening.
+
+    Attributes:
+        is_steered: Whether we say whom the kernel chooses; else its own hash does.
     """
 
     def __init__(self, open_socket: Callable[[], socket.socket]) -> None:
         self._open_socket = open_socket
         self._members: list[_Member] = []  # in the kernel's order
-        self._is_steered = sys.platform == "linux"
+        self.is_steered = sys.platform == "linux"
 
     def sock_for(self, slot: int, weight: int) -> socket.socket:
         """The socket of that place, which is opened if there is none yet.
@@ -93,7 +96,7 @@ class Group:
 
     def _steer(self) -> None:
         weights = [member.weight for member in self._members]
-        if not self._is_steered or not any(weights):
+        if not self.is_steered or not any(weights):
             return
         program = steering(weights)
         instructions = ctypes.create_string_buffer(program)
@@ -101,7 +104,7 @@ class Group:
         try:
             self._members[0].sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, argument)
         except OSError as error:
-            self._is_steered = False
+            self.is_steered = False
             logger.warning("the kernel does not let us choose among sockets (%s): its own hash does", error.strerror)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Keep-alive HTTP; whatever is asked, the answer is this process's pid. What is no HTTP is given it line by line."""
+    """Keep-alive HTTP; whatever is asked, the answer is this process's pid. What is no HTTP gets it line by line."""
     with contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
         body = b"%d" % os.getpid()
         while True:

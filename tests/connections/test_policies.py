@@ -115,7 +115,7 @@ async def test_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_an_environment_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOCLUSTER_SCHEDULING", "fastest_first")
-    with pytest.raises(ValueError, match="round_robin, .*not 'fastest_first'"):
+    with pytest.raises(ValueError, match=r"round_robin, .*not 'fastest_first'"):
         Cluster(serve, workers=2)
 
 
