@@ -27,5 +27,5 @@ async def changes(paths: Paths) -> AsyncIterator[list[str]]:
     """The Python files below these paths that have changed, each time some have."""
     from watchfiles import PythonFilter, awatch
 
-    async for changed in awatch(*map(os.fspath, paths), watch_filter=PythonFilter()):
+    async for changed in awatch(*[os.fspath(path) for path in paths], watch_filter=PythonFilter()):
         yield sorted({path for _, path in changed})

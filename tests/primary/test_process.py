@@ -324,12 +324,14 @@ async def serving_idly() -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-@pytest.mark.parametrize("state", ["serving_idly", "sleeping", "stopped", "other_user"])
+@pytest.mark.parametrize("state", ["serving_idly", "sleeping", "stopped", "other_user", "stopped_fork"])
 def test_no_worker_outlives_the_primary(state: str, how: signal.Signals, tmp_path: Path) -> None:
     if state == "other_user" and os.getuid() != 0:
         pytest.skip("needs root")
     root = str(Path(__file__).parent.parent.parent)
-    settings = {"uid": 65534, "gid": 65534, "loop": "asyncio"} if state == "other_user" else {}
+    settings: dict[str, object] = {"start_method": "template"} if state == "stopped_fork" else {}
+    if state == "other_user":
+        settings = {"uid": 65534, "gid": 65534, "loop": "asyncio"}
     target = {"serving_idly": "test_process.serving_idly", "other_user": "nobody.sleeping"}.get(
         state, "test_process.sleeping"
     )
@@ -342,7 +344,7 @@ def test_no_worker_outlives_the_primary(state: str, how: signal.Signals, tmp_pat
     with leader, leader.stdout as stdout:
         workers = [psutil.Process(int(pid)) for pid in stdout.readline().split()]
         assert len(workers) == 3
-        if state in ("stopped", "other_user"):
+        if state in ("stopped", "other_user", "stopped_fork"):
             for worker in workers:
                 worker.suspend()
         leader.send_signal(how)

@@ -1,0 +1,137 @@
+"""Workers that are forked from a warm interpreter behave like those that are spawned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from aiocluster import Cluster, Primary, ReloadError, StartupError, current_worker
+
+imported_by = os.getpid()
+lock = threading.Lock()
+
+
+async def stay() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def tell() -> None:
+    facts: dict[str, Any] = {
+        "parent": os.getppid(),
+        "imported_by": imported_by,
+        "random": random.random(),
+        "env": os.environ.get("WHO"),
+        "cwd": os.getcwd(),
+        "is_locked": lock.acquire(timeout=1),
+        "decimal": "decimal" in sys.modules,
+        "argv": sys.argv[1:],
+    }
+    await current_worker().send(facts)
+    await stay()
+
+
+async def test_imports_happen_once_and_forks_differ(tmp_path: Path) -> None:
+    async with (
+        Primary(
+            tell, start_method="template", preload=["decimal"], cwd=tmp_path, args=["--x"], env={"WHO": "all"}
+        ) as primary,
+        primary.events("message") as heard,
+    ):
+        first = await primary.fork()
+        second = await primary.fork({"WHO": "second"})
+        facts = {event.sender: event.message for event in [await anext(heard), await anext(heard)]}
+        one, two = facts[first.pid], facts[second.pid]
+    assert one["parent"] == two["parent"] == one["imported_by"] == two["imported_by"] != os.getpid()
+    assert one["random"] != two["random"]
+    assert (one["env"], two["env"]) == ("all", "second")
+    assert one["cwd"] == two["cwd"] == str(tmp_path)
+    assert one["is_locked"]
+    assert two["is_locked"]
+    assert one["decimal"]
+    assert two["decimal"]
+    assert one["argv"] == ["--x"]
+
+
+def end_with_7() -> None:
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    sys.exit(7)
+
+
+async def test_exit_code_and_streams() -> None:
+    async with Primary(end_with_7, start_method="template", silent=True) as primary:
+        worker = await primary.fork()
+        ended = await worker.wait()
+        assert (ended.code, ended.signal) == (7, None)
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        assert await worker.stdout.receive() == b"to stdout\n"
+        assert await worker.stderr.receive() == b"to stderr\n"
+
+
+async def test_signals() -> None:
+    async with Primary(stay, start_method="template") as primary:
+        worker = await primary.fork()
+        await worker.wait_for("online")
+        worker.kill(signal.SIGUSR1)
+        ended = await worker.wait()
+        assert (ended.code, ended.signal) == (None, signal.SIGUSR1)
+        worker.kill()  # nothing to send it to
+
+
+async def test_what_can_not_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "broken_target.py").write_text("def run(): pass\nraise ValueError('broken at import')\n")
+    cluster = Cluster("broken_target:run", workers=1, start_method="template", cwd=tmp_path)
+    with pytest.raises(StartupError, match="broken at import"):
+        async with cluster:
+            pass
+
+
+async def test_a_crashed_template_is_replaced_and_its_workers_live_on() -> None:
+    async with Primary(tell, start_method="template") as primary, primary.events("message") as heard:
+        first = await primary.fork()
+        template = psutil.Process((await anext(heard)).message["parent"])
+        template.kill()
+        await asyncio.to_thread(template.wait)
+        assert first.is_connected()
+        while True:
+            try:
+                second = await primary.fork()
+                break
+            except StartupError:  # its end has not been heard of yet
+                await asyncio.sleep(0)
+        facts = (await anext(heard)).message
+        assert facts["parent"] != template.pid
+        assert second.is_connected()
+        first.kill(signal.SIGKILL)
+        ended = await first.wait()
+        assert (ended.code, ended.signal) == (None, None)  # nobody is left who knows
+
+
+async def test_reload_imports_anew(tmp_path: Path) -> None:
+    module = tmp_path / "changing_target.py"
+    code = (
+        "import asyncio\nfrom aiocluster import current_worker\nasync def run():\n    await current_worker().send({})\n"
+    )
+    stay_on = "    await asyncio.Event().wait()\n"
+    module.write_text(code.format(1) + stay_on)
+    cluster = Cluster("changing_target:run", workers=2, start_method="template", cwd=tmp_path)
+    async with cluster.events("message") as heard, cluster:
+        assert [(await anext(heard)).message for _ in range(2)] == [1, 1]
+        module.write_text(code.format(22) + stay_on)
+        await cluster.reload()
+        assert [(await anext(heard)).message for _ in range(2)] == [22, 22]
+        before = set(cluster.workers)
+        module.write_text("def run(): pass\nraise ValueError('broken now')\n")
+        with pytest.raises(ReloadError, match="broken now"):
+            await cluster.reload()
+        assert set(cluster.workers) == before
