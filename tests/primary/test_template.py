@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from aiocluster import Cluster, Primary, ReloadError, StartupError, current_worker
+from aiocluster import Cluster, Primary, ReloadError, StartupError, WorkerProcess, current_worker
 
 imported_by = os.getpid()
 lock = threading.Lock()
@@ -103,18 +103,21 @@ async def test_a_crashed_template_is_replaced_and_its_workers_live_on() -> None:
         template.kill()
         await asyncio.to_thread(template.wait)
         assert first.is_connected()
-        while True:
-            try:
-                second = await primary.fork()
-                break
-            except StartupError:  # its end has not been heard of yet
-                await asyncio.sleep(0)
+        second = await fork_again(primary)
         facts = (await anext(heard)).message
         assert facts["parent"] != template.pid
         assert second.is_connected()
         first.kill(signal.SIGKILL)
         ended = await first.wait()
         assert (ended.code, ended.signal) == (None, None)  # nobody is left who knows
+
+
+async def fork_again(primary: Primary) -> WorkerProcess:
+    while True:
+        try:
+            return await primary.fork()
+        except StartupError:  # the template's end has not been heard of yet
+            await asyncio.sleep(0)
 
 
 async def test_reload_imports_anew(tmp_path: Path) -> None:
