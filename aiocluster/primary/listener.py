@@ -62,6 +62,7 @@ class Listener:
     Attributes:
         address: Where it is bound.
         holders: Who has it open.
+        owns_path: Whether the file of its Unix socket goes with it; an inherited one is somebody else's.
         is_kept: Whether it stays open without holders: the last one ended unasked, or the user opened it.
         accepted: How many connections the primary has accepted.
     """
@@ -83,6 +84,7 @@ class Listener:
         self.backlog = backlog
         self.group = group
         self.holders: set[Seat] = set()
+        self.owns_path = False
         self.is_kept = False
         self.accepted = 0
         self.hands_over = policy is not None
@@ -311,7 +313,7 @@ class Listener:
         self._pickable.clear()
         if self.group is not None:
             self.group.close()
-        if self.address.path is not None and not self.address.path.startswith("\0"):
+        if self.owns_path and self.address.path is not None and not self.address.path.startswith("\0"):
             with contextlib.suppress(OSError):
                 os.unlink(self.address.path)
         self.sock.close()

@@ -55,7 +55,7 @@ class Listeners:
         self._last_number = 0
         self._makers: dict[int, tuple[Any, Callable[[], Policy[Seat]]]] = {}
 
-    def open(self, wanted: Wanted, *, backlog: int, scheduling: Any, default: Any) -> Listener:
+    def open(self, wanted: Wanted, *, backlog: int, scheduling: Any, default: Any, mode: int | None = None) -> Listener:
         """The port that was asked for: the one that is open already, or a new one.
 
         Args:
@@ -63,6 +63,7 @@ class Listeners:
             backlog: What a new one listens with.
             scheduling: The policy that was named for it; None if none was.
             default: The policy of a new one for which none was named.
+            mode: The permissions of a new Unix socket's file; None: as the umask has it.
 
         Raises:
             ValueError: There is no such policy.
@@ -70,7 +71,7 @@ class Listeners:
         """
         listener = self._by_wanted.get(wanted)
         if listener is None:
-            return self._open(wanted, backlog, default if scheduling is None else scheduling)
+            return self._open(wanted, backlog, default if scheduling is None else scheduling, mode)
         scheduling = listener.scheduling if scheduling is None else scheduling
         if (listener.scheduling, listener.backlog) != (scheduling, backlog):
             logger.warning(
@@ -83,7 +84,7 @@ class Listeners:
             )
         return listener
 
-    def _open(self, wanted: Wanted, backlog: int, scheduling: Any) -> Listener:
+    def _open(self, wanted: Wanted, backlog: int, scheduling: Any, mode: int | None) -> Listener:
         check(scheduling)
         is_inherited = wanted.fd >= 0
         has_own_sockets = (
@@ -91,6 +92,8 @@ class Listeners:
         )
         sock = _inherit(wanted.fd) if is_inherited else _bind(wanted, reuse_port=has_own_sockets)
         try:
+            if mode is not None and wanted.path and not wanted.path.startswith("\0"):
+                os.chmod(wanted.path, mode)  # nobody can connect before it listens
             if wanted.type == socket.SOCK_STREAM and not is_inherited and not has_own_sockets:
                 sock.listen(backlog)  # where workers have sockets of their own, this one only holds the port
             address = address_of(sock)
@@ -103,6 +106,7 @@ class Listeners:
             if wanted.type == socket.SOCK_STREAM and scheduling not in (SHARED, REUSE_PORT):
                 policy = self._policy_of(scheduling)
             listener = Listener(self._last_number, sock, address, scheduling, policy, backlog, group)
+            listener.owns_path = bool(wanted.path)
         except BaseException:
             sock.close()
             raise
@@ -179,7 +183,12 @@ class Listeners:
 
 
 def _inherit(fd: int) -> socket.socket:
-    sock = socket.socket(fileno=os.dup(fd))
+    duplicate = os.dup(fd)
+    try:
+        sock = socket.socket(fileno=duplicate)
+    except OSError:  # it is no socket
+        os.close(duplicate)
+        raise
     if (sock.family, sock.type) not in _FAMILIES or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.close()
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -270,6 +270,7 @@ class Primary(Emitter):
         port: int | None = None,
         *,
         path: str | None = None,
+        mode: int | None = None,
         backlog: int = 100,
         scheduling: Any = None,
     ) -> Address:
@@ -279,6 +280,7 @@ class Primary(Emitter):
             host: An address or name; its first address counts. None: all IPv4 addresses.
             port: The port; 0 or None: a free one.
             path: A Unix socket's path, instead of host and port.
+            mode: The permissions of a Unix socket's file, such as ``0o660``; None: as the umask has it.
             backlog: How many connections the kernel keeps waiting.
             scheduling: The policy; None: that of the settings.
 
@@ -297,7 +299,7 @@ class Primary(Emitter):
             family, kind, _, _, address = found[0]
             wanted = Wanted(family, kind, host=str(address[0]), port=int(address[1]))
         listener = self._listeners.open(
-            wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling
+            wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling, mode=mode
         )
         listener.is_kept = True
         return listener.address

@@ -107,10 +107,10 @@ class Seat:
     # ---- what the worker says
 
     def _on_listen(self, number: int, wanted: dict[str, Any]) -> None:
-        backlog, scheduling = wanted.pop("backlog"), wanted.pop("scheduling")
+        backlog, scheduling, mode = wanted.pop("backlog"), wanted.pop("scheduling"), wanted.pop("mode", None)
         try:
             listener = self._listeners.open(
-                Wanted(**wanted), backlog=backlog, scheduling=scheduling, default=self._scheduling
+                Wanted(**wanted), backlog=backlog, scheduling=scheduling, default=self._scheduling, mode=mode
             )
             fds = [os.dup(listener.sock_for(self).fileno())]
         except OSError as error:

@@ -196,7 +196,7 @@ class Ports:
         if not self._channel.is_closed:
             self._channel.send(encode(kind, *fields))
 
-    async def open(self, ask: Ask, *, backlog: int, scheduling: str | None = None) -> Port:
+    async def open(self, ask: Ask, *, backlog: int, scheduling: str | None = None, mode: int | None = None) -> Port:
         """Asks the primary for a port.
 
         Raises:
@@ -209,9 +209,8 @@ class Ports:
         future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
         self._answers[number] = ask, future
         try:
-            self._channel.send(
-                encode(kinds.LISTEN, number, {**asdict(ask), "backlog": backlog, "scheduling": scheduling})
-            )
+            wanted = {**asdict(ask), "backlog": backlog, "scheduling": scheduling, "mode": mode}
+            self._channel.send(encode(kinds.LISTEN, number, wanted))
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:

@@ -102,6 +102,7 @@ async def listen(
     port: int | None = None,
     *,
     path: Any = None,
+    mode: int | None = None,
     backlog: int = BACKLOG,
     scheduling: str | None = None,
 ) -> ClusterListener:
@@ -111,6 +112,7 @@ async def listen(
         host: An address or name; None: all interfaces.
         port: The port; 0: a free one, the same for all workers.
         path: A Unix socket's path, instead of host and port.
+        mode: The permissions of a Unix socket's file, such as ``0o660``, if this call opens it.
         backlog: How many connections the kernel keeps waiting, if this call opens the port.
         scheduling: The policy of this port, if this call opens it; None: the cluster's.
 
@@ -125,7 +127,7 @@ async def listen(
         asks = [Ask(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
     else:
         asks = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
-    return await _listen(asks, backlog, scheduling)
+    return await _listen(asks, backlog, scheduling, mode)
 
 
 async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListener:
@@ -142,12 +144,14 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
     return await _listen([Ask(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
 
 
-async def _listen(asks: Sequence[Ask], backlog: int, scheduling: str | None) -> ClusterListener:
+async def _listen(
+    asks: Sequence[Ask], backlog: int, scheduling: str | None, mode: int | None = None
+) -> ClusterListener:
     worker = current_worker()
     ports: list[Port] = []
     try:
         for ask in asks:
-            ports.append(await worker.ports.open(ask, backlog=backlog, scheduling=scheduling))
+            ports.append(await worker.ports.open(ask, backlog=backlog, scheduling=scheduling, mode=mode))
         return ClusterListener(ports)
     except BaseException:
         for port in ports:

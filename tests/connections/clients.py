@@ -32,6 +32,8 @@ async def pids_of(address: Address, count: int) -> list[int]:
 class Crowd:
     """Clients that connect, send at once, wait for the answer, and begin anew; they count how that ends.
 
+    Each asks for another target.
+
     Attributes:
         size: How many there are at a time.
         ends: How many were ``answered``, ``refused``, and ``lost``: ended by a reset or an end before the answer.
@@ -80,7 +82,7 @@ class Crowd:
             except ConnectionError:
                 return "lost"
             try:
-                await loop.sock_sendall(sock, REQUEST)
+                await loop.sock_sendall(sock, REQUEST.replace(b" / ", b" /%d " % self.total))
                 response = await loop.sock_recv(sock, 1000)
             except ConnectionError:
                 return "lost"

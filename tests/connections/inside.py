@@ -125,4 +125,4 @@ class Orders:
 
     def block_and_leave(self, path: str) -> None:
         self.block(path)
-        asyncio.ensure_future(current_worker().disconnect())  # noqa: RUF006  # it ends with this process
+        self._leaving = asyncio.ensure_future(current_worker().disconnect())
