@@ -169,7 +169,10 @@ class Listener:
 
     def _rested(self, seat: Seat) -> None:
         del self._resting[seat]
-        if seat in self._outstanding and seat not in self._pickable and len(self._outstanding[seat]) < WINDOW:
+        outstanding = self._outstanding.get(seat)
+        if outstanding is None or seat not in self.holders or not seat.takes_connections:
+            return
+        if seat not in self._pickable and len(outstanding) < WINDOW:
             self._has_room(seat)
 
     def changed(self, seat: Seat) -> None:

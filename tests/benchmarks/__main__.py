@@ -20,6 +20,7 @@ from . import (
     p3_between_workers,
     p4_connections,
     p6_handles,
+    p8_keep_alive,
     peers,
     table,
 )
@@ -34,6 +35,8 @@ MEASUREMENTS = {
         p3_between_workers.MEASUREMENT,
         p4_connections.MEASUREMENT,
         p6_handles.MEASUREMENT,
+        p8_keep_alive.MEASUREMENT,
+        p8_keep_alive.LATENCY,
     )
 }
 

@@ -21,6 +21,8 @@ from .peers import nginx, node, wrk
 from .programs import serving
 
 WORKERS = 2
+OTHERS = ("weighted_round_robin", "random", "least_connections", "ip_hash", "url_hash", "fair", "reuse_port")
+"""The policies besides round robin and shared. All clients of one address are one worker's under ``ip_hash``."""
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
@@ -65,27 +67,24 @@ def _load(server: Callable[[], AbstractContextManager[int]]) -> Callable[[], Sam
     return sample
 
 
+def _ours(policy: str) -> Contender:
+    return Contender(f"aiocluster, {policy}", _load(lambda: serving(python(serve, policy))), needs=("wrk",))
+
+
 MEASUREMENT = Measurement(
     "P4",
     "new connections, two workers",
     "conn/s",
     contenders=(
-        Contender(
-            "aiocluster, round_robin",
-            _load(lambda: serving(python(serve, "round_robin"))),
-            needs=("wrk",),
-        ),
+        _ours("round_robin"),
+        *map(_ours, OTHERS),
         Contender("nginx", _load(lambda: nginx(WORKERS, "ok")), needs=("wrk", "nginx")),
         Contender(
             "Node cluster, round robin",
             _load(lambda: serving(node("connections.js", str(WORKERS), "round_robin"))),
             needs=("wrk", "node"),
         ),
-        Contender(
-            "aiocluster, shared",
-            _load(lambda: serving(python(serve, "shared"))),
-            needs=("wrk",),
-        ),
+        _ours("shared"),
         Contender(
             "Node cluster, shared",
             _load(lambda: serving(node("connections.js", str(WORKERS), "shared"))),
@@ -97,5 +96,7 @@ MEASUREMENT = Measurement(
         Comparison("aiocluster, round_robin", "Node cluster, round robin", at_least(1.4)),
         Comparison("aiocluster, shared", "nginx"),
         Comparison("aiocluster, shared", "Node cluster, shared"),
+        *(Comparison(f"aiocluster, {policy}", "nginx") for policy in OTHERS),
+        *(Comparison(f"aiocluster, {policy}", "aiocluster, round_robin") for policy in OTHERS),
     ),
 )

@@ -6,9 +6,10 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
 _LOAD_SECONDS = 2
 _WARM_UP_SECONDS = 1
 _CLIENTS = 64
+_STAYING_CLIENTS = 8
+_RATE = r"^Requests/sec:\s+([\d.]+)$"
 
 
 def found(program: str) -> str | None:
@@ -68,14 +71,60 @@ def nginx(workers: int, response: str) -> Iterator[int]:
             yield port
 
 
+@contextmanager
+def asgi_server(server: str, workers: int, app: str) -> Iterator[int]:
+    """Run an ASGI server's own way to have several workers: ``uvicorn``, ``gunicorn`` or ``granian``.
+
+    Yields:
+        Its port, on the loopback interface.
+    """
+    port = _free_port()
+    with started([sys.executable, "-m", server, *_ASGI_ARGUMENTS[server](app, str(port), str(workers))]) as process:
+        _await_listening(port, process)
+        yield port
+
+
+_ASGI_ARGUMENTS: dict[str, Callable[[str, str, str], list[str]]] = {
+    "uvicorn": lambda app, port, workers: [
+        *("--workers", workers, "--port", port, "--log-level", "warning", "--no-access-log", app),
+    ],
+    "gunicorn": lambda app, port, workers: [
+        *("--worker-class", "asgi", "--workers", workers, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", app),
+    ],
+    "granian": lambda app, port, workers: [
+        *("--interface", "asgi", "--workers", workers, "--port", port, "--loop", "uvloop", "--no-log", app),
+    ],
+}
+
+
 def wrk(port: int) -> Sample:
     """New connections per second to a port on the loopback interface: warm-up, then measure."""
-    _wrk(port, _WARM_UP_SECONDS)
-    return _wrk(port, _LOAD_SECONDS)
+    options = [f"-c{_CLIENTS}", "-H", "Connection: close"]
+    _wrk(port, _WARM_UP_SECONDS, options)
+    return _rate(*_wrk(port, _LOAD_SECONDS, options))
 
 
-def _wrk(port: int, seconds: int) -> Sample:
-    command = [_path("wrk"), "-t1", f"-c{_CLIENTS}", f"-d{seconds}s", "-H", "Connection: close"]
+def wrk_keep_alive(port: int) -> Sample:
+    """Requests per second over a few connections that stay: warm-up, then measure."""
+    options = [f"-c{_STAYING_CLIENTS}"]
+    _wrk(port, _WARM_UP_SECONDS, options)
+    return _rate(*_wrk(port, _LOAD_SECONDS, options))
+
+
+def wrk_latency(port: int) -> Sample:
+    """Seconds within which 99 % of requests over a few connections that stay are answered: warm-up, then measure."""
+    options = [f"-c{_STAYING_CLIENTS}", "--latency"]
+    _wrk(port, _WARM_UP_SECONDS, options)
+    said, errors = _wrk(port, _LOAD_SECONDS, options)
+    latency = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+    if latency is None:
+        raise ProgramFailed(f"wrk measured nothing: {said.strip()}")
+    return Sample(float(latency[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[latency[2]], errors)
+
+
+def _wrk(port: int, seconds: int, options: list[str]) -> tuple[str, dict[str, int]]:
+    """What it said, and its errors."""
+    command = [_path("wrk"), "-t1", f"-d{seconds}s", *options]
     try:
         said = subprocess.run(
             [*command, f"http://127.0.0.1:{port}/"],
@@ -85,12 +134,18 @@ def _wrk(port: int, seconds: int) -> Sample:
         )
     except subprocess.TimeoutExpired:
         raise ProgramFailed("wrk did not end") from None
-    rate = re.search(r"^Requests/sec:\s+([\d.]+)$", said.stdout, re.MULTILINE)
+    rate = re.search(_RATE, said.stdout, re.MULTILINE)
     if rate is None:
         raise ProgramFailed(f"wrk measured nothing: {(said.stderr or said.stdout).strip()}")
     errors = _wrk_errors(said.stdout)
     if not float(rate[1]):
         raise ProgramFailed(f"not one request was answered; errors: {errors or 'none'}")
+    return said.stdout, errors
+
+
+def _rate(said: str, errors: dict[str, int]) -> Sample:
+    rate = re.search(_RATE, said, re.MULTILINE)
+    assert rate is not None
     return Sample(float(rate[1]), errors)
 
 
@@ -141,10 +196,10 @@ def _await_listening(port: int, process: subprocess.Popen[str]) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=READY_WITHIN).close()
         except ConnectionRefusedError:
-            time.sleep(0.02)  # nginx doesn't say when it listens: asking is all there is
+            time.sleep(0.02)  # it doesn't say when it listens: asking is all there is
         else:
             return
-    raise ProgramFailed("nginx did not begin to listen")
+    raise ProgramFailed("it did not begin to listen")
 
 
 def _path(program: str) -> str:

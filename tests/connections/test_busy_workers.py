@@ -102,6 +102,28 @@ async def test_a_worker_without_descriptors_gives_back_what_it_can_not_take(capl
             pass
 
 
+async def test_a_worker_that_leaves_while_it_is_without_descriptors(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster(serve, workers=2, silent=True)
+    async with serving(cluster, 2) as address:
+        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker.seat.slot)
+        held = await Client.connect(address)
+        if await held.ask() == rich.pid:
+            await held.close()
+            held = await Client.connect(address)
+            assert await held.ask() == poor.pid
+        await poor.request(["use_up_descriptors", 0])
+        assert await pids_of(address, 4) == [rich.pid] * 4
+        scaling = asyncio.ensure_future(cluster.scale(1))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.3
+        while loop.time() < until:  # longer than it is let alone
+            assert await ask(address) == rich.pid
+        assert not scaling.done()
+        await poor.request(["free_descriptors"])
+        await held.close()
+        await scaling
+
+
 async def test_all_workers_without_descriptors_do_not_spin() -> None:
     cluster = Cluster(serve, workers=1, silent=True)
     async with serving(cluster, 1) as address:
