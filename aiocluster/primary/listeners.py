@@ -9,12 +9,13 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
 from ..scheduling import REUSE_PORT, SHARED, Policy, check, maker
 from ..stats import ListenerStats
+from ..wire.wanted import Wanted
 from .listener import Listener
 from .reuse_port import Group
 
@@ -31,19 +32,6 @@ _FAMILIES = {
     (socket.AF_INET6, socket.SOCK_DGRAM): "udp6",
     (socket.AF_UNIX, socket.SOCK_STREAM): "unix",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a worker asks for. ``ordinal`` tells several ports 0 of one worker apart: the first is the same for all."""
-
-    family: int
-    type: int
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    fd: int = -1
-    ordinal: int = 0
 
 
 class Listeners:

@@ -24,8 +24,9 @@ from ..wire.channel import Channel
 from ..wire.codec import encode, pack
 from ..wire.conversation import RequestHandler
 from ..wire.flow import send_to_all
+from ..wire.wanted import Wanted
 from .launch import environment, spawn
-from .listeners import Listeners, Wanted
+from .listeners import Listeners
 from .process import WorkerProcess
 from .router import Router
 from .streams import PipeStream

@@ -13,7 +13,8 @@ from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import encode
 from ..wire.handles import closer
-from .listeners import Listeners, Wanted
+from ..wire.wanted import Wanted
+from .listeners import Listeners
 
 
 class Seat:

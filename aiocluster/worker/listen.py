@@ -16,8 +16,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from ..wire.wanted import Wanted
 from .current import connected_worker
-from .ports import Ask, Port
+from .ports import Port
 from .server import ClusterServer
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
         worker = _sharing_worker(self)
         if worker is None or path is None or options.get("sock") is not None:
             return await original(self, protocol_factory, path, **options)
-        ask = Ask(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))
+        ask = Wanted(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))
         return await _serve(self, worker, [ask], protocol_factory, options)
 
     return create_unix_server
@@ -134,7 +135,7 @@ def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
 async def _serve(
     loop: asyncio.AbstractEventLoop,
     worker: Worker,
-    asks: Iterable[Ask],
+    asks: Iterable[Wanted],
     protocol_factory: Callable[[], asyncio.BaseProtocol],
     options: dict[str, Any],
 ) -> ClusterServer:
@@ -163,17 +164,19 @@ async def _serve(
 _TLS_TIMEOUTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 
-async def resolve(loop: asyncio.AbstractEventLoop, host: Any, port: int | None, family: int, flags: int) -> list[Ask]:
+async def resolve(
+    loop: asyncio.AbstractEventLoop, host: Any, port: int | None, family: int, flags: int
+) -> list[Wanted]:
     """Every address that these hosts stand for, as `loop.create_server` finds them."""
     hosts = [None] if host == "" or host is None else [host] if isinstance(host, str) else list(host)
-    asks: dict[Ask, None] = {}
+    asks: dict[Wanted, None] = {}
     for one in hosts:
         infos = await loop.getaddrinfo(one, port, family=family, type=socket.SOCK_STREAM, flags=flags)
         if not infos:
             raise OSError(f"getaddrinfo({one!r}) returned empty list")
         for found, kind, _, _, address in infos:
             if found != socket.AF_INET6 or _has_ipv6():
-                asks[Ask(found, kind, str(address[0]), int(address[1]))] = None
+                asks[Wanted(found, kind, str(address[0]), int(address[1]))] = None
     return list(asks)
 
 
@@ -216,7 +219,7 @@ def _create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any
         if not infos:
             raise OSError("getaddrinfo() returned empty list")
         family, kind, _, _, address = infos[0]
-        ask = Ask(family, kind, str(address[0]), int(address[1]))
+        ask = Wanted(family, kind, str(address[0]), int(address[1]))
         shared = await worker.ports.open(ask, backlog=0)
         try:
             if options.get("allow_broadcast"):

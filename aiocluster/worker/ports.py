@@ -8,36 +8,19 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import encode
 from ..wire.conversation import TakeDescriptors
+from ..wire.wanted import Wanted
 
 logger = logging.getLogger("aiocluster.ports")
 
 _ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
 _PAUSE = 0.1  # seconds without accepting once descriptors have run out
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A port to ask for; the primary's `listeners.Wanted` has the same fields."""
-
-    family: int
-    type: int
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    fd: int = -1
-    ordinal: int = 0
-
-    def __str__(self) -> str:
-        if self.fd >= 0:
-            return f"the primary's descriptor {self.fd}"
-        return repr(self.path or (self.host, self.port))
 
 
 class Taker(Protocol):
@@ -84,7 +67,7 @@ class Port:
         is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
     """
 
-    def __init__(self, number: int, ask: Ask, sock: socket.socket, is_handed_over: bool, ports: Ports) -> None:
+    def __init__(self, number: int, ask: Wanted, sock: socket.socket, is_handed_over: bool, ports: Ports) -> None:
         self.number = number
         self.ask = ask
         self.sock = sock
@@ -178,7 +161,7 @@ class Ports:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._last_number = 0
-        self._answers: dict[int, tuple[Ask, asyncio.Future[Port]]] = {}
+        self._answers: dict[int, tuple[Wanted, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
         self.is_stopped = False
         self._connections = 0
@@ -196,7 +179,7 @@ class Ports:
         if not self._channel.is_closed:
             self._channel.send(encode(kind, *fields))
 
-    async def open(self, ask: Ask, *, backlog: int, scheduling: str | None = None, mode: int | None = None) -> Port:
+    async def open(self, ask: Wanted, *, backlog: int, scheduling: str | None = None, mode: int | None = None) -> Port:
         """Asks the primary for a port.
 
         Raises:
@@ -217,7 +200,7 @@ class Ports:
                 future.result().close()
             raise
 
-    def _numbered(self, ask: Ask) -> Ask:
+    def _numbered(self, ask: Wanted) -> Wanted:
         """Node's rule for port 0: the first that a worker asks for is the same for all workers, so is the second."""
         taken = {asked for asked, _ in self._answers.values()}
         for port in self._open.values():
@@ -230,7 +213,7 @@ class Ports:
         return next(
             one
             for ordinal in range(1, len(taken) + 1)
-            if (one := Ask(ask.family, ask.type, ask.host, ordinal=ordinal)) not in taken
+            if (one := Wanted(ask.family, ask.type, ask.host, ordinal=ordinal)) not in taken
         )
 
     def _on_listened(self, take: TakeDescriptors, number: int, listener: int, is_handed_over: bool) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
 
+from ..wire.wanted import Wanted
 from .current import current_worker
 from .listen import BACKLOG, resolve, whole_path
-from .ports import Ask, Connection, Port
+from .ports import Connection, Port
 
 
 class ClusterListener(Listener[SocketStream]):
@@ -124,7 +125,7 @@ async def listen(
     if path is not None:
         if host is not None or port is not None:
             raise ValueError("path can't be combined with host and port")
-        asks = [Ask(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
+        asks = [Wanted(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
     else:
         asks = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
     return await _listen(asks, backlog, scheduling, mode)
@@ -141,11 +142,11 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
         OSError: The primary has no such socket.
         RuntimeError: This process is no worker.
     """
-    return await _listen([Ask(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
+    return await _listen([Wanted(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
 
 
 async def _listen(
-    asks: Sequence[Ask], backlog: int, scheduling: str | None, mode: int | None = None
+    asks: Sequence[Wanted], backlog: int, scheduling: str | None, mode: int | None = None
 ) -> ClusterListener:
     worker = current_worker()
     ports: list[Port] = []
