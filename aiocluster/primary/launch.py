@@ -114,7 +114,9 @@ def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> d
 
 def command(settings: Settings, module: str) -> list[str]:
     """What starts an interpreter that runs ``main()`` of that module of the worker's."""
-    code = f"import sys; sys.path.append({_PACKAGE_PARENT!r}); from aiocluster.worker.{module} import main; main()"
+    # Without the working directory, where a queue.py may lie: it is this program's only if it is on its own path.
+    path = f"sys.path[:] = [*filter(None, sys.path), {_PACKAGE_PARENT!r}]"
+    code = f"import sys; {path}; from aiocluster.worker.{module} import main; main()"
     return [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", code]
 
 
