@@ -187,6 +187,8 @@ class Worker(Emitter):
         """The messages from now on, one by one: ``async for message in worker.messages()``.
 
         A message is confirmed to its sender once the next one is asked for, so a slow loop slows its senders down.
+        So let no loop wait until it can send to those who, in a loop of the same kind, wait until they can send to it:
+        send from another task. Requests may be made from within; they have a window of their own.
         """
         return self._hub.messages()
 
