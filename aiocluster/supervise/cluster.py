@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import anyio
 
-from ..errors import ClusterError, ReloadError, RestartLimitError, StartupError, WorkerNotFoundError
+from ..errors import ClusterError, ReloadError, RestartLimitError, WorkerNotFoundError
 from ..events import Emitter, Exit, GiveUp
 from ..primary.primary import Primary
 from ..primary.process import WorkerProcess
@@ -20,7 +20,7 @@ from ..stats import ClusterStats
 from ..wire.conversation import RequestHandler
 from . import signals, watch
 from .cpus import available_cpus
-from .crew import Crew
+from .crew import CANNOT_START, Crew
 from .health import Limits, Verdict, Vitals
 from .restart import RestartHistory, RestartPolicy
 from .slot import AgentSlot, Slot
@@ -314,7 +314,7 @@ class Cluster(Emitter):
             for slot in (*self._agents.values(), *self._slots):
                 try:
                     await slot.renew(self._on_slot_over)
-                except (StartupError, OSError) as error:
+                except CANNOT_START as error:
                     raise ReloadError(f"the reload has been given up, the old workers stay: {error}") from error
 
     async def _reload_on_change(self) -> None:
@@ -379,7 +379,7 @@ class Cluster(Emitter):
             if not self._is_stopping and not has_been:
                 try:
                     await slot.renew(self._on_slot_over)
-                except (StartupError, OSError) as error:
+                except CANNOT_START as error:
                     logger.error("%s", error)
 
     # ---- the end

@@ -8,14 +8,18 @@ import signal
 from collections.abc import Awaitable
 from typing import Any
 
-from ..errors import StartupError
+from ..errors import StartupError, TargetError
 from ..primary.primary import Primary
 from ..primary.process import WorkerProcess, startup_text
 
 logger = logging.getLogger("aiocluster.cluster")
 
 _TERM_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL, after graceful_timeout has been used up
+_OWN_END = 1.0  # seconds a worker has to end by itself once it has used up graceful_timeout, before SIGTERM
 _ABORT_TIMEOUT = 0.5  # seconds between SIGABRT and SIGKILL
+
+CANNOT_START = (StartupError, TargetError, OSError)
+"""What `Crew.start` raises: a file that was there when the cluster started may be gone by now."""
 
 
 class Crew:
@@ -42,6 +46,7 @@ class Crew:
 
         Raises:
             StartupError: It ended before, or took too long; it is gone then.
+            TargetError: The target has gone.
             OSError: It could not be started.
         """
         worker = await self._primary.fork(**how)
@@ -84,7 +89,7 @@ class Crew:
         await self._outlast(worker)
 
     async def _outlast(self, worker: WorkerProcess) -> None:
-        for number, seconds in ((signal.SIGTERM, self._graceful_timeout), (signal.SIGKILL, _TERM_TIMEOUT)):
+        for number, seconds in ((signal.SIGTERM, self._graceful_timeout + _OWN_END), (signal.SIGKILL, _TERM_TIMEOUT)):
             try:
                 async with asyncio.timeout(seconds):
                     await worker.wait_gone()

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import StartupError
 from ..primary.process import WorkerProcess
-from .crew import Crew
+from .crew import CANNOT_START, Crew
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -111,7 +110,7 @@ class Slot:
                     try:
                         self.worker = await self._crew.start(**self._how)
                         self._is_owed = False
-                    except (StartupError, OSError) as error:
+                    except CANNOT_START as error:
                         logger.error("%s", error)
 
     async def _vacated(self, worker: WorkerProcess) -> None:
