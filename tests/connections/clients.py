@@ -36,7 +36,8 @@ class Crowd:
 
     Attributes:
         size: How many there are at a time.
-        ends: How many were ``answered``, ``refused``, and ``lost``: ended by a reset or an end before the answer.
+        ends: How many were ``answered``; ``refused``; ``reset`` before the request had left; and ``lost``: ended after
+            that without an answer.
         by: How many each worker has answered.
     """
 
@@ -80,9 +81,12 @@ class Crowd:
             except ConnectionRefusedError:
                 return "refused"
             except ConnectionError:
-                return "lost"
+                return "reset"
             try:
                 await loop.sock_sendall(sock, REQUEST.replace(b" / ", b" /%d " % self.total))
+            except ConnectionError:
+                return "reset"
+            try:
                 response = await loop.sock_recv(sock, 1000)
             except ConnectionError:
                 return "lost"

@@ -39,10 +39,11 @@ async def kill_at_random(scheduling: str, kills: int, connections_between: int) 
         if scheduling == "round_robin":
             (listener,) = cluster.stats().listeners
             assert listener.waiting == 0
+            assert crowd.ends["reset"] == 0
             assert sum(seat.accepted for seat in seats) == listener.accepted == crowd.total
         await cluster.stop(graceful=False)
     assert crowd.ends["refused"] == 0
-    assert crowd.ends["lost"] <= kills * crowd.size
+    assert crowd.ends["reset"] + crowd.ends["lost"] <= kills * crowd.size
     return crowd
 
 
