@@ -36,7 +36,7 @@ def main() -> NoReturn:
     worker = Worker(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, welcome)
     current.adopt(worker)
     try:
-        _end_with(channel, welcome["primary_pid"])
+        _end_with(worker, welcome["primary_pid"])
         _become(welcome)
         listen.install()
         target = load(welcome)
@@ -79,18 +79,18 @@ def _read(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def _end_with(channel: Channel, primary_pid: int) -> None:
+def _end_with(worker: Worker, primary_pid: int) -> None:
     """Sees to it that this process does not outlive the primary, however that ends.
 
     Linux kills it with its parent, even while it is stopped. Everywhere, a thread waits for the channel to hang up.
     """
     die_with_parent(primary_pid)
     poll = select.poll()
-    poll.register(channel.fileno(), 0)  # POLLHUP is always reported
+    poll.register(worker.channel.fileno(), 0)  # POLLHUP is always reported
 
     def wait() -> None:
         poll.poll()
-        if not channel.is_closed:
+        if not worker.is_over:  # whether the channel is closed tells nothing: the loop may have seen it first
             os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
@@ -102,11 +102,21 @@ def die_with_parent(primary_pid: int) -> None:
     Not in a template's child: that does not end with the template, and the template sees to it when the primary ends.
     """
     if sys.platform == "linux" and os.getppid() == primary_pid:
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+        _signal_when_parent_dies(signal.SIGKILL)
         if os.getppid() != primary_pid:
             os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Undoes `die_with_parent`: a template has workers to end first."""
+    if sys.platform == "linux":
+        _signal_when_parent_dies(0)
+
+
+def _signal_when_parent_dies(number: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(1, number)
 
 
 # ---- this process
@@ -190,5 +200,6 @@ def _finish(worker: Worker, error: BaseException | None) -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
         error = SystemExit(1)
     worker.channel.flush_blocking()
+    worker.is_over = True
     worker.channel.close()
     raise error if error is not None else SystemExit(0)

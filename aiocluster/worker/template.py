@@ -35,6 +35,7 @@ def main() -> NoReturn:
         traceback.print_exc()
         sys.exit(1)
     set_title("template")
+    bootstrap.outlive_parent()
     Foundry(Channel(sock)).serve()
     bootstrap.main()
 

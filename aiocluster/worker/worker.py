@@ -46,6 +46,7 @@ class Worker(Emitter):
         self.channel = channel
         self.ports = Ports(channel)
         self.is_leaving = False
+        self.is_over = False  # it has closed the channel itself, and ends
         self._has_failed = False
         self.main: asyncio.Future[Any] | None = None  # what the running loop runs until it is complete
         self.request_handler: RequestHandler | None = None

@@ -1,0 +1,169 @@
+"""hang_timeout, max_memory, max_lifetime, max_connections: workers that are replaced before they do harm."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from aiocluster import Cluster, WorkerProcess, current_worker
+from aiocluster.events import Exit
+from tests.serving import ask, serving
+
+from .load import Load
+from .test_cluster import serve
+
+
+def block_for_ever() -> None:
+    while True:
+        time.sleep(3600)
+
+
+async def block_when_told() -> None:
+    current_worker().on("message", lambda event: block_for_ever())
+    await serve()
+
+
+async def ignore_all_and_block_when_told() -> None:
+    for number in (signal.SIGABRT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    await block_when_told()
+
+
+@pytest.mark.parametrize("hang_timeout", [0.5, 2.5])
+async def test_a_worker_that_blocks_is_replaced_in_time(hang_timeout: float) -> None:
+    cluster = Cluster(block_when_told, workers=2, hang_timeout=hang_timeout, silent=True)
+    async with serving(cluster, 2) as address, cluster.events("exit", "fork") as heard:
+        blocked, other = cluster.workers.values()
+        began = time.monotonic()
+        await blocked.send("block")
+        events = [await anext(heard), await anext(heard)]  # its channel may be seen to close before its process ends
+        assert hang_timeout * 0.7 < time.monotonic() - began < hang_timeout + 1
+        exit: Exit = next(event for event in events if event.name == "exit")
+        assert (exit.worker, exit.signal) == (blocked, signal.SIGABRT)
+        replaced = next(event for event in events if event.name == "fork")
+        assert blocked.stderr is not None
+        stacks = b"".join([chunk async for chunk in blocked.stderr]).decode()
+        assert "Fatal Python error: Aborted" in stacks
+        assert "in block_for_ever\n" in stacks
+        await replaced.worker.wait_for("listening")
+        assert {await ask(address) for _ in range(4)} == {other.pid, replaced.worker.pid}
+
+
+async def test_what_a_blocked_worker_had_not_taken_goes_elsewhere() -> None:
+    cluster = Cluster(block_when_told, workers=2, hang_timeout=1.0, silent=True)
+    async with serving(cluster, 2) as address:
+        blocked, _ = cluster.workers.values()
+        await blocked.send("block")
+        pids = await asyncio.gather(*(ask(address) for _ in range(50)))
+        assert blocked.pid not in pids
+
+
+async def test_one_that_ignores_sigabrt_is_killed() -> None:
+    cluster = Cluster(ignore_all_and_block_when_told, workers=1, hang_timeout=0.5)
+    async with serving(cluster, 1), cluster.events("exit", "listening") as heard:
+        (blocked,) = cluster.workers.values()
+        await blocked.send("block")
+        assert {event.worker.id for event in [await anext(heard), await anext(heard)]} == {1, 2}
+        assert blocked.exit_signal == signal.SIGKILL
+
+
+async def test_a_primary_that_was_blocked_itself_blames_no_worker() -> None:
+    cluster = Cluster(serve, workers=2, hang_timeout=0.3)
+    async with serving(cluster, 2) as address:
+        workers = set(cluster.workers.values())
+        for _ in range(3):
+            time.sleep(0.7)  # noqa: ASYNC251
+            await asyncio.sleep(0.2)
+        assert {await ask(address) for _ in range(4)} == {worker.pid for worker in workers}
+        assert set(cluster.workers.values()) == workers
+
+
+def no_loop_for_a_while() -> None:
+    time.sleep(1.0)
+    asyncio.run(serve())
+
+
+async def test_a_worker_that_runs_no_loop_yet_is_not_blocked() -> None:
+    cluster = Cluster(no_loop_for_a_while, workers=1, hang_timeout=0.2)
+    async with serving(cluster, 1):
+        assert list(cluster.workers) == [1]
+
+
+# ---- gracefully
+
+
+def fewest_at_work(cluster: Cluster) -> list[int]:
+    """Notes how many workers listen, whenever one leaves."""
+    seen: list[int] = []
+
+    def note(event: Any) -> None:
+        seen.append(sum(w.state == "listening" and not w.is_leaving for w in cluster.workers.values()))
+
+    cluster.on("disconnect", note)
+    cluster.on("exit", note)
+    return seen
+
+
+async def replaced(cluster: Cluster, workers: list[WorkerProcess]) -> None:
+    """Returns when all of them are gone."""
+    for worker in workers:
+        exit = await worker.wait()
+        assert (exit.code, exit.signal, worker.exited_after_disconnect) == (0, None, True)
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+@pytest.mark.parametrize("limits", [{"max_connections": 100}, {"max_lifetime": 1.5}])
+async def test_each_has_its_turn_and_no_client_notices(limits: dict[str, Any]) -> None:
+    cluster = Cluster(serve, workers=3, **limits)
+    async with serving(cluster, 3) as address, Load(address, clients=4) as load:
+        seen = fewest_at_work(cluster)
+        await replaced(cluster, list(cluster.workers.values()))
+        await load.goes_on()
+        assert min(seen) >= 3  # the new one listens before the old one leaves
+        assert cluster.stats().restarts == 0
+    assert load.errors == []
+
+
+async def grow_when_told() -> None:
+    held = []
+    current_worker().on("message", lambda event: held.append(b"x" * event.message))
+    await serve()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the most a process has had is all there is")
+async def test_one_that_has_grown_too_large_is_replaced() -> None:
+    most = 200_000_000
+    cluster = Cluster(grow_when_told, workers=2, max_memory=most, heartbeat=0.1)
+    async with serving(cluster, 2) as address:
+        large, other = cluster.workers.values()
+        while not large.memory:
+            await asyncio.sleep(0.01)
+        assert 5_000_000 < large.memory < most
+        seen = fewest_at_work(cluster)
+        await large.send(most)
+        await replaced(cluster, [large])
+        assert min(seen) >= 2
+        assert other in cluster.workers.values()
+        assert large.pid not in {await ask(address) for _ in range(4)}
+
+
+async def test_what_a_worker_reports() -> None:
+    cluster = Cluster(serve_with_a_task, workers=1, heartbeat=0.05)
+    async with serving(cluster, 1):
+        while not (stats := cluster.stats().workers[0]).memory:
+            await asyncio.sleep(0.01)
+        assert stats.memory > 5_000_000
+        assert stats.tasks >= 2
+        assert 0 <= stats.loop_delay < 5
+        assert stats.age > 0
+
+
+async def serve_with_a_task() -> None:
+    task = asyncio.create_task(asyncio.sleep(3600))
+    await serve()
+    del task
