@@ -70,10 +70,10 @@ class Measurement:
     """As in the table of goals: ``P1``."""
     title: str
     unit: str
-    """``s`` for durations (less is better), otherwise what is counted per second."""
+    """``s`` for durations and ``B`` for memory (less is better), otherwise what is counted per second."""
     contenders: tuple[Contender, ...]
     comparisons: tuple[Comparison, ...]
 
     @property
     def less_is_better(self) -> bool:
-        return self.unit == "s"
+        return self.unit in ("s", "B")

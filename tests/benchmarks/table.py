@@ -22,7 +22,7 @@ def quantity(value: float, unit: str) -> str:
     scale, prefix = next((entry for entry in _PREFIXES if abs(value) >= entry[0] * 0.9995), _PREFIXES[-1])
     number = value / scale
     digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
-    return f"{number:.{digits}f} {prefix}{unit if unit == 's' else f' {unit}'.rstrip()}"
+    return f"{number:.{digits}f} {prefix}{unit if unit in ('s', 'B') else f' {unit}'.rstrip()}"
 
 
 def ratio(value: float) -> str:
