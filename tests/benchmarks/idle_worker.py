@@ -1,4 +1,4 @@
-"""Workers with nothing to do. This module imports what they need and nothing else, as it is part of what is measured."""
+"""Workers with nothing to do. This module imports what they need and nothing else: it is part of what is measured."""
 
 from __future__ import annotations
 

@@ -58,14 +58,14 @@ async def test_with_one_worker(policy: str) -> None:
 @pytest.mark.timeout(900)
 async def test_the_table() -> None:
     """Three servers, three policies, ten reloads each, 16 clients."""
-    lines, errors = [], []
+    errors: list[str] = []
+    print(f"\n{'server':16} {'policy':12} {'requests':>9} {'errors':>7} {'seconds':>7}")
     for server, policy in product(SERVERS, POLICIES):
         began = time.monotonic()
         load = await reload_under_load(server, policy, reloads=10)
         seconds = time.monotonic() - began
         errors += [f"{server}, {policy}: {error}" for error in load.errors]
-        lines.append(f"{server:16} {policy:12} {load.total:9} {len(load.errors):7} {seconds:7.1f}")
-    print(f"\n{'server':16} {'policy':12} {'requests':>9} {'errors':>7} {'seconds':>7}", *lines, sep="\n")
+        print(f"{server:16} {policy:12} {load.total:9} {len(load.errors):7} {seconds:7.1f}", flush=True)
     assert errors == []
 
 
