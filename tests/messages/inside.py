@@ -96,6 +96,13 @@ async def unconfirmed_is(pid: int, count: int) -> None:
         await asyncio.sleep(0.002)
 
 
+async def waits_for(pid: int) -> None:
+    """Returns when something waits for room in what is sent to a worker."""
+    outflow = current_worker()._conversation(pid).outflow
+    while not outflow._queue.waiting:
+        await asyncio.sleep(0.002)
+
+
 async def heard_errors(count: int) -> list[str]:
     return [f"{type(event.error).__name__}: {event.error}" for event in await ear.hears("error", count)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,13 +66,3 @@ async def until(condition: Callable[[], bool]) -> None:
     """Returns when a condition holds that nothing announces."""
     while not condition():
         await asyncio.sleep(0.002)
-
-
-async def steady(value: Callable[[], int], seconds: float = 0.2) -> int:
-    """Returns a number once it has not changed for so long."""
-    last, since = value(), time.monotonic()
-    while time.monotonic() - since < seconds:
-        await asyncio.sleep(0.01)
-        if (now := value()) != last:
-            last, since = now, time.monotonic()
-    return last

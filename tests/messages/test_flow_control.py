@@ -15,7 +15,7 @@ from aiocluster import RemoteError
 from aiocluster.wire.flow import WINDOW
 
 from . import inside
-from .party import Party, is_stopped, party, steady, until
+from .party import Party, is_stopped, party, until
 
 MEBIBYTE = 1024 * 1024
 
@@ -97,7 +97,9 @@ async def test_a_stopped_receiver_costs_the_primary_few_descriptors() -> None:
         await stop_last(all)
         before = psutil.Process().num_fds()
         floods = [asyncio.ensure_future(worker.run(inside.send_pairs, [stopped.pid, 5000])) for worker in senders]
-        held = await steady(psutil.Process().num_fds) - before
+        for worker in senders:  # what it sent before it had to wait came before its answer
+            await worker.run(inside.waits_for, [stopped.pid])
+        held = psutil.Process().num_fds() - before
         print(f"the primary holds {held} descriptors")
         assert 0 < held < 500
         assert not any(task.done() for task in floods)
