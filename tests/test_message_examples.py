@@ -23,10 +23,8 @@ from tests.test_command import environment, listening_address
 
 
 @contextmanager
-def running(
-    name: str, number: signal.Signals, logged: str = "", **env: str
-) -> Iterator[tuple[subprocess.Popen[str], Address]]:
-    """Runs an example until that signal, and holds it to its silence but for that pattern."""
+def running(name: str, number: signal.Signals, **env: str) -> Iterator[tuple[subprocess.Popen[str], Address]]:
+    """Runs an example until that signal, and holds it to its silence."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
     process = subprocess.Popen(
         command, env={**environment(), **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -37,9 +35,7 @@ def running(
         try:
             yield process, listening_address(process.pid)
             process.send_signal(number)
-            errors = process.stderr.read()
-            assert re.fullmatch(logged, errors), errors
-            assert process.wait(20) == 0
+            assert (process.stderr.read(), process.wait(20)) == ("", 0)
         finally:
             for child in psutil.Process(process.pid).children() if process.poll() is None else ():
                 child.kill()
@@ -68,10 +64,7 @@ def test_it_names_its_seeds(name: str, seeds: list[str]) -> None:
 
 
 async def test_send_server() -> None:
-    with running("send_server.py", signal.SIGINT, r"worker \d \(pid \d+\) has ended: exit code 1\n") as (
-        process,
-        address,
-    ):
+    with running("send_server.py", signal.SIGINT) as (process, address):
         workers = {int((await printed(process)).removeprefix("created worker ")) for _ in range(4)}
         assert len(workers) == 4
         assert await ask(address) in workers

@@ -83,7 +83,7 @@ class Primary(Emitter):
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
                     for worker in self._workers.values():
-                        worker.end(number)
+                        worker.kill(number)
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:

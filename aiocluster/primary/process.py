@@ -123,7 +123,6 @@ class WorkerProcess(Emitter):
         self._online_since: float | None = None
         self._heard_at = 0.0
         self._is_voluntary = False
-        self._is_expected_to_end = False
         self._happened: dict[str, Event] = {}
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._disconnected = asyncio.Event()
@@ -242,11 +241,6 @@ class WorkerProcess(Emitter):
     def kill(self, signal: signal.Signals | int = signal.SIGTERM) -> None:
         """Sends its process a signal; nothing if it has ended. An end by `kill` counts as unasked."""
         self._child.send_signal(signal)
-
-    def end(self, signal: signal.Signals) -> None:
-        """`kill`, because the primary is being left: it ends as it is to, which is no warning's worth."""
-        self._is_expected_to_end = True
-        self.kill(signal)
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
         """Tells it to leave, and returns when it is gone. Such an exit is voluntary.
@@ -440,8 +434,7 @@ class WorkerProcess(Emitter):
         self.exit_code, self.exit_signal = end.code, end.signal
         self.exited_after_disconnect = self._is_voluntary
         self._become("dead")
-        level = logging.INFO if self._is_voluntary or self._is_expected_to_end else logging.WARNING
-        logger.log(level, "worker %d (pid %d) has ended: %s", self.id, self.pid, _how(end.code, end.signal))
+        logger.info("worker %d (pid %d) has ended: %s", self.id, self.pid, _how(end.code, end.signal))
         event = Exit(self, end.code, end.signal)
         self._exit.set_result(event)
         self._unfit.set()
