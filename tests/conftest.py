@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
+from zlib import crc32
 
 import psutil
 import pytest
@@ -26,8 +27,13 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What tests the primary runs on both loops; what tests workers has the workers on both instead."""
     module = item.module.__name__
-    if module.startswith(("tests.primary.", "tests.supervise.")) and "worker_loop" not in item.fixturenames:
+    if "worker_loop" in item.fixturenames:
+        return {"asyncio": asyncio.new_event_loop}
+    if module.startswith("tests.primary.") or "AIOCLUSTER_TEST_BOTH_LOOPS" in os.environ:
         return BOTH
+    if module.startswith("tests.supervise."):  # long ones: each on one of the two, always the same
+        name = sorted(BOTH)[crc32(item.nodeid.encode()) % 2]
+        return {name: BOTH[name]}
     return {"asyncio": asyncio.new_event_loop}
 
 

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Awaitable
 from typing import Any
 
+import anyio
+
 from ..errors import StartupError, TargetError
 from ..primary.primary import Primary
 from ..primary.process import WorkerProcess, startup_text
@@ -58,6 +60,8 @@ class Crew:
                 raise await self._failed(worker, "listening where its predecessor listens")
         except BaseException:
             worker.kill(signal.SIGKILL)
+            with anyio.CancelScope(shield=True):
+                await worker.wait_gone()
             raise
         return worker
 

@@ -60,7 +60,7 @@ async def test_an_inherited_unix_socket_keeps_its_file(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)
         sock.listen()
-        async with Primary() as primary:
+        async with Primary("asyncio:run") as primary:
             assert await primary.listen_fd(sock.fileno()) == Address("unix", path=path)
         assert os.path.exists(path)  # whoever opened it goes on listening
 
@@ -126,7 +126,7 @@ async def test_the_mode_of_a_unix_socket(tmp_path: Path) -> None:
 
 async def test_the_mode_of_a_unix_socket_that_the_primary_opens(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    async with Primary() as primary:
+    async with Primary("asyncio:run") as primary:
         await primary.listen(path=str(path), mode=0o640)
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert not path.exists()
