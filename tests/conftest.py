@@ -29,6 +29,8 @@ def pytest_asyncio_loop_factories(
     module = item.module.__name__
     if "worker_loop" in item.fixturenames:
         return {"asyncio": asyncio.new_event_loop}
+    if any("loop_factories" in mark.kwargs for mark in item.iter_markers("asyncio")):
+        return BOTH  # of which the test takes its own
     if module.startswith("tests.primary.") or "AIOCLUSTER_TEST_BOTH_LOOPS" in os.environ:
         return BOTH
     if module.startswith("tests.supervise."):  # long ones: each on one of the two, always the same
