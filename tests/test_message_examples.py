@@ -18,7 +18,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from aiocluster.events import Address
-from tests.serving import EXAMPLES, Client, ask
+from tests.serving import EXAMPLES, Client, ask, wait_until_it_handles
 from tests.test_command import environment, listening_address
 
 
@@ -34,6 +34,7 @@ def running(name: str, number: signal.Signals, **env: str) -> Iterator[tuple[sub
     with process, process.stdout, process.stderr:
         try:
             yield process, listening_address(process.pid)
+            wait_until_it_handles(number, process.pid)
             process.send_signal(number)
             assert (process.stderr.read(), process.wait(20)) == ("", 0)
         finally:
