@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
@@ -18,6 +19,9 @@ BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
+
+# A shell's background job is started with SIGINT ignored, and so would all that it starts; some tests interrupt theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 uvloop.new_event_loop().close()  # libuv opens a pipe for signals with its first loop, and keeps it
 
