@@ -169,7 +169,7 @@ class Cluster(Emitter):
 
     @property
     def agents(self) -> Mapping[str, WorkerProcess]:
-        """The agents that run, by name."""
+        """The agents by name: one that has ended, until its replacement is at work."""
         return {name: slot.worker for name, slot in self._agents.items() if slot.worker is not None}
 
     def stats(self) -> ClusterStats:

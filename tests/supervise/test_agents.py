@@ -164,8 +164,11 @@ async def test_there_are_never_two_at_once(tmp_path: Path) -> None:
         await held(1)
         await cluster.reload()
         await held(2)
-        await cluster.agents["holder"].send("crash")
+        crashing = cluster.agents["holder"]
+        await crashing.send("crash")
         await held(3)
+        while cluster.agents["holder"] is crashing:
+            await asyncio.sleep(0)
         cluster.agents["holder"].kill(signal.SIGKILL)
         await held(4)
         assert (await anext(heard)).worker.name == "holder"
