@@ -51,7 +51,10 @@ class ProtocolError(ClusterError):
 
 
 class HandleError(ClusterError):
-    """Descriptors were lost on their way: a process had no room for them (``RLIMIT_NOFILE``)."""
+    """Descriptors were lost on their way: a process had no room for them, or too many were in flight.
+
+    The limit of both is ``RLIMIT_NOFILE``. Too many in flight are waited for: a second, then they are given up.
+    """
 
 
 class RemoteError(ClusterError):

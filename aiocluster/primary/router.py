@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
@@ -76,7 +77,14 @@ class Router:
             worker.channel.send(encode(kind, sender.pid, number, body))
         elif len(descriptors) != number:
             descriptors.close()
-            sender.channel.send(encode(kinds.LOST, worker.pid, number, b""))
-            worker.channel.send(encode(kind, sender.pid, -number, body))
+            worker.channel.send(self._without(sender, worker, number, body))
         else:
-            worker.channel.send(encode(kind, sender.pid, number, body), descriptors.peek(), descriptors.close)
+            without = partial(self._without, sender, worker, number, body)
+            whole = encode(kind, sender.pid, number, body)
+            worker.channel.send(whole, descriptors.peek(), descriptors.close, without)
+
+    def _without(self, sender: WorkerProcess, worker: WorkerProcess, lost: int, body: bytes) -> bytes:
+        """The frame that tells the receiver of a message that its descriptors were lost; tells the sender, too."""
+        if not sender.channel.is_closed:
+            sender.channel.send(encode(kinds.LOST, worker.pid, lost, b""))
+        return encode(kinds.HANDLES, sender.pid, -lost, body)

@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
@@ -34,6 +35,7 @@ _READS_PER_TURN = 16  # before other callbacks get their turn
 _JOIN_SIZE = 256 * 1024  # how many bytes of frames are joined for one system call
 _ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
 _RETRY_DELAY = 0.01  # seconds before descriptors are tried again after ETOOMANYREFS
+_REFUSED_FOR = 1.0  # seconds that a frame whose descriptors the kernel refuses holds up what stands behind it
 
 
 class Delayed(Protocol):
@@ -43,14 +45,21 @@ class Delayed(Protocol):
 
 
 class WithDescriptors:
-    """A frame with descriptors. ``release`` is called once they have left, or never will."""
+    """A frame with descriptors; see `Channel.send`."""
 
-    __slots__ = ("data", "descriptors", "release")
+    __slots__ = ("data", "descriptors", "otherwise", "release")
 
-    def __init__(self, data: bytes, descriptors: Sequence[int], release: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        descriptors: Sequence[int],
+        release: Callable[[], None] | None,
+        otherwise: Callable[[], bytes] | None,
+    ) -> None:
         self.data = data
         self.descriptors = descriptors
         self.release = release
+        self.otherwise = otherwise
 
 
 class Descriptors:
@@ -99,6 +108,7 @@ class Channel:
         self._later: list[Callable[[], None]] = []
         self._flush_is_due = False
         self._waits_for_room = False
+        self._refused_since: float | None = None  # the kernel takes no descriptors
         self._is_broken = False  # the other end reads no more
         self.is_closed = False
 
@@ -168,6 +178,7 @@ class Channel:
         frame: bytes | Delayed,
         descriptors: Sequence[int] = (),
         release: Callable[[], None] | None = None,
+        otherwise: Callable[[], bytes] | None = None,
     ) -> None:
         """Queues a frame; what one turn of the loop queues leaves together at its end.
 
@@ -175,6 +186,8 @@ class Channel:
             frame: An encoded frame, or something that renders one when it leaves.
             descriptors: At most `MAX_DESCRIPTORS`; they stay the caller's, and open until ``release``.
             release: Called once the descriptors have left, or when they never will.
+            otherwise: Asked for the frame to send without them should the kernel refuse them for a second, because this
+                user has too many in flight (ETOOMANYREFS, unix(7)); without it they are tried again for ever.
 
         Raises:
             ChannelClosedError: The channel is closed; ``release`` is not called.
@@ -187,7 +200,7 @@ class Channel:
             return
         if descriptors:
             assert isinstance(frame, bytes)
-            self._outbox.append(WithDescriptors(frame, descriptors, release))
+            self._outbox.append(WithDescriptors(frame, descriptors, release, otherwise))
         else:
             self._outbox.append(frame)
         if not self._flush_is_due:
@@ -243,11 +256,8 @@ class Channel:
             if error.errno == errno.EBADF and self._outbox and not self._unsent:
                 self._drop_first()
                 self._schedule()
-            elif error.errno == errno.ETOOMANYREFS and self._loop is not None:
-                # Too many descriptors are in flight; some will be read soon. That the socket has room says nothing.
-                self._loop.remove_writer(self._sock.fileno())
-                self._waits_for_room = True
-                self._loop.call_later(_RETRY_DELAY, self._has_room)
+            elif error.errno == errno.ETOOMANYREFS:
+                self._on_refused()
             else:
                 self._drop_outbox()  # nobody reads any more; what was sent to us before may still wait
                 self._is_broken = True
@@ -266,6 +276,7 @@ class Channel:
             sent = self._sock.sendmsg([first.data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
             outbox.popleft()
             self._unsent = first.data[sent:]
+            self._refused_since = None
             if first.release is not None:
                 first.release()
             return
@@ -287,6 +298,29 @@ class Channel:
         if not self._waits_for_room and self._loop is not None:
             self._waits_for_room = True
             self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def _on_refused(self) -> None:
+        """Too many descriptors are in flight; some will be read soon. That the socket has room says nothing."""
+        first = self._outbox[0]
+        assert isinstance(first, WithDescriptors)
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+            logger.warning("descriptors have to wait: too many are in flight (ETOOMANYREFS, RLIMIT_NOFILE)")
+        elif now - self._refused_since > _REFUSED_FOR and (first.otherwise is not None or self._loop is None):
+            self._outbox.popleft()
+            if first.otherwise is not None:
+                self._outbox.appendleft(first.otherwise())
+            if first.release is not None:
+                first.release()
+            self._schedule()
+            return
+        if self._loop is None:
+            time.sleep(_RETRY_DELAY)
+            return
+        self._loop.remove_writer(self._sock.fileno())
+        self._waits_for_room = True
+        self._loop.call_later(_RETRY_DELAY, self._has_room)
 
     def _has_room(self) -> None:
         self._waits_for_room = False

@@ -18,12 +18,12 @@ from . import handles as sockets
 from . import messages as kinds
 from .channel import Channel, Descriptors
 from .codec import pack, unpack, unpack_run
-from .flow import REQUESTS, Inflow, Outflow
+from .flow import REQUESTS, Cargo, Inflow, Outflow
 
 RequestHandler = Callable[[Any, int], Any]
 TakeDescriptors = Callable[[], Descriptors]
 
-
+_WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
 _OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.PART, kinds.DISCARD})
 
 
@@ -96,9 +96,9 @@ class Conversation:
             return
         socks = sockets.sockets_of(handles)
         fds = sockets.duplicate(socks)
-        await self.outflow.send_frame(
-            kinds.HANDLES, len(fds), body, descriptors=tuple(fds), release=sockets.closer(fds)
-        )
+        count = len(fds)
+        cargo = Cargo(tuple(fds), sockets.closer(fds), lambda: self._on_lost(count))
+        await self.outflow.send_frame(kinds.HANDLES, count, body, cargo)
         for sock in socks:
             if not keep_open and sockets.is_connection(sock):
                 sock.close()
@@ -151,9 +151,7 @@ class Conversation:
                 task.cancel()
             return
         if kind == kinds.LOST:
-            self._mailbox.complain(
-                HandleError(f"{number} descriptors did not reach {self._whom}: a process had no room for them")
-            )
+            self._on_lost(number)
             return
         if kind in _OF_MESSAGES:
             whole = self._inflow.accept(kind, body, abs(number) if kind == kinds.HANDLES else 0)
@@ -161,6 +159,9 @@ class Conversation:
             whole = self._asked.accept(kind, body)
         if whole is not None:
             self._receivers[kind](number, whole, take)
+
+    def _on_lost(self, count: int) -> None:
+        self._mailbox.complain(HandleError(f"{count} descriptors did not reach {self._whom}: {_WHY_LOST}"))
 
     def _on_messages(self, count: int, body: bytes, take: TakeDescriptors) -> None:
         messages = (unpack(body),) if count == 1 else unpack_run(body, count)
@@ -178,11 +179,7 @@ class Conversation:
             sockets.close(fds)
             if count > 0:  # else whoever passed it on has told the sender
                 self.outflow.put_control(kinds.LOST, count)
-            self._mailbox.complain(
-                HandleError(
-                    f"{abs(count)} descriptors from {self._whom} were lost: there was no room for them (RLIMIT_NOFILE)"
-                )
-            )
+            self._mailbox.complain(HandleError(f"{abs(count)} descriptors from {self._whom} were lost: {_WHY_LOST}"))
         self._mailbox.deliver(self.pid, (message,), sockets.from_descriptors(fds), self._inflow)
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:

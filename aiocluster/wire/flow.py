@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import ChannelClosedError, ProtocolError
@@ -38,6 +39,16 @@ PIECE = 32 * 1024
 
 _OVERHEAD = 32  # what a message costs beside its bytes, so that empty ones are bounded too
 _DESCRIPTOR = 4 * 1024  # what a descriptor costs: the primary may have but a thousand for all its receivers
+
+
+class Cargo(NamedTuple):
+    """Descriptors that go along with a message."""
+
+    descriptors: Sequence[int]
+    release: Callable[[], None]
+    """Called once they have left, or never will."""
+    lost: Callable[[], None]
+    """Called when the message leaves without them, because too many are in flight."""
 
 
 class Lane(NamedTuple):
@@ -174,13 +185,12 @@ class Outflow:
         kind: int,
         number: int,
         body: bytes,
-        descriptors: Sequence[int] = (),
-        release: Callable[[], None] | None = None,
+        cargo: Cargo | None = None,
     ) -> bool:
         """Queues a frame of another kind, as `put` does a message."""
         if len(body) > PIECE or not self._is_free():
             return False
-        self._put_frame(kind, number, body, _returnable(kind, body), descriptors, release)
+        self._put_frame(kind, number, body, _returnable(kind, body), cargo)
         return True
 
     async def send_frame(
@@ -188,9 +198,7 @@ class Outflow:
         kind: int,
         number: int,
         body: bytes,
-        *,
-        descriptors: Sequence[int] = (),
-        release: Callable[[], None] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         """Sends a frame of another kind, in order with the messages; waits while the window is full.
 
@@ -198,23 +206,22 @@ class Outflow:
             kind: One of `kinds.FLOW`.
             number: The frame's third field.
             body: Its fourth.
-            descriptors: Go along.
-            release: Called once they have left, or never will; also when this raises.
+            cargo: Goes along; it is released also when this raises.
 
         Raises:
             ChannelClosedError: The receiver is gone.
         """
         try:
-            if self.put_frame(kind, number, body, descriptors, release):
+            if self.put_frame(kind, number, body, cargo):
                 return
             async with self._turn():
                 if len(body) <= PIECE:
-                    self._put_frame(kind, number, body, _returnable(kind, body), descriptors, release)
+                    self._put_frame(kind, number, body, _returnable(kind, body), cargo)
                 else:
-                    await self._send_in_parts(kind, number, body, _returnable(kind, body), descriptors, release)
+                    await self._send_in_parts(kind, number, body, _returnable(kind, body), cargo)
         except BaseException:
-            if release is not None:
-                release()
+            if cargo is not None:
+                cargo.release()
             raise
 
     async def _send_in_parts(
@@ -223,8 +230,7 @@ class Outflow:
         number: int,
         body: bytes,
         bodies: list[bytes],
-        descriptors: Sequence[int] = (),
-        release: Callable[[], None] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         whole = memoryview(body)
         last = (len(body) - 1) // PIECE * PIECE
@@ -239,7 +245,7 @@ class Outflow:
             if sent and not self._is_over():
                 self._put_frame(self._lane.discard, 0, b"", [])
             raise
-        self._put_frame(kind, number, whole[sent:], bodies, descriptors, release)
+        self._put_frame(kind, number, whole[sent:], bodies, cargo)
 
     def _put_frame(
         self,
@@ -247,14 +253,23 @@ class Outflow:
         number: int,
         body: bytes | memoryview,
         bodies: list[bytes],
-        descriptors: Sequence[int] = (),
-        release: Callable[[], None] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         self.end_run()  # later messages must not join an earlier frame
-        self._channel.send(encode(kind, self.peer, number, body), descriptors, release)
-        cost = len(body) + _OVERHEAD + len(descriptors) * _DESCRIPTOR
+        cost = len(body) + _OVERHEAD
+        frame = encode(kind, self.peer, number, body)
+        if cargo is None:
+            self._channel.send(frame)
+        else:
+            cost += len(cargo.descriptors) * _DESCRIPTOR
+            without = partial(self._without, cargo, kind, number, body)
+            self._channel.send(frame, cargo.descriptors, cargo.release, without)
         self._under_way.append(_Frame(cost, bodies))
         self._cost += cost
+
+    def _without(self, cargo: Cargo, kind: int, number: int, body: bytes | memoryview) -> bytes:
+        cargo.lost()
+        return encode(kind, self.peer, -number, body)
 
     def put_control(self, kind: int, number: int) -> None:
         """Queues a frame that is no part of the flow: `kinds.CANCEL`, `kinds.LOST`. Nothing if the receiver is gone."""

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from aiocluster.events import Message
 
 from . import inside
 from .party import is_stopped, party
+
+ROOT = Path(__file__).parents[2]
 
 
 async def said_by(sock: socket.socket) -> str:
@@ -222,6 +226,20 @@ async def test_a_receiver_out_of_descriptors_is_told_and_so_is_the_primary(caplo
             await a.send("the next", [one])
             assert await said_by(other) == f"{a.pid} the next"
     assert [record.name for record in caplog.records if record.levelname == "ERROR"] == ["aiocluster.primary"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_too_many_descriptors_in_flight_are_told_to_both(loop: str) -> None:
+    """In a process of its own, which lowers its limits."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.messages.in_flight", loop],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (0, "as it should\n"), done.stderr
 
 
 async def test_a_handle_for_a_worker_that_dies_does_not_stay_open() -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import sys
+from functools import partial
 
 from aiocluster.errors import ProtocolError
 from aiocluster.wire.channel import Descriptors
@@ -80,11 +81,15 @@ async def out_of_descriptors() -> None:
 
 
 def become_nobody() -> None:
-    """Linux limits descriptors in flight for all but the privileged (unix(7), ETOOMANYREFS)."""
+    """Linux limits descriptors in flight for all but the privileged, for each user (unix(7), ETOOMANYREFS).
+
+    So it is nobody else either: what another test has in flight is another user's.
+    """
     if os.geteuid() == 0:
+        nobody = 20_000 + os.getpid() % 40_000
         os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
+        os.setresgid(nobody, nobody, nobody)
+        os.setresuid(nobody, nobody, nobody)
 
 
 async def too_many_in_flight() -> None:
@@ -103,6 +108,48 @@ async def too_many_in_flight() -> None:
         frames = await there.hears(11)
         assert frames == [[CARRYING, 20]] * 10 + [[PLAIN, "last"]]
         assert there.contents == [[b"%d" % number for number in range(20)] if n == 0 else [b""] * 20 for n in range(10)]
+
+
+async def too_many_in_flight_for_long() -> None:
+    """A sender whose descriptors nobody reads sends what it has without them, in order."""
+    limit_descriptors(64)
+    become_nobody()
+    released: list[int] = []
+    with Pair() as (here, there):
+        here.attach()
+        fds = [marked(b"x") for _ in range(20)]
+
+        def send(number: int) -> None:
+            instead = encode(PLAIN, f"without {number}")
+            here.channel.send(encode(CARRYING, len(fds)), fds, lambda: released.append(number), lambda: instead)
+
+        for number in range(6):
+            send(number)
+        here.channel.send(encode(PLAIN, "last"))
+        while len(released) < 6:
+            await asyncio.sleep(0.01)
+        there.attach()
+        frames = await there.hears(7)
+        assert frames == [*[[CARRYING, 20]] * 4, [PLAIN, "without 4"], [PLAIN, "without 5"], [PLAIN, "last"]]
+        send(6)
+        assert (await there.hears(8))[-1] == [CARRYING, 20]
+        assert released == list(range(7))
+
+
+async def too_many_in_flight_at_the_end() -> None:
+    """A process that ends does not wait for ever, and loses nothing else."""
+    limit_descriptors(64)
+    become_nobody()
+    released: list[int] = []
+    with Pair() as (here, there):
+        fds = [marked(b"x") for _ in range(20)]
+        for number in range(6):
+            here.channel.send(encode(CARRYING, len(fds)), fds, partial(released.append, number))
+        here.channel.send(encode(PLAIN, "last"))
+        here.channel.flush_blocking()
+        assert released == list(range(6))
+        there.attach()
+        assert await there.hears(5) == [*[[CARRYING, 20]] * 4, [PLAIN, "last"]]
 
 
 async def too_many_in_flight_after_waiting() -> None:

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,12 +17,16 @@ from aiocluster.errors import ChannelClosedError, ProtocolError
 from aiocluster.wire import messages as kinds
 from aiocluster.wire.channel import Descriptors
 from aiocluster.wire.codec import Frame, pack, unpack, unpack_run
-from aiocluster.wire.flow import PIECE, WINDOW, Inflow, Outflow, send_to_all
+from aiocluster.wire.flow import PIECE, WINDOW, Cargo, Inflow, Outflow, send_to_all
 
 from .ends import End, Pair, contents, marked, turns
 
 PEER = 4711
 LARGE = b"L" * (5 * WINDOW)
+
+
+def nothing() -> None:
+    pass
 
 
 class Stream:
@@ -150,7 +155,7 @@ async def test_frames_of_other_kinds_stay_in_order_with_messages() -> None:
         fd = marked(b"mark")
         await one.out.send(sent[0])
         await one.out.send_frame(kinds.REQUEST, 7, sent[1])
-        await one.out.send_frame(kinds.HANDLES, 1, sent[2], descriptors=(fd,), release=lambda: os.close(fd))
+        await one.out.send_frame(kinds.HANDLES, 1, sent[2], Cargo((fd,), lambda: os.close(fd), nothing))
         await one.out.send(sent[3])
         assert await one.hears(4) == sent
         assert one.kinds == [kinds.MESSAGES, kinds.REQUEST, kinds.HANDLES, kinds.MESSAGES]
@@ -161,7 +166,7 @@ async def test_a_large_frame_brings_its_descriptors_with_its_end() -> None:
     async with stream() as one:
         fd = marked(b"mark")
         body = pack(b"x" * 200_000)
-        await one.out.send_frame(kinds.HANDLES, 1, body, descriptors=(fd,), release=lambda: os.close(fd))
+        await one.out.send_frame(kinds.HANDLES, 1, body, Cargo((fd,), lambda: os.close(fd), nothing))
         assert await one.hears(1) == [body]
         assert one.kinds == [*[kinds.PART] * ((len(body) - 1) // PIECE), kinds.HANDLES]
         assert one.there.contents == [[b"mark"]]
@@ -344,7 +349,7 @@ async def test_descriptors_of_a_cancelled_send_are_released_once() -> None:
         await fill(one)
         released: list[int] = []
         waiting = asyncio.ensure_future(
-            one.out.send_frame(kinds.HANDLES, 1, message(1), descriptors=(0,), release=lambda: released.append(1))
+            one.out.send_frame(kinds.HANDLES, 1, message(1), Cargo((0,), lambda: released.append(1), nothing))
         )
         await turns()
         waiting.cancel()
@@ -467,13 +472,7 @@ async def test_close_returns_what_was_not_confirmed_in_order() -> None:
                 await turns()
             if number == 20:
                 fd = marked(b"x")
-                await one.out.send_frame(
-                    kinds.HANDLES,
-                    1,
-                    message(-1),
-                    descriptors=(fd,),
-                    release=lambda fd=fd: os.close(fd),  # type: ignore[misc]
-                )
+                await one.out.send_frame(kinds.HANDLES, 1, message(-1), Cargo((fd,), partial(os.close, fd), nothing))
                 await one.out.send_frame(kinds.REQUEST, 1, message(-2))
         large = pack(b"x" * 100_000)
         await one.out.send(large)
@@ -501,7 +500,7 @@ async def test_close_wakes_all_who_wait() -> None:
         waiting = [asyncio.ensure_future(one.out.send(message(number))) for number in range(3)]
         waiting.append(
             asyncio.ensure_future(
-                one.out.send_frame(kinds.HANDLES, 1, message(4), descriptors=(0,), release=lambda: released.append(1))
+                one.out.send_frame(kinds.HANDLES, 1, message(4), Cargo((0,), lambda: released.append(1), nothing))
             )
         )
         await turns()
