@@ -24,12 +24,12 @@ from ..wire.channel import Channel
 from ..wire.codec import encode, pack
 from ..wire.conversation import RequestHandler
 from ..wire.flow import send_to_all
+from ..wire.pipes import PipeReader
 from ..wire.wanted import Wanted
 from .launch import environment, spawn
 from .listeners import Listeners
 from .process import WorkerProcess
 from .router import Router
-from .streams import PipeStream
 from .target import name_target
 from .template import Template
 
@@ -63,7 +63,7 @@ class Primary(Emitter):
         self._last_id = 0
         self._templates: dict[Hashable, Template] = {}
         self._all_templates: list[Template] = []
-        self._streams: weakref.WeakSet[PipeStream] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._request_handler: RequestHandler | None = None
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()

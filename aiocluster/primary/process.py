@@ -32,10 +32,10 @@ from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..wire.flow import Inflow
+from ..wire.pipes import PipeReader
 from .launch import Child, ProcessEnd
 from .listeners import Listeners
 from .seat import Seat
-from .streams import PipeStream
 from .target import name_target
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class WorkerProcess(Emitter):
         self.memory = 0
         self.tasks = 0
         self.calls = 0
-        self.stdout = PipeStream(child.stdout) if child.stdout is not None else None
-        self.stderr = PipeStream(child.stderr) if child.stderr is not None else None
+        self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
+        self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
         self.channel = channel
         self.conversation = Conversation(channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", self)
         self.failure: RemoteError | None = None

@@ -19,8 +19,8 @@ from ..wire.channel import Channel
 from ..wire.codec import Frame, encode, pack
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors, described
 from ..wire.flow import Inflow, send_to_all
+from ..wire.inbox import Inbox, MessageQueue
 from .heartbeat import Heartbeat
-from .inbox import Inbox, MessageQueue
 from .leave import leave
 from .load import find_function
 from .ports import Ports

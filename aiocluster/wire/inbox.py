@@ -1,4 +1,4 @@
-"""The messages that have arrived at this worker, on their way to handlers and to ``messages()``."""
+"""The messages that have arrived at this process, on their way to handlers and to ``messages()``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from ..events import EventHub, Handler, Message
-from ..wire.flow import Inflow
+from .flow import Inflow
 
-logger = logging.getLogger("aiocluster.worker")
+logger = logging.getLogger("aiocluster.inbox")
 
 _PATIENCE = 30.0  # seconds that messages are kept for somebody to ask for them
 
@@ -30,6 +30,7 @@ class Inbox(EventHub):
         super().__init__()
         self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
         self._queues: weakref.WeakSet[MessageQueue] = weakref.WeakSet()
+        self._is_complete = False
 
     def on(self, name: str, handler: Handler) -> None:
         super().on(name, handler)
@@ -40,7 +41,23 @@ class Inbox(EventHub):
         """A queue of the messages from now on, and of those that nobody has heard."""
         queue = MessageQueue(self._queues)
         self._somebody_asks()
+        if self._is_complete:
+            asyncio.get_running_loop().call_soon(queue.complete)  # once it has those that nobody has heard
         return queue
+
+    def complete(self) -> None:
+        """No more will come: every queue ends once what it has has been taken."""
+        self._is_complete = True
+        for queue in self._queues:
+            queue.complete()
+
+    def close(self) -> None:
+        """Nobody will ask any more: drops what nobody has heard, and closes the handles that came with it."""
+        unheard, self._unheard = self._unheard, None
+        for event, let_go in unheard or ():
+            for sock in event.handles:
+                sock.close()
+            let_go()
 
     def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
         """The messages of one frame have arrived."""
@@ -60,24 +77,19 @@ class Inbox(EventHub):
     def _keep(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
         assert self._unheard is not None
         if not self._unheard:
-            asyncio.get_running_loop().call_later(_PATIENCE, self._drop_unheard)
+            asyncio.get_running_loop().call_later(_PATIENCE, self._lose_patience)
         for message in messages:
             self._unheard.append((Message(sender, message, handles), inflow.hold()))
 
-    def _drop_unheard(self) -> None:
-        unheard, self._unheard = self._unheard, None
-        if not unheard:
-            return
-        logger.warning(
-            "dropped %d messages that nobody has asked for within %g seconds; those to come are dropped too until "
-            "somebody does (on('message', …), messages())",
-            len(unheard),
-            _PATIENCE,
-        )
-        for event, let_go in unheard:
-            for sock in event.handles:
-                sock.close()
-            let_go()
+    def _lose_patience(self) -> None:
+        if self._unheard:
+            logger.warning(
+                "dropped %d messages that nobody has asked for within %g seconds; those to come are dropped too until "
+                "somebody does (on('message', …), messages())",
+                len(self._unheard),
+                _PATIENCE,
+            )
+        self.close()
 
     def _somebody_asks(self) -> None:
         if self._unheard:
@@ -93,7 +105,7 @@ class Inbox(EventHub):
 
 
 class MessageQueue(AsyncIterator[Any]):
-    """What `Worker.messages` returns: the messages, one by one.
+    """What ``messages()`` returns: the messages, one by one.
 
     Attributes:
         sender: The pid that sent the message that was returned last; 0 before the first.
@@ -105,6 +117,7 @@ class MessageQueue(AsyncIterator[Any]):
         self.handles: tuple[socket.socket, ...] = ()
         self._waiting: deque[tuple[Message, Callable[[], None]]] = deque()
         self._wakeup = asyncio.Event()
+        self._is_complete = False
         self._let_go: Callable[[], None] = _done
         self._queues = queues
         queues.add(self)
@@ -114,9 +127,16 @@ class MessageQueue(AsyncIterator[Any]):
         self._waiting.append((event, let_go))
         self._wakeup.set()
 
+    def complete(self) -> None:
+        """No more will be put."""
+        self._is_complete = True
+        self._wakeup.set()
+
     async def __anext__(self) -> Any:
         self._confirm()
         while not self._waiting:
+            if self._is_complete:
+                raise StopAsyncIteration
             self._wakeup.clear()
             await self._wakeup.wait()
         event, self._let_go = self._waiting.popleft()
