@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from .errors import ClusterError, RestartLimitError, StartupError
-from .scheduling import POLICIES, REUSE_PORT, SHARED
+from .scheduling import BY_KERNEL, POLICIES
 from .supervise.cluster import Cluster
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.add_argument("-w", "--workers", default="auto", type=_workers, metavar="N", help="how many; auto: one per CPU")
     run.add_argument(
         "--scheduling",
-        choices=(*POLICIES, SHARED, REUSE_PORT),
+        choices=(*POLICIES, *BY_KERNEL),
         default=os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin",
         help="which worker gets a connection (default: %(default)s)",
     )

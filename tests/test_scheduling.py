@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 import aiocluster.scheduling
 from aiocluster.scheduling import (
+    BY_KERNEL,
     POLICIES,
-    REUSE_PORT,
-    SHARED,
     Candidate,
     Fair,
     IpHash,
@@ -589,7 +588,7 @@ def test_more_bytes_never_take_back_what_was_known(data: bytes) -> None:
 # ---- names, and one's own
 
 
-@pytest.mark.parametrize("name", [*POLICIES, SHARED, REUSE_PORT])
+@pytest.mark.parametrize("name", [*POLICIES, *BY_KERNEL])
 def test_the_known_policies_are_known(name: str) -> None:
     check(name)
 

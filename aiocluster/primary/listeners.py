@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
-from ..scheduling import REUSE_PORT, SHARED, Policy, check, maker
+from ..scheduling import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, Policy, check, maker
 from ..stats import ListenerStats
 from ..wire.wanted import Wanted
+from . import steering
 from .listener import Listener
 from .reuse_port import Group
 
@@ -59,8 +60,12 @@ class Listeners:
         """
         listener = self._by_wanted.get(wanted)
         if listener is None:
-            return self._open(wanted, backlog, default if scheduling is None else scheduling, mode)
-        scheduling = listener.scheduling if scheduling is None else scheduling
+            asked = default if scheduling is None else scheduling
+            possible = _possible(asked, wanted)
+            if possible is not asked:
+                logger.warning("for %s, the kernel can't choose by address: %s does", wanted, possible)
+            return self._open(wanted, backlog, possible, mode)
+        scheduling = listener.scheduling if scheduling is None else _possible(scheduling, wanted)
         if (listener.scheduling, listener.backlog) != (scheduling, backlog):
             logger.warning(
                 "%s is open with scheduling %r and backlog %d; a worker that asks for %r and %d gets it as it is",
@@ -75,23 +80,22 @@ class Listeners:
     def _open(self, wanted: Wanted, backlog: int, scheduling: Any, mode: int | None) -> Listener:
         check(scheduling)
         is_inherited = wanted.fd >= 0
-        has_own_sockets = (
-            scheduling == REUSE_PORT and wanted.type == socket.SOCK_STREAM and not wanted.path and not is_inherited
-        )
+        is_stream = wanted.type == socket.SOCK_STREAM
+        has_own_sockets = is_stream and scheduling in OWN_SOCKETS and _is_ours_to_bind(wanted)
         sock = _inherit(wanted.fd) if is_inherited else _bind(wanted, reuse_port=has_own_sockets)
         try:
             if mode is not None and wanted.path and not wanted.path.startswith("\0"):
                 os.chmod(wanted.path, mode)  # nobody can connect before it listens
-            if wanted.type == socket.SOCK_STREAM and not is_inherited and not has_own_sockets:
+            if is_stream and not is_inherited and not has_own_sockets:
                 sock.listen(backlog)  # where workers have sockets of their own, this one only holds the port
             address = address_of(sock)
             group = None
             if has_own_sockets:
                 bound = replace(wanted, port=address.port)
-                group = Group(lambda: _listening(bound, backlog))
+                group = Group(lambda: _listening(bound, backlog), scheduling)
             self._last_number += 1
             policy = None
-            if wanted.type == socket.SOCK_STREAM and scheduling not in (SHARED, REUSE_PORT):
+            if is_stream and scheduling not in BY_KERNEL:
                 policy = self._policy_of(scheduling)
             listener = Listener(self._last_number, sock, address, scheduling, policy, backlog, group)
             listener.owns_path = bool(wanted.path)
@@ -168,6 +172,18 @@ class Listeners:
         """Closes every port."""
         for listener in list(self._by_number.values()):
             self._close(listener)
+
+
+def _is_ours_to_bind(wanted: Wanted) -> bool:
+    """Whether we can bind as many sockets to it as we like."""
+    return wanted.fd < 0 and not wanted.path
+
+
+def _possible(scheduling: Any, wanted: Wanted) -> Any:
+    """What is to be used for it: `IpHash` in place of `REUSE_PORT_IP_HASH` where the kernel can't do that."""
+    if scheduling == REUSE_PORT_IP_HASH and not (_is_ours_to_bind(wanted) and steering.is_possible()):
+        return "ip_hash"
+    return scheduling
 
 
 def _inherit(fd: int) -> socket.socket:

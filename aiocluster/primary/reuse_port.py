@@ -4,29 +4,26 @@ The sockets belong to the places of the cluster, not to the workers: the primary
 takes a worker's place gets the same socket, with all that waits in its queue. So nothing is lost when a worker goes. A
 socket whose place is given up is emptied first.
 
-On Linux a classic BPF program (socket(7), ``SO_ATTACH_REUSEPORT_CBPF``) chooses: at random, by weight. Elsewhere, and
-where that is forbidden, the kernel's own hash of addresses and ports does, to which all sockets are equal.
+On Linux a program of ours chooses (`steering`): at random, by weight, or by the client's address. Elsewhere, and where
+that is forbidden, the kernel's own hash of addresses and ports does, to which all sockets are equal.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import socket
-import struct
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from ..scheduling import REUSE_PORT, REUSE_PORT_IP_HASH
+from . import steering
+from .steering import Choice, Instruction
 
 logger = logging.getLogger("aiocluster.listeners")
 
-_SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h; the socket module does not name it
-_LOAD_ANCILLARY = 0x20  # BPF_LD | BPF_W | BPF_ABS
-_RANDOM = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
-_MODULO = 0x94  # BPF_ALU | BPF_MOD | BPF_K
-_JUMP_IF_GREATER_OR_EQUAL = 0x35  # BPF_JMP | BPF_JGE | BPF_K
-_RETURN = 0x06  # BPF_RET | BPF_K
-_MOST_SOCKETS = 1000  # of two instructions each; BPF_MAXINSNS is 4096
+Program = Callable[[Sequence[Choice], int], Iterator[Instruction]]
+
+_PROGRAMS: Mapping[str, Program] = {REUSE_PORT: steering.at_random, REUSE_PORT_IP_HASH: steering.by_address}
 
 
 @dataclass(eq=False, slots=True)
@@ -41,15 +38,17 @@ class Group:
 
     Args:
         open_socket: Opens one more, bound to that port and listening.
+        scheduling: How the kernel is to choose: a name of `OWN_SOCKETS`.
 
     Attributes:
         is_steered: Whether we say whom the kernel chooses; else its own hash does.
     """
 
-    def __init__(self, open_socket: Callable[[], socket.socket]) -> None:
+    def __init__(self, open_socket: Callable[[], socket.socket], scheduling: str) -> None:
         self._open_socket = open_socket
+        self._program = _PROGRAMS[scheduling]
         self._members: list[_Member] = []  # in the kernel's order
-        self.is_steered = sys.platform == "linux"
+        self.is_steered = steering.is_possible()
 
     def sock_for(self, slot: int, weight: int) -> socket.socket:
         """The socket of that place, which is opened if there is none yet.
@@ -95,14 +94,12 @@ class Group:
         return next((member for member in self._members if member.slot == slot), None)
 
     def _steer(self) -> None:
-        weights = [member.weight for member in self._members]
-        if not self.is_steered or not any(weights):
+        choices = [Choice(member.slot, member.weight) for member in self._members[: steering.MOST_SOCKETS]]
+        if not self.is_steered or not any(choice.weight for choice in choices):
             return
-        program = steering(weights)
-        instructions = ctypes.create_string_buffer(program)
-        argument = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))
+        sock = self._members[0].sock
         try:
-            self._members[0].sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, argument)
+            steering.attach(sock, self._program(choices, sock.family))
         except OSError as error:
             self.is_steered = False
             logger.warning("the kernel does not let us choose among sockets (%s): its own hash does", error.strerror)
@@ -112,21 +109,3 @@ class Group:
         for member in self._members:
             member.sock.close()
         self._members.clear()
-
-
-def steering(weights: list[int]) -> bytes:
-    """A classic BPF program that returns each index at random, as often as its weight says.
-
-    Args:
-        weights: From 0 on, not all 0.
-    """
-    weights = weights[:_MOST_SOCKETS]
-    program = [(_LOAD_ANCILLARY, 0, 0, _RANDOM), (_MODULO, 0, 0, sum(weights))]
-    bound = 0
-    for index, weight in enumerate(weights):
-        bound += weight
-        if weight:
-            program.append((_JUMP_IF_GREATER_OR_EQUAL, 1, 0, bound))
-            program.append((_RETURN, 0, 0, index))
-    program.append((_RETURN, 0, 0, 0xFFFFFFFF))  # never reached, but a program must end in a return
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)

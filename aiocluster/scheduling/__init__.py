@@ -20,7 +20,13 @@ SHARED = "shared"
 """No policy of the primary's: the workers accept on one listening socket, as the kernel wakes them."""
 
 REUSE_PORT = "reuse_port"
-"""No policy of the primary's: each worker accepts on a socket of its own, among which the kernel chooses."""
+"""No policy of the primary's: each worker accepts on a socket of its own, among which the kernel chooses at random."""
+
+REUSE_PORT_IP_HASH = "reuse_port_ip_hash"
+"""Likewise, and the kernel chooses by the client's address; `IpHash` where it can't."""
+
+OWN_SOCKETS = (REUSE_PORT, REUSE_PORT_IP_HASH)
+BY_KERNEL = (SHARED, *OWN_SOCKETS)
 
 POLICIES: dict[str, Callable[[], Policy[Any]]] = {
     "round_robin": RoundRobin,
@@ -33,12 +39,12 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
 }
 """The policies that are known by name; each call makes one."""
 
-_CHOICES = ", ".join((*POLICIES, SHARED, REUSE_PORT))
+_CHOICES = ", ".join((*POLICIES, *BY_KERNEL))
 
 
 def check(scheduling: Any) -> None:
-    """Raises ValueError unless this is `SHARED`, `REUSE_PORT`, or something that `maker` takes."""
-    if not (isinstance(scheduling, str) and scheduling in (SHARED, REUSE_PORT)):
+    """Raises ValueError unless this is one of `BY_KERNEL`, or something that `maker` takes."""
+    if not (isinstance(scheduling, str) and scheduling in BY_KERNEL):
         maker(scheduling)
 
 
@@ -65,8 +71,8 @@ def maker(scheduling: Any) -> Callable[[], Policy[Any]]:
     elif callable(scheduling) and not isinstance(scheduling, type):
         return _Made(scheduling)
     raise ValueError(
-        f"scheduling must be one of {', '.join((*POLICIES, SHARED, REUSE_PORT))}, an object that has add, remove and "
-        f"pick, or a callable that returns one, not {scheduling!r}"
+        f"scheduling must be one of {_CHOICES}, an object that has add, remove and pick, or a callable that returns "
+        f"one, not {scheduling!r}"
     )
 
 
@@ -114,8 +120,11 @@ class _Copied:
 
 
 __all__ = [
+    "BY_KERNEL",
+    "OWN_SOCKETS",
     "POLICIES",
     "REUSE_PORT",
+    "REUSE_PORT_IP_HASH",
     "SHARED",
     "Candidate",
     "Fair",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import sys
 from collections import Counter
 from typing import Any
@@ -27,6 +28,7 @@ ALL = [
     "fair",
     "shared",
     "reuse_port",
+    "reuse_port_ip_hash",
 ]
 
 
@@ -62,8 +64,9 @@ async def test_weights_of_reuse_port() -> None:
         assert 300 < shares[heavy] < 400  # 360 ± 6: ten deviations
 
 
-async def test_ip_hash_keeps_an_address_where_it_is() -> None:
-    cluster = Cluster(serve, workers=3, scheduling="ip_hash")
+@pytest.mark.parametrize("scheduling", ["ip_hash", "reuse_port_ip_hash"])
+async def test_ip_hash_keeps_an_address_where_it_is(scheduling: str) -> None:
+    cluster = Cluster(serve, workers=3, scheduling=scheduling)
     async with serving(cluster, 3) as address:
         at: dict[str, int] = {}
         for number in range(1, 41):
@@ -100,6 +103,18 @@ async def test_least_connections_fills_up_whoever_has_fewest() -> None:
         assert await pids_of(address, 10) == [emptied] * 10
         for client in clients:
             await client.close()
+
+
+async def test_where_the_kernel_cannot_choose_by_address_the_primary_does(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        fd = str(sock.fileno())
+        target = "tests.connections.inside:serve_descriptor"
+        async with serving(Cluster(target, workers=2, args=[fd], scheduling="reuse_port_ip_hash"), 2) as address:
+            assert len(set(await pids_of(address, 10))) == 1
+    assert (
+        caplog.messages.count(f"for the primary's descriptor {fd}, the kernel can't choose by address: ip_hash does")
+        == 1
+    )
 
 
 # ---- where a policy is named
