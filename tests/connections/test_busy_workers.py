@@ -241,9 +241,7 @@ async def _silent_crowd_without_room(address: Address) -> None:
         began = time.monotonic()
         client = Client(*await asyncio.open_connection(sock=talking))
         assert await client.ask() > 0
-        assert (
-            time.monotonic() - began < 3 * UrlHash.patience
-        )  # what 50 at a time would take
+        assert time.monotonic() - began < 3 * UrlHash.patience  # what 50 at a time would take
         await client.close()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
