@@ -221,7 +221,8 @@ class Listener:
             if error.errno in _EXHAUSTED:
                 logger.error("%s: can't accept (%s); trying again in %s s", self.address, error.strerror, _PAUSE)
                 self._pause()
-                self._retry = self._loop.call_later(_PAUSE, self._try_again)
+                if self._retry is None:
+                    self._retry = self._loop.call_later(_PAUSE, self._try_again)
                 if self._peeker is not None:
                     self._peeker.hurry()
             # else the client has gone meanwhile (ECONNABORTED and its like, accept(2)): the next one is waiting
@@ -231,11 +232,14 @@ class Listener:
     def _try_again(self) -> None:
         self._retry = None
         self._resume()
+        if self.group is not None:
+            self.group.tidy(self.adopt)
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Takes over what waits in the queue of a worker's own socket, which is about to be closed."""
+    def adopt(self, sock: socket.socket) -> bool:
+        """Takes over what waits in the queue of a worker's own socket; says whether that was all."""
         while accepted := self._accept(sock):
             self._hand_over(accepted)
+        return self._retry is None
 
     def _house(self) -> None:
         """Hands over what has lost its worker."""

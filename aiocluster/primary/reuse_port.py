@@ -26,6 +26,9 @@ Program = Callable[[Sequence[Choice], int], Iterator[Instruction]]
 _PROGRAMS: Mapping[str, Program] = {REUSE_PORT: steering.at_random, REUSE_PORT_IP_HASH: steering.by_address}
 
 
+_GIVEN_UP = -1  # nobody's place
+
+
 @dataclass(eq=False, slots=True)
 class _Member:
     slot: int
@@ -64,12 +67,12 @@ class Group:
         self._steer()
         return member.sock
 
-    def rest(self, slot: int, empty: Callable[[socket.socket], None]) -> None:
+    def rest(self, slot: int, empty: Callable[[socket.socket], bool]) -> None:
         """Lets the kernel choose the socket of that place no more, if it can be told so.
 
         Args:
             slot: The place.
-            empty: Called with the socket: takes what waits in its queue.
+            empty: Called with the socket: takes what waits in its queue, and says whether that was all.
         """
         member = self._find(slot)
         if member is not None:
@@ -77,18 +80,24 @@ class Group:
             self._steer()
             empty(member.sock)
 
-    def give_up(self, slot: int, empty: Callable[[socket.socket], None]) -> None:
-        """Closes the socket of that place, after a `rest`."""
-        self.rest(slot, empty)
+    def give_up(self, slot: int, empty: Callable[[socket.socket], bool]) -> None:
+        """Closes the socket of that place, after a `rest`; if its queue can't be emptied now, `tidy` does later."""
         member = self._find(slot)
         if member is not None:
-            index = self._members.index(member)
-            last = self._members.pop()
-            if last is not member:
-                self._members[index] = last  # as the kernel does
-            empty(member.sock)
-            member.sock.close()
-            self._steer()
+            self.rest(slot, empty)
+            member.slot = _GIVEN_UP
+            self.tidy(empty)
+
+    def tidy(self, empty: Callable[[socket.socket], bool]) -> None:
+        """Closes the sockets of places that were given up, as far as their queues can be emptied."""
+        for member in [member for member in self._members if member.slot == _GIVEN_UP]:
+            if empty(member.sock):
+                index = self._members.index(member)
+                last = self._members.pop()
+                if last is not member:
+                    self._members[index] = last  # as the kernel does
+                member.sock.close()
+                self._steer()
 
     def _find(self, slot: int) -> _Member | None:
         return next((member for member in self._members if member.slot == slot), None)

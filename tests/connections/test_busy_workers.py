@@ -9,7 +9,6 @@ import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from aiocluster import Cluster
 from aiocluster.events import Address
 from aiocluster.scheduling import UrlHash
 from tests.connections.clients import Crowd, gate, pids_of
+from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
 from tests.serving import Client, ask, serving
 
@@ -146,23 +146,6 @@ async def test_all_workers_without_descriptors_do_not_spin() -> None:
         assert [await client.answer() for client in clients] == [poor.pid] * 5
         for client in [served, *clients]:
             await client.close()
-
-
-@contextlib.contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
-    used_up: list[int] = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                used_up.append(os.dup(0))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for fd in used_up:
-            os.close(fd)
 
 
 async def test_a_primary_without_descriptors_pauses_and_resumes(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from aiocluster import Cluster, RestartPolicy
 from tests.connections.clients import Crowd, gate
+from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
 from tests.serving import Client, serving
 
@@ -106,6 +107,25 @@ async def test_what_waits_for_a_killed_worker_is_served_by_the_others_meanwhile(
         doomed.kill(signal.SIGKILL)
         pids = {await client.answer() for client in clients}
         assert doomed.pid not in pids
+        for client in clients:
+            await client.close()
+
+
+async def test_what_waits_for_a_worker_that_goes_for_good_is_kept_while_there_are_no_descriptors() -> None:
+    cluster = Cluster(serve, workers=2, scheduling="reuse_port")
+    async with serving(cluster, 2) as address:
+        leaving, other = cluster.workers.values()
+        psutil.Process(leaving.pid).suspend()
+        clients = [await Client.connect(address) for _ in range(40)]
+        for client in clients:
+            await client.send()
+        with no_descriptor_left():
+            left = asyncio.create_task(leaving.disconnect())
+            await asyncio.sleep(0)  # it has been told
+            leaving.kill(signal.SIGKILL)
+            await left
+            await asyncio.sleep(0)
+        assert {await client.answer() for client in clients} == {other.pid}
         for client in clients:
             await client.close()
 
