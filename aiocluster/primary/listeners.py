@@ -77,6 +77,12 @@ class Listeners:
             )
         return listener
 
+    def another(self, wanted: Wanted) -> Wanted:
+        """The same; of several ports 0, the first that is not open yet."""
+        while wanted.port == 0 and not wanted.path and wanted in self._by_wanted:
+            wanted = replace(wanted, ordinal=wanted.ordinal + 1)
+        return wanted
+
     def _open(self, wanted: Wanted, backlog: int, scheduling: Any, mode: int | None) -> Listener:
         check(scheduling)
         is_inherited = wanted.fd >= 0

@@ -279,7 +279,8 @@ class Primary(Emitter):
 
         Args:
             host: An address or name; its first address counts. None: all IPv4 addresses.
-            port: The port; 0 or None: a free one.
+            port: The port; 0 or None: a free one, each call another: the first is what workers get that ask for port 0,
+                the second what they get when they ask again.
             path: A Unix socket's path, instead of host and port.
             mode: The permissions of a Unix socket's file, such as ``0o660``; None: as the umask has it.
             backlog: How many connections the kernel keeps waiting.
@@ -298,7 +299,7 @@ class Primary(Emitter):
                 host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             family, kind, _, _, address = found[0]
-            wanted = Wanted(family, kind, host=str(address[0]), port=int(address[1]))
+            wanted = self._listeners.another(Wanted(family, kind, host=str(address[0]), port=int(address[1])))
         listener = self._listeners.open(
             wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling, mode=mode
         )

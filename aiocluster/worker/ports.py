@@ -19,12 +19,22 @@ from ..wire.wanted import Wanted
 
 logger = logging.getLogger("aiocluster.ports")
 
-_ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
+ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
 _PAUSE = 0.1  # seconds without accepting once descriptors have run out
 
 
 class Taker(Protocol):
     """What serves a port's connections."""
+
+    @property
+    def wants(self) -> int:
+        """How many it would take now of those that this worker accepts by itself; see `Port.resume`."""
+
+    def arrived(self, port: Port, fds: list[int], lost: int) -> None:
+        """These have come from the primary, and so many more for which this process had no descriptor left.
+
+        The descriptors are the taker's from now on. It tells of each, in order, whether it is taken (`Port.settle`).
+        """
 
     def take(self, sock: Connection) -> None:
         """Serves this connection, which is the taker's from now on."""
@@ -84,9 +94,17 @@ class Port:
     def serve(self, taker: Taker) -> None:
         """Connections go to this taker from now on. Called on the loop that it runs on."""
         self.taker = taker
-        if not self.is_handed_over:
-            self._accept_on(asyncio.get_running_loop())
+        self.resume()
         self.announce()
+
+    def resume(self) -> None:
+        """Its taker wants connections again: accepts if that is this worker's to do."""
+        if not self.is_handed_over and self._accepting_on is None:
+            self._accept_on(asyncio.get_running_loop())
+
+    def settle(self, taken: int, returned: int) -> None:
+        """Of what the primary has handed over, the next ``taken`` are served, and of those behind ``returned`` not."""
+        self._ports.tell(kinds.TAKEN, self.number, taken, returned)
 
     def stop(self) -> None:
         """Accepts no more by itself; connections that are being served go on."""
@@ -105,8 +123,11 @@ class Port:
         assert taker is not None
         assert loop is not None
         accepted = 0
+        wanted = taker.wants
+        if not wanted:
+            self.stop()
         try:
-            while accepted < _ACCEPTS_PER_TURN:
+            while accepted < wanted:
                 fd, _ = accept()
                 accepted += 1
                 taker.take(self.connection(fd))
@@ -240,17 +261,19 @@ class Ports:
     def _on_connections(self, take: TakeDescriptors, number: int, count: int) -> None:
         fds = take().take()
         port = self._open.get(number)
-        taker = port.taker if port is not None and not self.is_stopped else None
-        if port is None or taker is None:
+        if port is None or port.taker is None:
             for fd in fds:
                 os.close(fd)
             self.tell(kinds.TAKEN, number, 0, count)
             return
-        self.tell(kinds.TAKEN, number, len(fds), count - len(fds))
-        for fd in fds:
-            taker.take(port.connection(fd))
-        if len(fds) < count:
-            logger.error("%d connections went back: this process has no descriptors left", count - len(fds))
+        lost = count - len(fds)
+        if self.is_stopped:
+            for fd in fds:
+                os.close(fd)
+            fds, lost = [], count
+        elif lost:
+            logger.error("%d connections go back: this process has no descriptors left", lost)
+        port.taker.arrived(port, fds, lost)
 
     def opened(self) -> None:
         self._connections += 1

@@ -9,7 +9,7 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .ports import Connection, Port
+from .ports import ACCEPTS_PER_TURN, Connection, Port
 
 logger = logging.getLogger("aiocluster.server")
 
@@ -119,6 +119,13 @@ class ClusterServer(asyncio.AbstractServer):
         return [sock.transport for port in self._ports for sock in port.connections if sock.transport is not None]
 
     # ---- connections: what ports.Taker asks for
+
+    wants = ACCEPTS_PER_TURN
+
+    def arrived(self, port: Port, fds: list[int], lost: int) -> None:
+        port.settle(len(fds), lost)
+        for fd in fds:
+            self.take(port.connection(fd))
 
     def take(self, sock: Connection) -> None:
         if not self._makes_non_blocking:

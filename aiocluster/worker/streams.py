@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,14 @@ from .current import current_worker
 from .listen import BACKLOG, resolve, whole_path
 from .ports import Connection, Port
 
+_LOST = -1
+
 
 class ClusterListener(Listener[SocketStream]):
     """An anyio listener whose connections come from shared ports. Closing it leaves its streams open.
+
+    What nobody has accepted yet is not this worker's: the primary gives a worker that accepts slowly no more than a
+    window of connections, and those go to other workers when the listener is closed.
 
     Args:
         ports: Those that it serves, each of which it owns.
@@ -26,17 +32,36 @@ class ClusterListener(Listener[SocketStream]):
 
     def __init__(self, ports: Sequence[Port]) -> None:
         self._ports = tuple(ports)
-        self._waiting: deque[Connection] = deque()
+        self._arrivals: deque[tuple[Port, int]] = deque()  # descriptors; _LOST where there was none left
+        self._accepted: deque[Connection] = deque()
+        self._waiting = 0
         self._wakeup = asyncio.Event()
         self._is_closed = False
         for port in ports:
             port.serve(self)
 
-    def take(self, sock: Connection) -> None:
-        """A connection has come; what `ports.Taker` asks for."""
-        sock.setblocking(False)
-        self._waiting.append(sock)
+    # ---- what ports.Taker asks for
+
+    @property
+    def wants(self) -> int:
+        return max(0, self._waiting - len(self._accepted))
+
+    def arrived(self, port: Port, fds: list[int], lost: int) -> None:
+        self._arrivals.extend((port, fd) for fd in fds)
+        self._arrivals.extend([(port, _LOST)] * lost)
+        self._give_back_lost()
         self._wakeup.set()
+
+    def take(self, sock: Connection) -> None:
+        self._accepted.append(sock)
+        self._wakeup.set()
+
+    def _give_back_lost(self) -> None:
+        while self._arrivals and self._arrivals[0][1] == _LOST:
+            port, _ = self._arrivals.popleft()
+            port.settle(0, 1)
+
+    # ---- what anyio asks for
 
     async def accept(self) -> SocketStream:
         """Returns the next connection.
@@ -45,12 +70,8 @@ class ClusterListener(Listener[SocketStream]):
             anyio.ClosedResourceError: The listener is closed.
         """
         while True:
-            while not self._waiting:
-                if self._is_closed:
-                    raise anyio.ClosedResourceError
-                self._wakeup.clear()
-                await self._wakeup.wait()
-            sock = self._waiting.popleft()
+            sock = await self._next()
+            sock.setblocking(False)
             kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
             try:
                 return await kind.from_socket(sock)
@@ -59,6 +80,26 @@ class ClusterListener(Listener[SocketStream]):
             except BaseException:
                 sock.close()
                 raise
+
+    async def _next(self) -> Connection:
+        while True:
+            if self._arrivals:
+                port, fd = self._arrivals.popleft()
+                port.settle(1, 0)
+                self._give_back_lost()
+                return port.connection(fd)
+            if self._accepted:
+                return self._accepted.popleft()
+            if self._is_closed:
+                raise anyio.ClosedResourceError
+            self._wakeup.clear()
+            self._waiting += 1
+            try:
+                for port in self._ports:
+                    port.resume()
+                await self._wakeup.wait()
+            finally:
+                self._waiting -= 1
 
     async def serve(self, handler: Callable[[SocketStream], Any], task_group: TaskGroup | None = None) -> None:
         """Calls ``handler(stream)`` for each connection, each in a task of its own, until it is cancelled.
@@ -78,13 +119,18 @@ class ClusterListener(Listener[SocketStream]):
             task_group.start_soon(handler, stream)
 
     async def aclose(self) -> None:
-        """Takes no more connections; those that nobody has accepted are closed. Idempotent."""
+        """Takes no more connections; those that nobody has accepted go to other workers. Idempotent."""
         self._is_closed = True
         self._wakeup.set()
+        for port, fd in self._arrivals:
+            port.settle(0, 1)
+            if fd != _LOST:
+                os.close(fd)
+        self._arrivals.clear()
+        while self._accepted:
+            self._accepted.popleft().close()
         for port in self._ports:
             port.close()
-        while self._waiting:
-            self._waiting.popleft().close()
         await anyio.lowlevel.checkpoint()
 
     @property

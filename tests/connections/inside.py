@@ -56,6 +56,15 @@ async def serve_two_ports(first: str, second: str) -> None:
             tasks.create_task(listener.serve(_answer_stream))
 
 
+async def serve_unless_first() -> None:
+    """Serves a port; the first worker listens, too, but accepts nothing, until a message has it close its listener."""
+    listener = await listen(HOST, 0)
+    if current_worker().id == 1:
+        async for _ in current_worker().messages():
+            await listener.aclose()
+    await listener.serve(_answer_stream)
+
+
 async def serve_descriptor(fd: str) -> None:
     """Serves a descriptor of the primary."""
     listener = await listen_fd(int(fd))

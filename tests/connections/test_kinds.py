@@ -23,7 +23,7 @@ from aiocluster import Cluster, Primary, current_worker, listen, listen_fd
 from aiocluster.events import Address
 from tests.connections.clients import pids_of
 from tests.connections.inside import HOST
-from tests.serving import ask, in_worker, serving
+from tests.serving import Client, ask, in_worker, serving
 
 INSIDE = "tests.connections.inside"
 
@@ -210,6 +210,24 @@ async def test_closing_an_anyio_listener() -> None:
         assert await served.receive() == b"still here"
         await theirs.aclose()
         await served.aclose()
+
+
+@pytest.mark.parametrize("scheduling", ["round_robin", "shared"])
+async def test_what_an_anyio_listener_has_not_accepted_is_not_its_own(scheduling: str) -> None:
+    cluster = Cluster(f"{INSIDE}:serve_unless_first", workers=2, scheduling=scheduling)
+    async with serving(cluster, 2) as address:
+        first, second = cluster.workers.values()
+        clients = [await Client.connect(address) for _ in range(20)]
+        for client in clients:
+            await client.send()
+        turn = asyncio.create_task(clients[0].answer()), asyncio.create_task(clients[1].answer())
+        await asyncio.wait(turn, return_when=asyncio.FIRST_COMPLETED)
+        assert first.connections == 0
+        await first.send("close it")
+        assert {await answer for answer in turn} == {second.pid}
+        assert {await client.answer() for client in clients[2:]} == {second.pid}
+        for client in clients:
+            await client.close()
 
 
 @in_worker

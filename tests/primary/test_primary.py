@@ -612,6 +612,16 @@ async def test_listen_opens_a_port_before_any_worker_asks() -> None:
         assert sorted([await ask(address), await ask(address)]) == sorted([first.pid, second.pid])
 
 
+async def test_listen_on_port_0_again_is_another_port() -> None:
+    """In the order in which a worker gets them that asks twice."""
+    async with Primary("tests.connections.inside:serve_two_ports", args=["round_robin", "round_robin"]) as primary:
+        opened = [await primary.listen("127.0.0.1", 0) for _ in range(2)]
+        assert opened[0].port != opened[1].port
+        async with primary.events("listening") as heard:
+            await primary.fork()
+            assert [(await anext(heard)).address for _ in range(2)] == opened
+
+
 async def test_listen_complains_at_once(tmp_path: Path) -> None:
     async with Primary(nothing) as primary:
         with socket.socket() as other:
