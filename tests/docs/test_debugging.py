@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ import psutil
 import pytest
 
 from tests.docs.dap import debugging
+from tests.docs.ports import free_port
 from tests.docs.snippets import blocks, titled
 from tests.serving import ask, wait_until_it_handles
 from tests.test_command import environment, listening_address
@@ -103,20 +102,10 @@ def heard(stream: IO[str] | None, text: str) -> str:
 def adapter_of(port: int) -> int:
     """The pid of debugpy's own process, which listens for editors and belongs to no one."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+        is_there = connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
+        if is_there and connection.pid:
             return connection.pid
     raise AssertionError(f"nobody listens on {port}")
-
-
-def free_port() -> int:
-    """A free one for a program that can't tell which it got: below those that the kernel gives to others meanwhile."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
 
 
 # ---- debuggers

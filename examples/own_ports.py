@@ -1,0 +1,64 @@
+"""A port for each worker, for an nginx in front to choose among.
+
+Seed 004: the first master and its workers, each of which serves on a port of its own and tells the parent which.
+Seed 003: the four fixed ports of nginx's ``upstream``; `docs/guide/nginx.md` has the configuration.
+
+``$PORTS`` names the ports, by default four random ones. A worker that ends is replaced by one on the same port, which
+comes from its environment; `exclusive` makes it listen in its own process, past the shared ports. It runs until Ctrl-C.
+"""
+
+import asyncio
+import os
+
+from aiocluster import Primary, current_worker, exclusive
+from aiocluster.events import Exit, Message
+
+PORTS = os.environ.get("PORTS", "0 0 0 0").split()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says which process answers. A request for /exit ends it, for the primary to replace it."""
+    request = await reader.readuntil(b"\r\n\r\n")
+    body = f"{os.getpid()}\n".encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    if request.startswith(b"GET /exit "):
+        os._exit(1)
+
+
+async def serve() -> None:
+    """The worker."""
+    with exclusive():
+        server = await asyncio.start_server(answer, "127.0.0.1", int(os.environ["OWN_PORT"]))
+    async with server:
+        await current_worker().send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+
+async def main() -> None:
+    """The primary: knows who has which port, and passes no connection."""
+    async with Primary(serve) as primary:
+
+        @primary.on("message")
+        def ready(event: Message) -> None:
+            print(f"worker {event.sender}: {event.message} ready", flush=True)
+
+        @primary.on("exit")
+        async def replace(event: Exit) -> None:
+            await primary.fork(event.worker.env)
+
+        for port in PORTS:
+            await primary.fork({"OWN_PORT": port})
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            primary.off("exit", replace)  # from here on they end because they are told to
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass
