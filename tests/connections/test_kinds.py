@@ -275,9 +275,10 @@ async def serve_by_hypercorn() -> None:
     server.close()
 
 
-async def test_hypercorn_by_a_duplicate_of_the_shared_socket() -> None:
+@pytest.mark.parametrize("scheduling", ["round_robin", "shared", "reuse_port"])
+async def test_hypercorn_by_a_duplicate_of_the_shared_socket(scheduling: str) -> None:
     pytest.importorskip("hypercorn")
-    cluster = Cluster(f"{__name__}:serve_by_hypercorn", workers=2, scheduling="shared", silent=True)
+    cluster = Cluster(f"{__name__}:serve_by_hypercorn", workers=2, scheduling=scheduling, silent=True)
     async with cluster.events("message") as heard, cluster:
         ports = {(await anext(heard)).message for _ in range(2)}
         assert len(ports) == 1
