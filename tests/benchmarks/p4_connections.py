@@ -21,7 +21,16 @@ from .peers import nginx, node, wrk
 from .programs import serving
 
 WORKERS = 2
-OTHERS = ("weighted_round_robin", "random", "least_connections", "ip_hash", "url_hash", "fair", "reuse_port")
+OTHERS = (
+    "weighted_round_robin",
+    "random",
+    "least_connections",
+    "ip_hash",
+    "url_hash",
+    "fair",
+    "reuse_port",
+    "reuse_port_ip_hash",
+)
 """The policies besides round robin and shared. All clients of one address are one worker's under ``ip_hash``."""
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
