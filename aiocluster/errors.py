@@ -78,18 +78,29 @@ class RemoteError(ClusterError):
 
 
 class ChildTimeoutError(ClusterError, TimeoutError):
-    """A child process ran longer than its ``timeout``; it and its descendants are dead."""
+    """A child process ran longer than its ``timeout``; it and its process group, its own children too, are dead.
+
+    Attributes:
+        stdout: What it had written to its standard output; bytes if ``encoding=None`` was asked for, else str.
+        stderr: Likewise.
+    """
+
+    def __init__(self, text: str, stdout: str | bytes = "", stderr: str | bytes = "") -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        super().__init__(text)
 
 
 class MaxBufferError(ClusterError):
-    """A child process wrote more than ``max_buffer`` bytes; it and its descendants are dead.
+    """A child process wrote more than ``max_buffer`` bytes; it and its process group, its own children too, are dead.
 
     Attributes:
-        stdout: What was read of its standard output.
-        stderr: What was read of its standard error.
+        stdout: What was read of its standard output, ``max_buffer`` bytes at most; bytes if ``encoding=None`` was
+            asked for, else str.
+        stderr: Likewise.
     """
 
-    def __init__(self, text: str, stdout: bytes = b"", stderr: bytes = b"") -> None:
+    def __init__(self, text: str, stdout: str | bytes = "", stderr: str | bytes = "") -> None:
         self.stdout = stdout
         self.stderr = stderr
         super().__init__(text)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 if TYPE_CHECKING:
     import socket
 
+    from .child_process.child import ChildProcess
     from .primary.process import WorkerProcess
     from .settings import Settings
 
@@ -133,6 +134,37 @@ class Exit(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Spawn(Event):
+    """A child process has been started (`aiocluster.child_process`)."""
+
+    name: ClassVar[str] = "spawn"
+    child: ChildProcess
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExit(Event):
+    """A child process has ended: by ``code``, or by ``signal`` (the other one is None).
+
+    Both are None if something else in this program has waited for it, so that nobody can know any more.
+    """
+
+    name: ClassVar[str] = "exit"
+    child: ChildProcess
+    code: int | None
+    signal: signal.Signals | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Event):
+    """A child process has ended, and its stdout and stderr have ended here as well: no more output will come."""
+
+    name: ClassVar[str] = "close"
+    child: ChildProcess
+    code: int | None
+    signal: signal.Signals | None
+
+
+@dataclass(frozen=True, slots=True)
 class Error(Event):
     """Something failed: in a worker (``worker``), or in an event handler of this process (None)."""
 
@@ -181,6 +213,8 @@ NAMES = frozenset(
         Undelivered,
         Shutdown,
         GiveUp,
+        Spawn,
+        Close,
     )
 )
 
@@ -406,6 +440,8 @@ def _checked(name: str) -> str:
 
 __all__ = [
     "Address",
+    "ChildExit",
+    "Close",
     "Disconnect",
     "Error",
     "Event",
@@ -417,5 +453,6 @@ __all__ = [
     "Online",
     "Setup",
     "Shutdown",
+    "Spawn",
     "Undelivered",
 ]

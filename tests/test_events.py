@@ -25,6 +25,8 @@ EVENT_NAMES = {
     "undelivered",
     "shutdown",
     "give_up",
+    "spawn",
+    "close",
 }
 
 
@@ -174,7 +176,7 @@ async def test_an_unknown_name_is_a_value_error_that_lists_the_known_ones(name: 
         lambda: thing.off(name, print),
         lambda: thing.events("exit", name),
     ):
-        with pytest.raises(ValueError, match=f"^no event is called {name!r}; there are disconnect, .*undelivered$"):
+        with pytest.raises(ValueError, match=f"^no event is called {name!r}; there are close, .*undelivered$"):
             attempt()
     with pytest.raises(ValueError, match="no event is called"):
         await thing.wait_for(name)

@@ -146,10 +146,10 @@ class Channel:
         self._receive = receive
 
     def detach(self) -> None:
-        """Leaves its loop, which is about to end; another may be attached to."""
-        if self._loop is not None and not self.is_closed:
+        """Leaves its loop, which is about to end or has ended; another may be attached to."""
+        if self._loop is not None and not self._loop.is_closed() and not self.is_closed:
             self._flush()
-            if not self.is_closed and not self._loop.is_closed():
+            if not self.is_closed:
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.remove_writer(self._sock.fileno())
         self._loop = None
