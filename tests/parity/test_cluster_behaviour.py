@@ -105,6 +105,18 @@ async def fail_to_listen() -> None:
         raise
 
 
+async def lead() -> None:
+    """A primary itself, whose worker says what its primary is."""
+    async with Primary(f"{__name__}:tell_primary") as primary, primary.events("message") as heard:
+        worker = await primary.fork()
+        await current_worker().send((await anext(heard)).message)
+        await worker.wait_gone()
+
+
+async def tell_primary() -> None:
+    await current_worker().send(current_worker().primary_pid)
+
+
 def spin() -> None:
     while True:
         pass
@@ -174,6 +186,13 @@ async def test_is_connected_on_both_sides() -> None:
         assert (await anext(heard)).message is True
         await worker.wait_gone()
         assert connected == [False]
+
+
+async def test_a_worker_may_be_a_primary_itself() -> None:
+    async with Primary(lead) as primary, primary.events("message") as heard:
+        worker = await primary.fork()
+        assert (await anext(heard)).message == worker.pid
+        assert (await worker.wait()).code == 0
 
 
 # ---- leaving

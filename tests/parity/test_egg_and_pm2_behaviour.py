@@ -1,0 +1,52 @@
+"""What Egg's cluster and pm2 have and no other test shows; see docs/parity.md."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psutil
+
+from aiocluster import Cluster
+from tests.serving import ask, serving
+
+SERVER = """
+import asyncio
+
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 1\\r\\n\\r\\n%d" % 1)
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+async def stay() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_each_process_says_in_its_title_what_it_is() -> None:
+    async with Cluster(stay, workers=1, agents={"scheduler": stay}) as cluster:
+        (worker,) = cluster.workers.values()
+        for pid, title in ((worker.pid, f"worker {worker.id}"), (cluster.agents["scheduler"].pid, "agent scheduler")):
+            assert " ".join(psutil.Process(pid).cmdline()).strip() == f"aiocluster: {title}"
+
+
+async def test_a_changed_file_reloads_the_workers(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(SERVER)
+    cluster = Cluster(script, workers=1, reload_on_change=[tmp_path])
+    async with serving(cluster, 1) as address, cluster.events("listening") as heard:
+        assert await ask(address) == 1
+        new = asyncio.ensure_future(anext(heard))
+        while not new.done():  # the first changes may come before anybody watches
+            script.write_text(SERVER.replace("% 1", "% 2"))
+            await asyncio.wait([new], timeout=0.2)
+        assert new.result().address == address
+        while await ask(address) != 2:  # the old one may have been given this connection
+            await asyncio.sleep(0)
