@@ -33,6 +33,11 @@ class ProcessEnd:
     code: int | None
     signal: signal.Signals | None
 
+    def __str__(self) -> str:
+        return (
+            f"exit code {self.code}" if self.signal is None else f"signal {getattr(self.signal, 'name', self.signal)}"
+        )
+
 
 class Child(ABC):
     """A started process: its pid, its end, and the reading ends of its pipes if it is silent."""

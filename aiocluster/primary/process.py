@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,17 +23,16 @@ from ..events import (
     Listening,
     Message,
     Online,
-    Undelivered,
 )
 from ..stats import WorkerStats
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
-from ..wire.flow import Inflow
 from ..wire.pipes import PipeReader
 from .launch import Child, ProcessEnd
 from .listeners import Listeners
+from .mailbox import WorkerMailbox
 from .seat import Seat
 from .target import name_target
 
@@ -109,13 +107,13 @@ class WorkerProcess(Emitter):
         self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
         self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
         self.channel = channel
-        self.conversation = Conversation(channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", self)
+        self._hub = EventHub(hub)
+        mailbox = WorkerMailbox(self, self._hub, request_handler)
+        self.conversation = Conversation(channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", mailbox)
         self.failure: RemoteError | None = None
         self.early_stderr = ""
         self._child = child
-        self._hub = EventHub(hub)
         self._router = router
-        self._request_handler = request_handler
         self._gone = gone
         self._state = "starting"
         self._graceful_timeout = graceful_timeout
@@ -319,9 +317,6 @@ class WorkerProcess(Emitter):
         """
         return await self.conversation.request(message, timeout)
 
-    async def call(self, named: Any, args: list[Any]) -> Any:
-        raise ProtocolError("a worker has asked to run code in the primary")
-
     async def run(
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
     ) -> Any:
@@ -342,22 +337,6 @@ class WorkerProcess(Emitter):
             return await self.conversation.request([named, list(args)], timeout, kinds.CALL)
         finally:
             self.calls -= 1
-
-    # what conversation.Mailbox asks for
-
-    @property
-    def request_handler(self) -> RequestHandler | None:
-        return self._request_handler()
-
-    def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
-        self._hub.emit_messages(sender, messages, handles, self)
-
-    def complain(self, error: Exception) -> None:
-        logger.error("%r: %s", self, error)
-        self._hub.emit(Error(self, error))
-
-    def give_back(self, pid: int, message: Any) -> None:
-        self._hub.emit(Undelivered(pid, message))
 
     # ---- frames
 
@@ -434,7 +413,7 @@ class WorkerProcess(Emitter):
         self.exit_code, self.exit_signal = end.code, end.signal
         self.exited_after_disconnect = self._is_voluntary
         self._become("dead")
-        logger.info("worker %d (pid %d) has ended: %s", self.id, self.pid, _how(end.code, end.signal))
+        logger.info("worker %d (pid %d) has ended: %s", self.id, self.pid, end)
         event = Exit(self, end.code, end.signal)
         self._exit.set_result(event)
         self._unfit.set()
@@ -453,12 +432,8 @@ class WorkerProcess(Emitter):
         self._child.close()
 
 
-def _how(code: int | None, number: signal.Signals | None) -> str:
-    return f"exit code {code}" if number is None else f"signal {getattr(number, 'name', number)}"
-
-
 def startup_text(worker: WorkerProcess, what: str) -> str:
     """Why a worker that never came up did not: its traceback, or the tail of its stderr."""
-    how = _how(worker.exit_code, worker.exit_signal)
+    how = ProcessEnd(worker.exit_code, worker.exit_signal)
     told = worker.failure.remote_traceback if worker.failure else worker.early_stderr
     return f"worker {worker.id} (pid {worker.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
