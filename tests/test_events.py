@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aiocluster import events
-from aiocluster.events import Address, Disconnect, Emitter, Error, Event, EventHub, Message, Shutdown, Undelivered
+from aiocluster.events import Address, Disconnect, Error, Event, Message, Shutdown, Undelivered
+from aiocluster.events.hub import NAMES, Emitter, EventHub
 
 EVENT_NAMES = {
     "setup",
@@ -49,7 +50,8 @@ def shutdown(deadline: float = 1.0) -> Shutdown:
 
 
 def test_there_is_an_event_of_each_promised_name() -> None:
-    assert events.NAMES == EVENT_NAMES
+    assert NAMES == EVENT_NAMES
+    assert {getattr(events, name).name for name in events.__all__ if name not in ("Event", "Address")} == NAMES
 
 
 @pytest.mark.parametrize(

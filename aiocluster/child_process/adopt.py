@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable
 from typing import Any
 
-from ..events import Handler
+from ..events.hub import Handler
 from ..wire.conversation import RequestHandler
 from ..wire.inbox import Inbox, MessageQueue
 from .environment import PARENT_FD

@@ -11,6 +11,7 @@ from typing import Self
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
+from ..errors import ClusterError
 from ..events import ChildExit, Close, Spawn
 from .link import Link
 from .process import Ended, Process, to_the_end
@@ -75,7 +76,7 @@ class ChildProcess(Link):
         loop.call_soon(self._emit, Spawn(self))
 
     def __repr__(self) -> str:
-        state = f"code {self.exit_code}, signal {self.exit_signal}" if self._exit.done() else "running"
+        state = f"code {self.exit_code}, signal {self.exit_signal}" if self._has_ended() else "running"
         return f"<ChildProcess {self.pid}, {self.spawn_file}, {state}>"
 
     # ---- its end
@@ -93,9 +94,13 @@ class ChildProcess(Link):
     async def wait(self) -> ChildExit:
         """Returns how it ended, as soon as it has; its output may still wait to be read.
 
-        A child that was closed while it is `detached` is not watched any more: this never returns then.
+        Raises:
+            ClusterError: It is detached and has been closed, so nobody here will hear of its end.
         """
         return await asyncio.shield(self._exit)
+
+    def _has_ended(self) -> bool:
+        return ChildExit.name in self._happened
 
     def _on_ended(self, future: asyncio.Future[Ended]) -> None:
         if not self._is_watched:
@@ -116,7 +121,7 @@ class ChildProcess(Link):
 
     def _close_if_over(self) -> None:
         streams = (self._stdio.stdout, self._stdio.stderr)
-        is_over = self._exit.done() and all(pipe is None or pipe.is_closed for pipe in streams)
+        is_over = self._has_ended() and all(pipe is None or pipe.is_closed for pipe in streams)
         if is_over and Close.name not in self._happened:
             self._emit(Close(self, self.exit_code, self.exit_signal))
 
@@ -150,9 +155,11 @@ class ChildProcess(Link):
             await self._drain()
 
     def _leave_alone(self) -> None:
-        if self._is_watched and not self._exit.done():
+        if self._is_watched and not self._has_ended():
             self._is_watched = False
             self._process.release()
+            self._exit.set_exception(ClusterError(f"{self!r} is detached and was closed: nobody hears of its end"))
+            self._exit.exception()  # seen: nobody may be waiting
 
     async def _end(self) -> None:
         if self._stdio.stdin is not None:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import ChannelClosedError, ProtocolError
-from ..events import Disconnect, Emitter, Error, Event, Undelivered
+from ..events import Disconnect, Error, Event, Undelivered
+from ..events.hub import Emitter
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode

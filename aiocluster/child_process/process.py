@@ -77,14 +77,18 @@ class Process:
         await to_the_end(self._end_group(number))
 
     async def _end_group(self, number: int) -> None:
-        for each in (number, signal.SIGKILL):
-            signal_group(self.pid, each)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE):
-                    while has_living(self.pid):
-                        await asyncio.sleep(_POLL)
-                    await asyncio.shield(self.ended)
-                    return
+        try:
+            for each in (number, signal.SIGKILL):
+                signal_group(self.pid, each)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_GRACE):
+                        while has_living(self.pid):
+                            await asyncio.sleep(_POLL)
+                        await asyncio.shield(self.ended)
+                        return
+        except asyncio.CancelledError:  # the loop ends, with all of its tasks
+            signal_group(self.pid, signal.SIGKILL)
+            raise
 
     # ---- its end
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProtocolError
-from ..events import Error, EventHub, Undelivered
+from ..events import Error, Undelivered
+from ..events.hub import EventHub
 from ..wire.conversation import RequestHandler
 from ..wire.flow import Inflow
 

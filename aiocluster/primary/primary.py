@@ -15,7 +15,8 @@ from typing import Any, Self
 import anyio
 
 from ..errors import ClusterError, WorkerNotFoundError
-from ..events import Address, Emitter, EventHub, Setup
+from ..events import Address, Setup
+from ..events.hub import Emitter, EventHub
 from ..settings import Settings
 from ..stats import ListenerStats, WorkerStats
 from ..titles import set_title

@@ -11,19 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProtocolError, RemoteError, TargetError
-from ..events import (
-    Address,
-    Disconnect,
-    Emitter,
-    Error,
-    Event,
-    EventHub,
-    Exit,
-    Fork,
-    Listening,
-    Message,
-    Online,
-)
+from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Message, Online
+from ..events.hub import Emitter, EventHub
 from ..stats import WorkerStats
 from ..wire import messages as kinds
 from ..wire.channel import Channel

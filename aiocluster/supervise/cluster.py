@@ -13,7 +13,8 @@ from typing import Any, Self
 import anyio
 
 from ..errors import ClusterError, ReloadError, RestartLimitError, WorkerNotFoundError
-from ..events import Emitter, Exit, GiveUp
+from ..events import Exit, GiveUp
+from ..events.hub import Emitter
 from ..primary.primary import Primary
 from ..primary.process import WorkerProcess
 from ..stats import ClusterStats

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
-from ..events import EventHub, Handler, Message
+from ..events import Message
+from ..events.hub import EventHub, Handler
 from .flow import Inflow
 
 logger = logging.getLogger("aiocluster.inbox")

@@ -7,13 +7,13 @@ import contextlib
 import inspect
 import logging
 import os
-import random
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ChannelClosedError, ProtocolError, WorkerNotFoundError
-from ..events import Disconnect, Emitter, Error, Shutdown, Undelivered
+from ..events import Disconnect, Error, Shutdown, Undelivered
+from ..events.hub import Emitter
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode, pack
@@ -153,6 +153,8 @@ class Worker(Emitter):
         """
         if not self._peers:
             raise WorkerNotFoundError("there is no other worker")
+        import random  # few need it, and it takes a while
+
         await self.send_to(random.choice(self.peers), message)
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:

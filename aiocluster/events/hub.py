@@ -1,7 +1,7 @@
-"""The events, and the hub behind ``on()``, ``off()``, ``wait_for()`` and ``events()``.
+"""The hub behind ``on()``, ``off()``, ``wait_for()`` and ``events()``.
 
-Each event is a frozen dataclass. A hub calls the handlers of an event in the order they were added; what it has
-heard, its parent hears next, so a worker's events reach the primary's handlers as well.
+A hub calls the handlers of an event in the order they were added; what it has heard, its parent hears next, so a
+worker's events reach the primary's handlers as well.
 """
 
 from __future__ import annotations
@@ -9,213 +9,39 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import signal
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from .either import Error, Event, Message, MessageDraft
 
 if TYPE_CHECKING:
     import socket
 
-    from .child_process.child import ChildProcess
-    from .primary.process import WorkerProcess
-    from .settings import Settings
+    from ..primary.process import WorkerProcess
 
 logger = logging.getLogger("aiocluster.events")
 
 Handler = Callable[[Any], Any]
 H = TypeVar("H", bound=Handler)
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where something listens.
-
-    Attributes:
-        family: ``"tcp4"``, ``"tcp6"``, ``"udp4"``, ``"udp6"`` or ``"unix"``.
-        host: The IP address; empty for ``"unix"``.
-        port: The port as it was bound (never 0 once bound); 0 for ``"unix"``.
-        path: The socket file; None unless ``"unix"``.
-    """
-
-    family: str
-    host: str = ""
-    port: int = 0
-    path: str | None = None
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if self.family.endswith("6") else f"{self.host}:{self.port}"
-
-
-class Event:
-    """Base of all events; ``name`` is what ``on()`` takes."""
-
-    __slots__ = ()
-    name: ClassVar[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup(Event):
-    """``Primary.setup()`` was called: later forks use these settings."""
-
-    name: ClassVar[str] = "setup"
-    settings: Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Fork(Event):
-    """A worker's process has been started."""
-
-    name: ClassVar[str] = "fork"
-    worker: WorkerProcess
-
-
-@dataclass(frozen=True, slots=True)
-class Online(Event):
-    """A worker has loaded its target and is about to run it."""
-
-    name: ClassVar[str] = "online"
-    worker: WorkerProcess
-
-
-@dataclass(frozen=True, slots=True)
-class Listening(Event):
-    """A worker's server takes connections from now on."""
-
-    name: ClassVar[str] = "listening"
-    worker: WorkerProcess
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class Message(Event):
-    """A message has arrived. ``worker`` is its sender as the primary sees it; None inside a worker."""
-
-    name: ClassVar[str] = "message"
-    sender: int
-    message: Any
-    handles: tuple[socket.socket, ...] = ()
-    worker: WorkerProcess | None = None
-
-
-class _MessageDraft(Event):
-    """A `Message` in the making. A frozen dataclass sets each field by a slow call; its draft, which has the same
-    layout and takes its class in the end, does not: a third of the time, for what is made most often."""
-
-    __slots__ = ("handles", "message", "sender", "worker")
-
-    def __init__(self, sender: int, message: Any, handles: tuple[Any, ...], worker: Any) -> None:
-        self.sender = sender
-        self.message = message
-        self.handles = handles
-        self.worker = worker
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnect(Event):
-    """The channel is closed. ``worker`` is None inside a worker, whose primary is gone then."""
-
-    name: ClassVar[str] = "disconnect"
-    worker: WorkerProcess | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Exit(Event):
-    """A worker's process has ended: by ``code``, or by ``signal`` (the other one is None)."""
-
-    name: ClassVar[str] = "exit"
-    worker: WorkerProcess
-    code: int | None
-    signal: signal.Signals | None
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn(Event):
-    """A child process has been started (`aiocluster.child_process`)."""
-
-    name: ClassVar[str] = "spawn"
-    child: ChildProcess
-
-
-@dataclass(frozen=True, slots=True)
-class ChildExit(Event):
-    """A child process has ended: by ``code``, or by ``signal`` (the other one is None).
-
-    Both are None if something else in this program has waited for it, so that nobody can know any more.
-    """
-
-    name: ClassVar[str] = "exit"
-    child: ChildProcess
-    code: int | None
-    signal: signal.Signals | None
-
-
-@dataclass(frozen=True, slots=True)
-class Close(Event):
-    """A child process has ended, and its stdout and stderr have ended here as well: no more output will come."""
-
-    name: ClassVar[str] = "close"
-    child: ChildProcess
-    code: int | None
-    signal: signal.Signals | None
-
-
-@dataclass(frozen=True, slots=True)
-class Error(Event):
-    """Something failed: in a worker (``worker``), or in an event handler of this process (None)."""
-
-    name: ClassVar[str] = "error"
-    worker: WorkerProcess | None
-    error: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class Undelivered(Event):
-    """A message whose receiver went before it confirmed it, back at its sender."""
-
-    name: ClassVar[str] = "undelivered"
-    pid: int
-    message: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Shutdown(Event):
-    """This worker has been told to leave and has ``deadline`` seconds to do so."""
-
-    name: ClassVar[str] = "shutdown"
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp(Event):
-    """More workers ended unasked than the `RestartPolicy` allows: no more replacements."""
-
-    name: ClassVar[str] = "give_up"
-    exits: tuple[Exit, ...]
-    period: float
-
-
 NAMES = frozenset(
-    cls.name
-    for cls in (
-        Setup,
-        Fork,
-        Online,
-        Listening,
-        Message,
-        Disconnect,
-        Exit,
-        Error,
-        Undelivered,
-        Shutdown,
-        GiveUp,
-        Spawn,
-        Close,
-    )
+    {
+        "close",
+        "disconnect",
+        "error",
+        "exit",
+        "fork",
+        "give_up",
+        "listening",
+        "message",
+        "online",
+        "setup",
+        "shutdown",
+        "spawn",
+        "undelivered",
+    }
 )
 
 
@@ -278,7 +104,7 @@ class EventHub:
         """What `emit` does for a `Message` with each of these, in less time: this is done more often than all else."""
         called = self._called
         for message in messages:
-            event = _MessageDraft(sender, message, handles, worker)
+            event = MessageDraft(sender, message, handles, worker)
             event.__class__ = Message  # type: ignore[assignment]
             for handler in called.get("message", ()):
                 try:
@@ -436,23 +262,3 @@ def _checked(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"no event is called {name!r}; there are {', '.join(sorted(NAMES))}")
     return name
-
-
-__all__ = [
-    "Address",
-    "ChildExit",
-    "Close",
-    "Disconnect",
-    "Error",
-    "Event",
-    "Exit",
-    "Fork",
-    "GiveUp",
-    "Listening",
-    "Message",
-    "Online",
-    "Setup",
-    "Shutdown",
-    "Spawn",
-    "Undelivered",
-]
