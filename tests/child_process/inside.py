@@ -113,6 +113,11 @@ async def outlive(*args: str) -> None:
     print("alone", flush=True)
 
 
+def chatter(count: str) -> None:
+    """Writes so many bytes to its stdout."""
+    print(end="x" * int(count))
+
+
 def twice() -> None:
     """Two event loops, one after the other."""
 

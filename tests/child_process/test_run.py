@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,14 @@ async def test_a_grandchild_that_lets_the_output_go_lives_on(minute: str) -> Non
     os.kill(int(done.stdout), signal.SIGKILL)
 
 
+async def test_what_has_left_the_group_lives_on_and_holds_up_nobody(minute: str) -> None:
+    with pytest.raises(ChildTimeoutError):
+        await exec(f"setsid sleep {minute} & sleep {minute}", timeout=1)
+    for pid in alive(minute):
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not alive(minute))
+
+
 # ---- max_buffer
 
 
@@ -227,6 +236,20 @@ async def test_cancelled_while_it_is_being_ended(minute: str, tmp_path: Path) ->
     with pytest.raises(asyncio.CancelledError):
         await task
     assert alive(minute) == []
+
+
+async def test_a_loop_that_ends_takes_it_along(minute: str) -> None:
+    """asyncio.run cancels what still runs."""
+    line = (
+        "import asyncio; from aiocluster.child_process import exec\n"
+        "async def main():\n"
+        f"    task = asyncio.create_task(exec('sleep {minute} & sleep {minute}; true'))\n"
+        "    await asyncio.sleep(0.2)\n"
+        "asyncio.run(main())"
+    )
+    done = await exec_file(sys.executable, ["-W", "error", "-X", "dev", "-c", line])
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    assert alive(f"sleep {minute}") == []
 
 
 async def test_the_callers_own_timeout_ends_it_too(minute: str) -> None:

@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from aiocluster.child_process import ChildProcess, exec_file, spawn
+from aiocluster.errors import ClusterError
 from aiocluster.events import ChildExit, Close, Spawn
 
 from .processes import INSIDE, alive, gone, is_root, read_all, until
@@ -306,8 +307,13 @@ async def test_a_detached_child_leads_its_own_session_and_outlives_its_parent(mi
 async def test_leaving_a_detached_child_leaves_it_alone(minute: str) -> None:
     async with await spawn("sleep", [minute], detached=True) as child:
         assert os.getsid(child.pid) == child.pid
+        waiting = asyncio.create_task(child.wait())
+        await asyncio.sleep(0)
     assert alive(minute) == [child.pid]
     assert not child.kill()
+    for wait in (waiting, child.wait()):
+        with pytest.raises(ClusterError, match="running> is detached and was closed"):
+            await wait
     os.kill(child.pid, signal.SIGKILL)
     await gone(child.pid)  # reaped: it does not stay a zombie
 
