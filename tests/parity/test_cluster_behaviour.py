@@ -61,6 +61,10 @@ async def listen_and_exit(code: str) -> None:
     sys.exit(int(code))
 
 
+async def tell_interpreter() -> None:
+    await current_worker().send(os.environ.get("INTERPRETER"))
+
+
 async def tell_cwd() -> None:
     await current_worker().send(os.getcwd())
 
@@ -322,6 +326,15 @@ async def test_the_working_directory_is_the_primarys_until_setup_names_another(t
         assert primary.settings.cwd == tmp_path
         await primary.fork()
         assert (await anext(heard)).message == str(tmp_path)
+
+
+async def test_the_interpreter_can_be_chosen(tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nINTERPRETER=mine exec {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+    async with Primary(tell_interpreter, executable=interpreter) as primary, primary.events("message") as heard:
+        await primary.fork()
+        assert (await anext(heard)).message == "mine"
 
 
 async def test_each_setup_is_told_later_even_one_that_changes_nothing() -> None:
