@@ -93,6 +93,15 @@ async def test_a_shell_is_what_runs_and_has_the_environment() -> None:
         assert await text_of(piped.stdout) == "bar\nbuzz\n"
 
 
+async def test_a_command_is_looked_up_in_the_path_of_its_environment(tmp_path: Path) -> None:
+    program = tmp_path / "only-here"
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o755)
+    async with await spawn("only-here", env={"PATH": str(tmp_path)}) as started:
+        assert await text_of(started.stdout) == "found\n"
+    assert (await exec_file("only-here", env={"PATH": str(tmp_path)})).stdout == "found\n"
+
+
 # ---- stdio
 
 
