@@ -7,7 +7,7 @@ import atexit
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..events.hub import Handler
@@ -21,7 +21,8 @@ class Parent(Link):
     """The process that started this one with a channel; see `parent`.
 
     Its events are ``message``, ``disconnect`` (it has gone, or has closed the channel), ``error`` and ``undelivered``.
-    It is heard on the event loop in which it is first used, and on the next one when that has been closed.
+    It is heard on the event loop in which it is first used, and on the next one when that has been closed. What is used
+    outside of one only, before `asyncio.run` say, hears nothing.
 
     Attributes:
         pid: Its process id.
@@ -76,7 +77,7 @@ class Parent(Link):
 class _ParentInbox(Inbox):
     """An inbox that says when it is first asked for something."""
 
-    def __init__(self, asked: Any) -> None:
+    def __init__(self, asked: Callable[[], None]) -> None:
         super().__init__()
         self._asked = asked
 

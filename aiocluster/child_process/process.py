@@ -78,17 +78,19 @@ class Process:
 
     async def _end_group(self, number: int) -> None:
         try:
-            for each in (number, signal.SIGKILL):
-                signal_group(self.pid, each)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_GRACE):
-                        while has_living(self.pid):
-                            await asyncio.sleep(_POLL)
-                        await asyncio.shield(self.ended)
-                        return
-        except asyncio.CancelledError:  # the loop ends, with all of its tasks
+            signal_group(self.pid, number)
+            await self._group_gone()
+        finally:  # also when the loop ends, with all of its tasks
             signal_group(self.pid, signal.SIGKILL)
-            raise
+        await self._group_gone()
+
+    async def _group_gone(self) -> None:
+        """Returns when nobody of its group lives, or has been given long enough."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                while has_living(self.pid):
+                    await asyncio.sleep(_POLL)
+                await asyncio.shield(self.ended)
 
     # ---- its end
 

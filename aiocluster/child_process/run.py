@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,6 +108,7 @@ async def exec(
             process group.
         MaxBufferError: It wrote too much; the same goes for it. The error has what was read.
         OSError: The shell can't be started.
+        LookupError: There is no such encoding.
     """
     argv = [os.fspath(shell), "-c", command]
     run = _Run(argv, input, timeout, max_buffer, kill_signal, encoding)
@@ -153,6 +156,7 @@ async def exec_file(
         OSError: It can't be started, such as FileNotFoundError or PermissionError.
         ChildTimeoutError: It took too long, and is dead; see `exec`.
         MaxBufferError: It wrote too much, and is dead; see `exec`.
+        LookupError: There is no such encoding.
     """
     argv = [os.fspath(file), *(os.fspath(arg) for arg in args)]
     run = _Run(argv, input, timeout, max_buffer, kill_signal, encoding)
@@ -181,6 +185,8 @@ class _Run:
         kill_signal: int,
         encoding: str | None,
     ) -> None:
+        if encoding is not None:
+            codecs.lookup(encoding)  # rather now than when it has run
         self._argv = argv
         self._input = input.encode(encoding or "utf-8") if isinstance(input, str) else input
         self._timeout = timeout
@@ -189,6 +195,9 @@ class _Run:
         self._encoding = encoding
         self._stdout = bytearray()
         self._stderr = bytearray()
+
+    def __str__(self) -> str:
+        return shlex.join(self._argv)
 
     async def run(
         self, *, cwd: StrPath | None, env: Mapping[str, str] | None, uid: int | None, gid: int | None
@@ -218,12 +227,12 @@ class _Run:
                     tasks.create_task(_feed(stdio.stdin, self._input))
                 await asyncio.shield(process.ended)
         except TimeoutError:
-            text = f"{self._argv} took longer than {self._timeout} seconds, and has been ended with all it had started"
+            text = f"{self} took longer than {self._timeout} seconds, and has been ended with all that it had started"
             raise ChildTimeoutError(text, self._text(self._stdout), self._text(self._stderr)) from None
         except ExceptionGroup as group:
             if group.subgroup(_TooMuch) is None:
                 raise
-            text = f"{self._argv} wrote more than max_buffer={self._max_buffer} bytes to one stream, and has been ended"
+            text = f"{self} wrote more than max_buffer={self._max_buffer} bytes to one stream, and has been ended"
             raise MaxBufferError(text, self._text(self._stdout), self._text(self._stderr)) from None
 
     async def _read(self, stream: PipeReader, buffer: bytearray) -> None:

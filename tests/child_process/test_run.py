@@ -31,6 +31,12 @@ async def test_bytes_and_text() -> None:
     assert (await exec_file(file, [r"\344"], encoding="latin-1")).stdout == "ä"
 
 
+async def test_an_unknown_encoding_runs_nothing(tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="unknown encoding: utf-9"):
+        await exec(f"touch {tmp_path}/ran", encoding="utf-9")
+    assert not (tmp_path / "ran").exists()
+
+
 async def test_input() -> None:
     assert (await exec("cat", input="ä")).stdout == "ä"
     assert (await exec_file("cat", input=b"\xff", encoding=None)).stdout == b"\xff"
@@ -108,7 +114,7 @@ async def test_a_child_leads_a_process_group_but_no_session() -> None:
 
 
 async def test_a_timeout_leaves_no_process_behind(minute: str) -> None:
-    with pytest.raises(ChildTimeoutError, match=r"took longer than 0\.2 seconds"):
+    with pytest.raises(ChildTimeoutError, match=r"^/bin/sh -c 'sleep .*' took longer than 0\.2 seconds"):
         await exec(f"sleep {minute} & sleep {minute}", timeout=0.2)
     assert alive(minute) == []
 

@@ -187,7 +187,7 @@ async def test_an_exception_ends_it_too(minute: str) -> None:
 
 async def test_what_ignores_sigterm_is_killed_once_the_caller_does_not_wait(minute: str) -> None:
     async def stubborn() -> None:
-        async with await spawn("sh", ["-c", f"trap '' TERM; echo ready; sleep {minute}"]) as child:
+        async with await spawn("sh", ["-c", f"trap '' TERM; sleep {minute} & echo ready; wait"]) as child:
             assert child.stdout is not None
             assert await child.stdout.receive() == b"ready\n"
             leaving.set()
@@ -199,7 +199,8 @@ async def test_what_ignores_sigterm_is_killed_once_the_caller_does_not_wait(minu
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    [orphan] = alive(minute)  # that is a matter for exec, or for a child that is told
+    await until(lambda: alive(minute))
+    [orphan] = alive(minute)  # what a child has started is that child's to end
     os.kill(orphan, signal.SIGKILL)
 
 
