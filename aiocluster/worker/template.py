@@ -115,10 +115,7 @@ class Foundry:
         for fd in stdout:
             os.dup2(fd, 1)
             os.close(fd)
-        os.environ.clear()
-        os.environ.update(env)
-        os.environ["AIOCLUSTER_CHANNEL_FD"] = str(channel)
-        os.environ["AIOCLUSTER_STDERR_FD"] = str(stderr)
+        _change_environment({**env, "AIOCLUSTER_CHANNEL_FD": str(channel), "AIOCLUSTER_STDERR_FD": str(stderr)})
 
     def _reap(self) -> None:
         """Tells of those that have ended; only then are their pids free for others."""
@@ -133,3 +130,12 @@ class Foundry:
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
         os._exit(1)
+
+
+def _change_environment(env: dict[str, str]) -> None:
+    """Makes this the environment; what is the same already is not touched, for its memory is shared."""
+    for key in os.environ.keys() - env.keys():
+        del os.environ[key]
+    for key, value in env.items():
+        if os.environ.get(key) != value:
+            os.environ[key] = value
