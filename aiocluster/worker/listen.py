@@ -47,7 +47,7 @@ def _sharing_worker(loop: asyncio.AbstractEventLoop) -> Worker | None:
 
 
 def install() -> None:
-    """Replaces the calls on asyncio's loop classes, and on uvloop's if it is installed. Once: a template did it before."""
+    """Replaces the calls on asyncio's loop classes, and on uvloop's if it is installed; in a template once for all."""
     if hasattr(base_events.BaseEventLoop.run_forever, "__wrapped__"):
         return
     classes: list[Any] = [base_events.BaseEventLoop, unix_events._UnixSelectorEventLoop]
