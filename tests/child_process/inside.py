@@ -177,10 +177,11 @@ def start_another() -> None:
 
 
 def babble(hex: str) -> None:
-    """Writes these bytes to the channel, and stays."""
+    """Writes these bytes to the channel, and stays; says what is answered if it is asked to."""
     number, _, _ = os.environ["AIOCLUSTER_PARENT_FD"].partition(":")
     os.write(int(number), bytes.fromhex(hex))
-    sys.stdin.read()
+    if sys.stdin.read():
+        print(os.read(int(number), 10_000))
 
 
 async def start_detached(minute: str) -> None:

@@ -15,6 +15,8 @@ import pytest
 from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
+from aiocluster.wire import messages as kinds
+from aiocluster.wire.codec import encode, pack
 
 from .processes import INSIDE, read_all
 
@@ -328,10 +330,16 @@ async def test_broken_frames_end_the_channel_and_nothing_else(written: bytes) ->
         assert (await child.wait()).code == 0
 
 
-async def test_a_child_may_not_run_code_here() -> None:
-    call = b"\x94\x0b\x00\x01\xc4\x02\x92\xc0\x90"[:-1] + b"\x90"
-    frame = len(call).to_bytes(4, "big") + call
-    async with await forked("babble", frame.hex(), stdio=("pipe", "inherit", "inherit", "ipc")) as child:
+async def test_a_child_may_not_run_code_here(tmp_path: Path) -> None:
+    """It gets an error for an answer."""
+    path = tmp_path / "ran"
+    named = {"kind": "function", "module": "pathlib", "name": "Path.touch"}
+    frame = encode(kinds.CALL, 0, 1, pack([named, [str(path)]]))
+    stdio = ("pipe", "pipe", "inherit", "ipc")
+    async with await forked("babble", frame.hex(), stdio=stdio) as child:
         assert child.stdin is not None
+        await child.stdin.send(b"and then?\n")
         await child.stdin.aclose()
+        assert b"only a primary may have functions called" in await read_all(child.stdout)
         assert (await child.wait()).code == 0
+    assert not path.exists()
