@@ -331,9 +331,10 @@ class Primary(Emitter):
         await self.worker(pid).send(message, handles)
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message, packed once, to every worker; waits for the slowest to have room for it."""
+        """Sends a message, packed once, to every worker, but no agent; waits for the slowest to have room for it."""
         body = pack(message)
-        await send_to_all([worker.conversation.outflow for worker in self._workers.values()], body)
+        workers = (worker for worker in self._workers.values() if worker.name is None)
+        await send_to_all([worker.conversation.outflow for worker in workers], body)
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
         """Answers the workers' requests from now on: ``handler(message, sender)``, sync or async.

@@ -392,9 +392,9 @@ class WorkerProcess(Emitter):
         self._disconnected.set()
         self._unfit.set()
         self._at_work.set()
-        self._emit(Disconnect(self))
         self._ending = asyncio.get_running_loop().create_task(self.conversation.end())
         self._gone_if_both()
+        self._emit(Disconnect(self))
 
     def _on_exit(self, end: ProcessEnd) -> None:
         self.early_stderr = self._child.take_early_stderr()
@@ -407,10 +407,11 @@ class WorkerProcess(Emitter):
         self._exit.set_result(event)
         self._unfit.set()
         self._at_work.set()
-        self._emit(event)
         self._gone_if_both()
+        self._emit(event)
 
     def _gone_if_both(self) -> None:
+        """As in Node, it is out of the primary's table before the last of its events."""
         if self._exit.done() and self._disconnected.is_set():
             self._gone(self)
 

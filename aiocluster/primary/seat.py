@@ -115,7 +115,8 @@ class Seat:
             )
             fds = [os.dup(listener.sock_for(self).fileno())]
         except OSError as error:
-            self.channel.send(encode(kinds.REFUSED, number, error.errno, os.strerror(error.errno or 0)))
+            text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
+            self.channel.send(encode(kinds.REFUSED, number, error.errno or errno.EINVAL, text))
             return
         except ValueError as error:  # no such policy
             self.channel.send(encode(kinds.REFUSED, number, errno.EINVAL, str(error)))

@@ -55,7 +55,8 @@ class Worker(Emitter):
         self._heartbeat = Heartbeat(welcome["heartbeat"], self._report)
         self._leaving: asyncio.Task[None] | None = None
         self._primary = Conversation(channel, self.primary_pid, self.primary_pid, "the primary", self)
-        self._peers: dict[int, Conversation] = {}
+        self._peers: dict[int, Conversation] = {}  # workers and agents
+        self._workers: dict[int, Conversation] = {}  # those of them that are no agents
         self._names: dict[str, int] = {}
         for pid, name in welcome["peers"].items():
             self._on_peer_joined(pid, name)
@@ -72,8 +73,8 @@ class Worker(Emitter):
 
     @property
     def peers(self) -> tuple[int, ...]:
-        """The pids of the other connected workers, as of now."""
-        return tuple(self._peers)
+        """The pids of the other connected workers, as of now; agents are reached by name."""
+        return tuple(self._workers)
 
     def is_connected(self) -> bool:
         """Whether the primary is there."""
@@ -141,9 +142,9 @@ class Worker(Emitter):
             await wait
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message, packed once, to every other worker; waits for the slowest to have room for it."""
+        """Sends a message, packed once, to every other worker, no agent; waits for the slowest to have room."""
         body = pack(message)
-        await send_to_all((peer.outflow for peer in self._peers.values()), body)
+        await send_to_all((peer.outflow for peer in self._workers.values()), body)
 
     async def send_random(self, message: Any) -> None:
         """Sends a message to one of the other workers, picked at random.
@@ -151,7 +152,7 @@ class Worker(Emitter):
         Raises:
             WorkerNotFoundError: There is no other one.
         """
-        if not self._peers:
+        if not self._workers:
             raise WorkerNotFoundError("there is no other worker")
         import random  # few need it, and it takes a while
 
@@ -255,12 +256,15 @@ class Worker(Emitter):
             self.complain(ProtocolError(f"pid {peer.pid} sent what is no message: {error}"))
 
     def _on_peer_joined(self, pid: int, name: str | None) -> None:
-        self._peers[pid] = Conversation(self.channel, pid, pid, f"the worker with pid {pid}", self)
-        if name is not None:
+        peer = self._peers[pid] = Conversation(self.channel, pid, pid, f"the worker with pid {pid}", self)
+        if name is None:
+            self._workers[pid] = peer
+        else:
             self._names[name] = pid
 
     def _on_peer_left(self, pid: int) -> None:
         peer = self._peers.pop(pid, None)
+        self._workers.pop(pid, None)
         self._names = {name: other for name, other in self._names.items() if other != pid}
         if peer is not None:
             self._end(peer)
@@ -315,4 +319,5 @@ class Worker(Emitter):
         for conversation in (self._primary, *self._peers.values()):
             self._end(conversation)
         self._peers.clear()
+        self._workers.clear()
         self._hub.emit(Disconnect())

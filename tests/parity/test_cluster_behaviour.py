@@ -145,6 +145,19 @@ async def test_the_state_at_each_event() -> None:
     assert set(seen[3:]) <= {(Disconnect, "disconnected"), (Disconnect, "dead"), (Exit, "dead")}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_it_is_out_of_the_table_before_its_last_event(number: signal.Signals) -> None:
+    async with Primary(serve) as primary:
+        worker = await primary.fork()
+        there: list[bool] = []
+        for name in ("disconnect", "exit"):
+            primary.on(name, lambda event: there.append(event.worker.id in primary.workers))
+        await worker.wait_for("listening")
+        worker.kill(number)
+        await worker.wait_gone()
+    assert there == [True, False]
+
+
 @pytest.mark.parametrize(
     ("target", "kill", "end"),
     [

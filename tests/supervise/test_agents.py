@@ -89,6 +89,35 @@ async def test_they_are_there_before_the_workers_and_until_after_them() -> None:
     assert sorted(story[-2:]) == [("exit", "a"), ("exit", "b")]
 
 
+async def broadcast_when_told() -> None:
+    worker = current_worker()
+
+    async def tell(message: Any, sender: int) -> list[int]:
+        await worker.broadcast(message)
+        await worker.send_random(message)
+        return list(worker.peers)
+
+    worker.handle_requests(tell)
+    worker.on("message", lambda event: worker.send([worker.name, event.message]))
+    await asyncio.Event().wait()
+
+
+async def test_what_is_for_all_workers_is_not_for_them() -> None:
+    cluster = Cluster(broadcast_when_told, workers=2, agents={"a": broadcast_when_told, "b": broadcast_when_told})
+    async with cluster, cluster.events("message") as heard:
+        pids = {worker.pid for worker in cluster.workers.values()}
+        agent = cluster.agents["a"]
+        assert set(await agent.request("from an agent")) == pids
+        assert [(await anext(heard)).message for _ in range(3)] == [[None, "from an agent"]] * 3
+        worker, other = cluster.workers.values()
+        assert await worker.request("from a worker") == [other.pid]
+        assert [(await anext(heard)).message for _ in range(2)] == [[None, "from a worker"]] * 2
+        await cluster.broadcast("from the primary")
+        assert [(await anext(heard)).message for _ in range(2)] == [[None, "from the primary"]] * 2
+        await agent.send("for you alone")
+        assert (await anext(heard)).message == ["a", "for you alone"]
+
+
 async def test_it_is_restarted() -> None:
     cluster = Cluster(ask_the_counter_when_told, workers=1, agents={"counter": count})
     async with cluster, cluster.events("online") as heard:
