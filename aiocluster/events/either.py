@@ -34,12 +34,10 @@ class MessageDraft(Event):
     layout and takes its class in the end, does not: a third of the time, for what is made most often."""
 
     __slots__ = ("handles", "message", "sender", "worker")
-
-    def __init__(self, sender: int, message: Any, handles: tuple[Any, ...], worker: Any) -> None:
-        self.sender = sender
-        self.message = message
-        self.handles = handles
-        self.worker = worker
+    sender: int
+    message: Any
+    handles: tuple[socket.socket, ...]
+    worker: WorkerProcess | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,9 @@ def _shown(value: Any) -> str:
 
 # ---- users' messages
 
-_pack_message = msgpack.Packer(autoreset=True, datetime=True).pack
-_KEYS = frozenset({str, int, bytes})
+_pack_exact = msgpack.Packer(autoreset=True, strict_types=True).pack
+_pack_any = msgpack.Packer(autoreset=True, datetime=True).pack
+_KEYS = (str, int, bytes, float, type(None))
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -114,34 +115,35 @@ def pack(message: Any) -> bytes:
         MessageTooLargeError: It is longer than `MAX_MESSAGE`.
     """
     try:
-        body: bytes = _pack_message(message)
+        body: bytes = _pack_exact(message)  # of exact types only: what it takes, a receiver can unpack
+    except Exception:
+        body = _pack_inexact(message)
+    if len(body) > MAX_MESSAGE:
+        raise MessageTooLargeError(f"the message has {len(body)} bytes packed; the limit is {MAX_MESSAGE}")
+    return body
+
+
+def _pack_inexact(message: Any) -> bytes:
+    """Packs tuples, datetimes and subclasses, too; and some of what a receiver could not unpack, so it has a look."""
+    try:
+        body: bytes = _pack_any(message)
     except Exception as error:
         raise SerializationError(_complaint(message) or f"message: {error}") from None
-    # msgpack packs more than a receiver could unpack: kinds of keys, and datetimes before the year 1 of UTC.
-    if type(message) is dict:
-        for key, item in message.items():  # the usual message, looked through in place
-            if type(key) is not str or type(item) not in _SCALARS:
-                break
-        else:
-            if len(body) <= MAX_MESSAGE:
-                return body
     try:
         is_plain = _plain(message)
     except RecursionError:
         is_plain = False
     if not is_plain and (complaint := _complaint(message)):
         raise SerializationError(complaint)
-    if len(body) > MAX_MESSAGE:
-        raise MessageTooLargeError(f"the message has {len(body)} bytes packed; the limit is {MAX_MESSAGE}")
     return body
 
 
 def _plain(value: Any) -> bool:
-    """Whether a quick look finds nothing that needs `_complaint`. It is made for each message that is sent."""
+    """Whether a quick look finds nothing that needs `_complaint`."""
     kind = type(value)
     if kind is dict:
         for key, item in value.items():
-            if type(key) not in _KEYS or (type(item) not in _SCALARS and not _plain(item)):
+            if type(key) not in _SCALARS or (type(item) not in _SCALARS and not _plain(item)):
                 return False
         return True
     if kind is list or kind is tuple:
@@ -156,33 +158,49 @@ def unpack(body: bytes) -> Any:
         ProtocolError: The bytes are no message.
     """
     try:
-        return msgpack.unpackb(body, strict_map_key=False, timestamp=3)
+        return _unpack(body)
     except Exception as error:
         raise ProtocolError(f"{len(body)} bytes are no message: {error}") from None
 
 
-def unpack_run(body: bytes, count: int) -> Iterator[Any]:
+def unpack_run(body: bytes, count: int) -> list[Any]:
     """The ``count`` messages that stand in ``body`` one after the other.
 
     Raises:
         ProtocolError: The bytes are not that many messages.
     """
-    unpacker = msgpack.Unpacker(strict_map_key=False, timestamp=3, max_buffer_size=max(len(body), 1))
-    unpacker.feed(body)
-    found = 0
     try:
-        for message in unpacker:
-            found += 1
-            yield message
-    except GeneratorExit:
-        raise
+        messages, used = _unpack_all(body)
     except Exception as error:
         raise ProtocolError(f"{len(body)} bytes are no messages: {error}") from None
-    if found != count or unpacker.tell() != len(body):
-        raise ProtocolError(f"{len(body)} bytes hold {found} messages, not {count}")
+    if len(messages) != count or used != len(body):
+        raise ProtocolError(f"{len(body)} bytes hold {len(messages)} messages, not {count}")
+    return messages
 
 
-_DEPTH = 511  # containers around a value: msgpack's own limit
+_DATETIME, _TIMESTAMP = 3, 0  # what a timestamp becomes
+
+
+def _unpack(body: bytes) -> Any:
+    try:
+        return msgpack.unpackb(body, strict_map_key=False, timestamp=_DATETIME)
+    except OverflowError:  # a Timestamp of the sender's that no datetime can say: all of them stay Timestamps
+        return msgpack.unpackb(body, strict_map_key=False, timestamp=_TIMESTAMP)
+
+
+def _unpack_all(body: bytes, timestamp: int = _DATETIME) -> tuple[list[Any], int]:
+    """The messages, and how many bytes they took."""
+    unpacker = msgpack.Unpacker(strict_map_key=False, timestamp=timestamp, max_buffer_size=max(len(body), 1))
+    unpacker.feed(body)
+    try:
+        return list(unpacker), unpacker.tell()
+    except OverflowError:
+        if timestamp == _TIMESTAMP:
+            raise
+        return _unpack_all(body, _TIMESTAMP)
+
+
+_DEPTH = 1024  # containers around a value: msgpack's own limit
 
 
 def _complaint(message: Any) -> str | None:
@@ -233,10 +251,10 @@ def _reason(value: Any) -> str | None:
         return None
     if isinstance(value, dict):
         for key in value:
-            if isinstance(key, bool) or not isinstance(key, (str, int, bytes)):
+            if not isinstance(key, _KEYS):
                 return f"key {_shown(key)} of type {type(key).__name__}"
         return None
-    if isinstance(value, (list, tuple)) and not isinstance(value, msgpack.ExtType):
+    if isinstance(value, (list, tuple, msgpack.Timestamp)):  # an ExtType is a tuple
         return None
     return type(value).__name__
 

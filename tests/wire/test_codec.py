@@ -253,6 +253,25 @@ def test_subclasses_and_buffers_arrive_as_the_plain_type(message: Any, arrives: 
     assert type(back) is type(arrives)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {None: 1, 1.5: 2, True: 3, b"b": 4, 5: 6, "seven": 8},
+        [msgpack.ExtType(5, b"abc")],
+        {"far": [msgpack.Timestamp(2**62)], "near": msgpack.Timestamp(0)},
+    ],
+)
+@pytest.mark.parametrize("beside", [None, (1,)], ids=["exact", "with a tuple"])
+def test_whatever_msgpack_has_is_carried(message: Any, beside: Any) -> None:
+    back = unpack(pack([message, beside]))
+    assert back == [message, beside and list(beside)]
+    assert unpack_run(pack([message, beside]) + pack(1), 2) == [back, 1]
+
+
+def test_a_timestamp_is_a_datetime() -> None:
+    assert unpack(pack(msgpack.Timestamp(0))) == datetime.datetime.fromtimestamp(0, utc)
+
+
 def in_lists(depth: int, leaf: Any) -> Any:
     for _ in range(depth):
         leaf = [leaf]
@@ -298,12 +317,11 @@ REFUSED: list[tuple[Any, str]] = [
     ({"\ud800": 1}, 'message["\\ud800"]: str with a lone surrogate'),
     ({"at": datetime.datetime(2026, 1, 1)}, 'message["at"]: datetime without a timezone'),
     ({(1, 2): 3}, "message: key (1, 2) of type tuple"),
-    ({"a": {None: 1}}, 'message["a"]: key None of type NoneType'),
-    ([{1.5: 1}], "message[0]: key 1.5 of type float"),
-    ({True: 1}, "message: key True of type bool"),
+    ({"a": {(1, 2): 3}}, 'message["a"]: key (1, 2) of type tuple'),
+    ([{datetime.date(2026, 1, 1): 1}], "message[0]: key datetime.date(2026, 1, 1) of type date"),
     ({"a": 1, frozenset(): 1}, "message: key frozenset() of type frozenset"),
-    ([msgpack.ExtType(5, b"")], "message[0]: ExtType"),
-    ([msgpack.Timestamp(0)], "message[0]: Timestamp"),
+    ([msgpack.ExtType(5, b""), {1}], "message[1]: set"),
+    ([msgpack.Timestamp(0), {1}], "message[1]: set"),
 ]
 
 
@@ -317,14 +335,14 @@ def test_what_msgpack_cannot_carry_is_named_with_its_place(message: Any, complai
     assert isinstance(caught.value, TypeError)
 
 
-@pytest.mark.parametrize("message", [selfish_list, selfish_dict, in_lists(600, 1), in_lists(100_000, 1)])
+@pytest.mark.parametrize("message", [selfish_list, selfish_dict, in_lists(1100, 1), in_lists(100_000, 1)])
 @pytest.mark.parametrize("calls", [0, 700])
 def test_a_message_that_contains_itself_or_is_too_deep_is_refused(message: Any, calls: int) -> None:
     with pytest.raises(SerializationError, match="nested too deeply, or it contains itself"):
         deep_in_calls(calls, lambda: pack(message))
 
 
-@pytest.mark.parametrize("depth", range(480, 520))
+@pytest.mark.parametrize("depth", [*range(500, 520), *range(1015, 1030)])
 @pytest.mark.parametrize("leaf", [1, Colour.RED, {1}])
 def test_close_to_the_depth_limit_a_message_is_either_carried_or_refused(depth: int, leaf: Any) -> None:
     message = in_lists(depth, leaf)
@@ -400,7 +418,7 @@ NO_MESSAGES = {
         "a timestamp of the wrong length",
         "lists in lists",
     }
-} | {"a timestamp out of range": b"\xc7\x0c\xff" + struct.pack(">Iq", 0, 2**62)}
+}
 
 
 @pytest.mark.parametrize("body", NO_MESSAGES.values(), ids=NO_MESSAGES.keys())
@@ -439,9 +457,3 @@ def test_mutated_messages_raise_nothing_but_protocol_error(message: Any, changes
             unpacked()
         except ProtocolError:
             pass
-
-
-def test_a_run_that_is_left_early_is_no_error() -> None:
-    run = unpack_run(pack(1) + pack(2), 2)
-    assert next(run) == 1
-    run.close()  # type: ignore[attr-defined]
