@@ -49,7 +49,7 @@ async def test_what_is_allowed(stdio: Any, planned: Plan) -> None:
         (-1, 1, 2),
         (99_999, 1, 2),
         (1.5, 1, 2),
-        (object(), 1, 2),
+        (Path, 1, 2),
         {"stdin": "pipe"},
     ],
     ids=repr,
