@@ -1,7 +1,8 @@
 """P2: how long a message to a worker and its answer take, next to what the kernel alone takes.
 
 The floor is a blocking socketpair between two processes that send each other as many bytes as the
-packed message has: no loop, no packing, nothing but four system calls and two wake-ups.
+packed message has: no loop, no packing, nothing but four system calls and two wake-ups. What a loop
+adds to that is measured beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 from time import perf_counter
 
 import msgpack
+import uvloop
 
 from aiocluster import Primary, WorkerProcess, current_worker
 from aiocluster.events import Message
@@ -118,6 +120,59 @@ def _send_and_block(connection: socket.socket, message: bytes, times: int) -> No
         connection.recv(len(message))
 
 
+def loop_floor() -> float:
+    """Seconds for the same between two event loops that do nothing else: what a loop costs."""
+    message = bytes(len(msgpack.packb(MESSAGE)))
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    if os.fork() == 0:
+        cores.own(1)
+        ours.close()
+        uvloop.run(_echo_bytes(theirs))
+        os._exit(0)
+    cores.own(0)
+    theirs.close()
+    with ours:
+        elapsed = uvloop.run(_time_bytes(ours, message))
+    os.wait()
+    return elapsed / ROUND_TRIPS
+
+
+async def _echo_bytes(connection: socket.socket) -> None:
+    over = asyncio.Event()
+
+    def echo() -> None:
+        if data := connection.recv(4096):
+            connection.send(data)
+        else:
+            over.set()
+
+    asyncio.get_running_loop().add_reader(connection, echo)
+    await over.wait()
+
+
+async def _time_bytes(connection: socket.socket, message: bytes) -> float:
+    loop = asyncio.get_running_loop()
+    back: asyncio.Future[None]
+
+    def returned() -> None:
+        connection.recv(4096)
+        back.set_result(None)
+
+    loop.add_reader(connection, returned)
+    began = 0.0
+    for number in range(WARM_UP + ROUND_TRIPS):
+        if number == WARM_UP:
+            began = perf_counter()
+        back = loop.create_future()
+        connection.send(message)
+        await back
+    elapsed = perf_counter() - began
+    loop.remove_reader(connection)
+    return elapsed
+
+
 def _node() -> Sample:
     numbers = map(str, (ROUND_TRIPS, WARM_UP, *cores.available()))
     return Sample(answer(node("round_trip.js", *numbers)))
@@ -130,11 +185,14 @@ MEASUREMENT = Measurement(
     contenders=(
         Contender("aiocluster, request", lambda: Sample(answer(python(request_round_trip)))),
         Contender("blocking socketpair", lambda: Sample(answer(python(floor)))),
+        Contender("uvloop, bytes alone", lambda: Sample(answer(python(loop_floor)))),
         Contender("aiocluster, messages", lambda: Sample(answer(python(message_round_trip)))),
         Contender("Node cluster", _node, needs=("node", "taskset") if cores.available() else ("node",)),
     ),
     comparisons=(
         Comparison("aiocluster, request", "blocking socketpair", at_most(1.3)),
+        Comparison("aiocluster, request", "uvloop, bytes alone"),
+        Comparison("uvloop, bytes alone", "blocking socketpair"),
         Comparison("aiocluster, messages", "blocking socketpair"),
         Comparison("aiocluster, request", "Node cluster"),
         Comparison("Node cluster", "blocking socketpair"),
