@@ -22,8 +22,9 @@ from tests.docs.dap import debugging
 from tests.docs.ports import free_port
 from tests.docs.snippets import blocks, titled
 from tests.serving import ask, wait_until_it_handles
-from tests.test_command import environment, listening_address
+from tests.test_command import listening_address
 from tests.test_message_examples import printed
+from tests.test_seed_examples import whole_lines
 
 PAGE = "debugging.md"
 
@@ -37,11 +38,6 @@ def program(tmp_path: Path, title: str, *changes: tuple[str, str]) -> Path:
     script = tmp_path / title
     script.write_text(text)
     return script
-
-
-def whole_lines() -> dict[str, str]:
-    """An environment in which what a process prints with ``flush=True`` arrives as one, whoever else prints."""
-    return {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
 
 
 def run(script: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

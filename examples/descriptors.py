@@ -1,0 +1,93 @@
+"""What a proxy costs: two descriptors for each client. Handing the connection over costs none.
+
+Seeds 000 and 004: why the master does not listen on port 80 and pass requests on to workers on ports of their own. As
+a proxy it has one descriptor for the client and one for the worker, as long as the client stays. Here clients connect
+both ways and stay, and each process counts what it has open.
+"""
+
+import asyncio
+import os
+
+from aiocluster import Primary, current_worker, exclusive
+
+CLIENTS = 50
+
+
+def open_descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/dev/fd"))
+
+
+async def serve() -> None:
+    """A worker that sends back what it is sent: on a port of its own, for the proxy, and on a shared one."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
+
+    worker = current_worker()
+    worker.handle_requests(lambda question, sender: open_descriptors())
+    with exclusive():
+        own = await asyncio.start_server(echo, "127.0.0.1", 0)
+    await asyncio.start_server(echo, "127.0.0.1", 0)
+    await worker.send(own.sockets[0].getsockname()[1])
+    await asyncio.get_running_loop().create_future()
+
+
+async def visit() -> None:
+    """A worker that is all the clients, so that their descriptors are not counted among the others'."""
+
+    async def connect(port: int, sender: int) -> None:
+        for _ in range(CLIENTS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"are you there?\n")
+            await reader.readline()
+            clients.append(writer)
+
+    clients: list[asyncio.StreamWriter] = []
+    current_worker().handle_requests(connect)
+    await asyncio.get_running_loop().create_future()
+
+
+class Proxy:
+    """Passes bytes on, both ways, between each of its clients and a worker."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_worker, to_worker = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pump(reader, to_worker), self._pump(from_worker, writer))
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+        target.close()
+
+
+async def main() -> None:
+    async with Primary(serve) as primary:
+        server = await primary.fork()
+        own_port = (await server.wait_for("message")).message
+        shared_port = (await server.wait_for("listening")).address.port
+        primary.setup(target=visit)
+        visitor = await primary.fork()
+        await visitor.wait_for("online")
+
+        async def measure(name: str, port: int) -> None:
+            worker_before, primary_before = await server.request("how many?"), open_descriptors()
+            await visitor.request(port)
+            worker_after, primary_after = await server.request("how many?"), open_descriptors()
+            here, there = (primary_after - primary_before) / CLIENTS, (worker_after - worker_before) / CLIENTS
+            print(f"{name}: {here:g} descriptors for each client in the primary, {there:g} in the worker")
+
+        async with await asyncio.start_server(Proxy(own_port).pass_on, "127.0.0.1", 0) as proxy:
+            await measure("proxy", proxy.sockets[0].getsockname()[1])
+            await measure("handed over", shared_port)
+            await visitor.disconnect()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

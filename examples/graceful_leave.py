@@ -1,0 +1,69 @@
+"""A worker that wants to go: it closes its servers, another one starts at once, and it finishes what it has accepted.
+
+Seed 003: the graceful exit, in its three steps, and the ``disconnect`` and ``exit`` events on which a new worker is
+forked. The worker says that it leaves and calls ``disconnect()``; the primary, which decides everything here by hand,
+starts the next one on that word.
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. ``curl http://127.0.0.1:8000/leave`` makes a worker go. To see
+it wait for a slow client, begin an upload before: ``curl -T - http://127.0.0.1:8000``.
+"""
+
+import asyncio
+import os
+
+from aiocluster import Primary, current_worker
+from aiocluster.events import Exit, Message
+
+PORT = int(os.environ.get("PORT", "8000"))
+WORKERS = int(os.environ.get("WORKERS", "2"))
+
+
+async def serve() -> None:
+    """The worker."""
+    worker = current_worker()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if request.startswith(b"PUT "):
+            await reader.read()  # until the client has sent it all
+        body = f"{worker.pid}\n".encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+        writer.close()
+        await writer.wait_closed()
+        if request.startswith(b"GET /leave "):
+            await worker.send("leaving")
+            await worker.disconnect()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", PORT)
+    await worker.send("serving")
+    async with server:
+        await server.serve_forever()
+
+
+async def main() -> None:
+    async with Primary(serve) as primary:
+
+        @primary.on("message")
+        async def hear(event: Message) -> None:
+            print(f"worker {event.sender} is {event.message}", flush=True)
+            if event.message == "leaving":
+                await primary.fork()
+
+        @primary.on("exit")
+        def gone(event: Exit) -> None:
+            how = "as it wished" if event.worker.exited_after_disconnect else "unasked"
+            print(f"worker {event.worker.pid} has left {how}: {event.code}", flush=True)
+
+        for _ in range(WORKERS):
+            await primary.fork()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            primary.off("exit", gone)
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass

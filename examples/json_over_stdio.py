@@ -1,0 +1,42 @@
+"""Two programs talk through standard input and output, a JSON text on each line.
+
+Seed 001: the first of three ways to talk to a child, and the one that needs nothing of either side: the child may be
+written in any language. The second way, a channel, is in `fork_messages.py`; the third, sockets, wherever somebody
+listens.
+"""
+
+import asyncio
+import json
+import sys
+
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from aiocluster import child_process
+
+
+def child() -> None:
+    """Knows nothing of aiocluster."""
+    for line in sys.stdin:
+        numbers = json.loads(line)
+        print(json.dumps({"numbers": numbers, "sum": sum(numbers)}), flush=True)
+
+
+async def main() -> None:
+    async with await child_process.spawn(
+        sys.executable, [__file__, "child"], stdio=("pipe", "pipe", "inherit")
+    ) as summer:
+        assert summer.stdin is not None
+        assert summer.stdout is not None
+        lines = BufferedByteReceiveStream(summer.stdout)
+        for numbers in ([1, 2, 3], [40, 2]):
+            await summer.stdin.send(json.dumps(numbers).encode() + b"\n")
+            print("the child says", json.loads(await lines.receive_until(b"\n", 1000)))
+        await summer.stdin.aclose()
+        await summer.wait()
+
+
+if __name__ == "__main__":
+    if "child" in sys.argv:
+        child()
+    else:
+        asyncio.run(main())

@@ -1,0 +1,33 @@
+"""A command whose output is read while it runs, and one that has this program's streams.
+
+Seeds 003 and 004: ``spawn`` and its ``data`` events, for commands that run long or write much; ``stdio`` as ``pipe``,
+the default, with which a child's output goes nowhere unless somebody reads it, as ``inherit``, and as ``ignore``.
+"""
+
+import asyncio
+import sys
+
+from aiocluster import child_process
+
+
+async def main() -> None:
+    async with await child_process.spawn("cat") as cat:  # it writes what it reads
+        assert cat.stdin is not None
+        assert cat.stdout is not None
+        for word in (b"one", b"two", b"three"):
+            await cat.stdin.send(word)
+            print("cat runs, and has written:", (await cat.stdout.receive()).decode())
+        await cat.stdin.aclose()
+        ended = await cat.wait()
+        print("closing code:", ended.code)
+
+    sys.stdout.flush()
+    async with await child_process.spawn("echo", ["inherited: echo wrote this"], stdio="inherit") as echo:
+        await echo.wait()
+    async with await child_process.spawn("echo", ["nobody sees this"], stdio=("ignore", "ignore", "inherit")) as echo:
+        print("ignored: there is a stream to read from:", echo.stdout is not None)
+        await echo.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
