@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import attributes, listing
 
 if TYPE_CHECKING:
     from .adopt import Parent, parent
@@ -33,15 +34,5 @@ _HOMES = {
 
 __all__ = ["ChildProcess", "Completed", "Parent", "exec", "exec_file", "fork", "parent", "spawn"]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__ = attributes(__name__, _HOMES)
+__dir__ = listing(__name__, _HOMES)

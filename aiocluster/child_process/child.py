@@ -13,8 +13,9 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from ..errors import ClusterError
 from ..events import ChildExit, Close, Spawn
+from ..process_end import ProcessEnd
 from .link import Link
-from .process import Ended, Process, to_the_end
+from .process import Process, to_the_end
 from .stdio import Stdio
 
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL when a child is closed
@@ -102,7 +103,7 @@ class ChildProcess(Link):
     def _has_ended(self) -> bool:
         return ChildExit.name in self._happened
 
-    def _on_ended(self, future: asyncio.Future[Ended]) -> None:
+    def _on_ended(self, future: asyncio.Future[ProcessEnd]) -> None:
         if not self._is_watched:
             return
         ended = future.result()

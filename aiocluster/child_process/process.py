@@ -13,22 +13,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ..process_end import ProcessEnd, process_end
 from .group import has_living, signal_group
 from .stdio import Stdio
 
 _GRACE = 1.0  # seconds that a process group has to end before it is killed
 _POLL = 0.01  # seconds between two looks at whether a group is empty: there is no event to wait for
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a process ended: by exit code or by signal, one of which is None; both are if nobody knows."""
-
-    code: int | None
-    signal: signal.Signals | None
 
 
 class Process:
@@ -43,7 +35,7 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[ProcessEnd] = asyncio.get_running_loop().create_future()
         self._is_reaped = False
         self._loop = asyncio.get_running_loop()
         self._pidfd = -1
@@ -98,7 +90,7 @@ class Process:
         self._loop.remove_reader(self._pidfd)
         self._set_ended(_look(self.pid))
 
-    def _set_ended(self, ended: Ended) -> None:
+    def _set_ended(self, ended: ProcessEnd) -> None:
         if not self.ended.done():
             self.ended.set_result(ended)
 
@@ -207,30 +199,20 @@ async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def _look(pid: int) -> Ended:
+def _look(pid: int) -> ProcessEnd:
     """How it ended; it stays a zombie."""
     try:
         info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
-        return Ended(None, None)  # somebody else has waited for it
+        return ProcessEnd(None, None)  # somebody else has waited for it
     assert info is not None
-    if info.si_code == os.CLD_EXITED:
-        return Ended(info.si_status, None)
-    return Ended(None, _signal(info.si_status))
+    return process_end(info.si_status if info.si_code == os.CLD_EXITED else -info.si_status)
 
 
-def _wait(pid: int) -> Ended:
+def _wait(pid: int) -> ProcessEnd:
     """How it ended, once it has; it is gone then."""
     try:
         _, status = os.waitpid(pid, 0)
     except ChildProcessError:
-        return Ended(None, None)
-    code = os.waitstatus_to_exitcode(status)
-    return Ended(code, None) if code >= 0 else Ended(None, _signal(-code))
-
-
-def _signal(number: int) -> signal.Signals:
-    try:
-        return signal.Signals(number)
-    except ValueError:  # one of Linux's real-time signals, which have no names
-        return number  # type: ignore[return-value]
+        return ProcessEnd(None, None)
+    return process_end(os.waitstatus_to_exitcode(status))

@@ -6,8 +6,9 @@ of its names is asked for (PEP 562).
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import attributes, listing
 
 if TYPE_CHECKING:
     from .child import ChildExit, Close, Spawn
@@ -52,11 +53,5 @@ __all__ = [
     "Undelivered",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = attributes(__name__, _HOMES)
+__dir__ = listing(__name__, _HOMES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..process_end import ProcessEnd, process_end
 from ..settings import Settings
 
 WORKER_ID = "AIOCLUSTER_WORKER_ID"
@@ -24,19 +24,6 @@ STDERR_FD = "AIOCLUSTER_STDERR_FD"
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
 _TAIL = 4096  # bytes of stderr that an error text quotes at most
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessEnd:
-    """How a process ended: by exit code or by signal, one of which is None; both are if nobody knows."""
-
-    code: int | None
-    signal: signal.Signals | None
-
-    def __str__(self) -> str:
-        return (
-            f"exit code {self.code}" if self.signal is None else f"signal {getattr(self.signal, 'name', self.signal)}"
-        )
 
 
 class Child(ABC):
@@ -161,18 +148,6 @@ class SpawnedChild(Child):
 
     def send_signal(self, number: int) -> None:
         self._popen.send_signal(number)
-
-
-def process_end(code: int) -> ProcessEnd:
-    """How it ended, from what `subprocess` calls its return code."""
-    return ProcessEnd(code, None) if code >= 0 else ProcessEnd(None, _signal(-code))
-
-
-def _signal(number: int) -> signal.Signals:
-    try:
-        return signal.Signals(number)
-    except ValueError:  # one of Linux's real-time signals, which have no names
-        return number  # type: ignore[return-value]
 
 
 class _PidfdWatch:

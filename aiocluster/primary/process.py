@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProtocolError, RemoteError, TargetError
 from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Message, Online
 from ..events.hub import Emitter, EventHub
+from ..process_end import ProcessEnd
 from ..stats import WorkerStats
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
 from ..wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..wire.pipes import PipeReader
-from .launch import Child, ProcessEnd
+from .launch import Child
 from .listeners import Listeners
 from .mailbox import WorkerMailbox
 from .seat import Seat

@@ -24,11 +24,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import StartupError
+from ..process_end import ProcessEnd, process_end
 from ..settings import Settings
 from ..wire import messages as kinds
 from ..wire.channel import Channel
 from ..wire.codec import Frame, encode
-from .launch import CHANNEL_FD, Child, ProcessEnd, SpawnedChild, Stdio, command, open_stdio, process_end
+from .launch import CHANNEL_FD, Child, SpawnedChild, Stdio, command, open_stdio
 
 logger = logging.getLogger("aiocluster.template")
 
