@@ -139,7 +139,8 @@ async def test_what_ignores_the_signal_is_killed(minute: str) -> None:
 
 async def test_the_kill_signal_is_the_callers(tmp_path: Path) -> None:
     ready, said = tmp_path / "ready", tmp_path / "said"
-    script = f"trap 'echo usr1 > {said}; exit' USR1; touch {ready}; while :; do sleep 60; done"
+    # A shell that waits for a program in the foreground would put the trap off until that has ended.
+    script = f"trap 'echo usr1 > {said}; exit' USR1; sleep 60 & touch {ready}; wait"
     task = asyncio.create_task(exec(script, kill_signal=signal.SIGUSR1))
     await until(ready.exists)
     task.cancel()
@@ -232,12 +233,12 @@ async def test_cancelled_after_the_child_has_ended(minute: str, tmp_path: Path) 
 
 async def test_cancelled_while_it_is_being_ended(minute: str, tmp_path: Path) -> None:
     """Twice: the second one does not leave anything behind either, and is not lost."""
-    path = tmp_path / "told"
-    script = f"trap 'touch {path}' TERM; while :; do sleep {minute}; done"
+    ready, told = tmp_path / "ready", tmp_path / "told"
+    script = f"trap 'touch {told}' TERM; touch {ready}; while :; do sleep {minute} & wait; done"
     task = asyncio.create_task(exec(script, timeout=60))
-    await until(lambda: len(alive(minute)) == 2)
+    await until(ready.exists)
     task.cancel()
-    await until(path.exists)
+    await until(told.exists)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
