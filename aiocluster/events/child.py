@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from .either import Event
+from .message import Event
 
 if TYPE_CHECKING:
     import signal

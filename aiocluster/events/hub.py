@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from .either import Error, Event, Message, MessageDraft
+from .either import Error
+from .message import Event, Message, MessageDraft
 
 if TYPE_CHECKING:
     import socket

@@ -9,7 +9,6 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..events import Address
@@ -80,7 +79,7 @@ class Listeners:
     def another(self, wanted: Wanted) -> Wanted:
         """The same; of several ports 0, the first that is not open yet."""
         while wanted.port == 0 and not wanted.path and wanted in self._by_wanted:
-            wanted = replace(wanted, ordinal=wanted.ordinal + 1)
+            wanted = wanted._replace(ordinal=wanted.ordinal + 1)
         return wanted
 
     def _open(self, wanted: Wanted, backlog: int, scheduling: Any, mode: int | None) -> Listener:
@@ -97,7 +96,7 @@ class Listeners:
             address = address_of(sock)
             group = None
             if has_own_sockets:
-                bound = replace(wanted, port=address.port)
+                bound = wanted._replace(port=address.port)
                 group = Group(lambda: _listening(bound, backlog), scheduling)
             self._last_number += 1
             policy = None

@@ -73,6 +73,7 @@ class Primary(Emitter):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
+        await anyio.lowlevel.checkpoint()  # imports anyio's backend: later there may be no descriptor for that
         self._is_open = True
         self._all_gone.set()
         set_title("primary")

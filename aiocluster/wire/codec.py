@@ -7,6 +7,7 @@ is packed by itself (`pack`) and travels inside a frame as ``bin``, so that whoe
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any
@@ -265,8 +266,6 @@ def _items_of_list(values: Sequence[Any], place: str) -> Iterator[tuple[str, Any
 
 
 def _items_of_dict(values: dict[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
-    import json  # for the text of an error
-
     for key, item in values.items():
         here = f"{place}[{json.dumps(key) if isinstance(key, str) else repr(key)}]"
         yield here, key

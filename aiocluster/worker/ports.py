@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from ..wire import messages as kinds
@@ -82,7 +81,7 @@ class Port:
         self.ask = ask
         self.sock = sock
         self.is_handed_over = is_handed_over
-        self.bound = ask if sock.family == socket.AF_UNIX else replace(ask, port=sock.getsockname()[1], ordinal=0)
+        self.bound = ask if sock.family == socket.AF_UNIX else ask._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
@@ -213,7 +212,7 @@ class Ports:
         future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
         self._answers[number] = ask, future
         try:
-            wanted = {**asdict(ask), "backlog": backlog, "scheduling": scheduling, "mode": mode}
+            wanted = {**ask._asdict(), "backlog": backlog, "scheduling": scheduling, "mode": mode}
             self._channel.send(encode(kinds.LISTEN, number, wanted))
             return await future
         except asyncio.CancelledError:

@@ -154,9 +154,8 @@ class Worker(Emitter):
         """
         if not self._workers:
             raise WorkerNotFoundError("there is no other worker")
-        import random  # few need it, and it takes a while
-
-        await self.send_to(random.choice(self.peers), message)
+        number = int.from_bytes(os.urandom(8))  # the module random takes a while to import
+        await self.send_to(self.peers[number % len(self.peers)], message)
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
         """Sends the primary a request and returns the reply; see `request_to`."""
