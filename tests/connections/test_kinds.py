@@ -275,7 +275,7 @@ async def serve_by_hypercorn() -> None:
     server.close()
 
 
-@pytest.mark.parametrize("scheduling", ["round_robin", "shared", "reuse_port"])
+@pytest.mark.parametrize("scheduling", ["round_robin", "shared"])
 async def test_hypercorn_by_a_duplicate_of_the_shared_socket(scheduling: str) -> None:
     pytest.importorskip("hypercorn")
     cluster = Cluster(f"{__name__}:serve_by_hypercorn", workers=2, scheduling=scheduling, silent=True)
