@@ -20,22 +20,9 @@ from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Address, Listening
 from tests.serving import EXAMPLES, Client, ask, in_worker, serving
 
+from .inside_listeners import serve, two_servers_one_port
+
 WINDOW = 64  # connections a worker is sent before it has taken any
-
-
-async def serve() -> None:
-    """Keep-alive HTTP that answers with the pid."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                body = b"%d" % os.getpid()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    await server.serve_forever()
 
 
 # ---- who gets which
@@ -157,27 +144,6 @@ async def test_accepting_again_after_descriptors_ran_out(caplog: pytest.LogCaptu
         client = Client(*await asyncio.open_connection(sock=sock))
         assert await client.ask() > 0
         await client.close()
-
-
-async def two_servers_one_port() -> None:
-    """Closes its server and opens it again, when told; connections in between wait or go to the others."""
-    worker = current_worker()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        body = b"%d" % os.getpid()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        writer.close()
-        await writer.wait_closed()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    async for message in worker.messages():
-        if message == "close":
-            server.close()
-        else:
-            server = await asyncio.start_server(answer, host, port)
-        await worker.send(message)
 
 
 async def test_one_worker_closes_its_server_and_opens_it_again() -> None:

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
-import sys
-import threading
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from aiocluster import Cluster, Primary, ReloadError, StartupError, WorkerProcess, current_worker
+from aiocluster import Cluster, Primary, ReloadError, StartupError, WorkerProcess
 
-imported_by = os.getpid()
-lock = threading.Lock()
-
-
-async def stay() -> None:
-    await asyncio.get_running_loop().create_future()
-
-
-async def tell() -> None:
-    facts: dict[str, Any] = {
-        "parent": os.getppid(),
-        "imported_by": imported_by,
-        "random": random.random(),
-        "env": os.environ.get("WHO"),
-        "cwd": os.getcwd(),
-        "is_locked": lock.acquire(timeout=1),
-        "decimal": "decimal" in sys.modules,
-        "argv": sys.argv[1:],
-    }
-    await current_worker().send(facts)
-    await stay()
+from .inside_template import end_with_7, stay, tell
 
 
 async def test_imports_happen_once_and_forks_differ(tmp_path: Path) -> None:
@@ -59,12 +35,6 @@ async def test_imports_happen_once_and_forks_differ(tmp_path: Path) -> None:
     assert one["decimal"]
     assert two["decimal"]
     assert one["argv"] == ["--x"]
-
-
-def end_with_7() -> None:
-    print("to stdout")
-    print("to stderr", file=sys.stderr)
-    sys.exit(7)
 
 
 async def test_exit_code_and_streams() -> None:

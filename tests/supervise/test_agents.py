@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,8 @@ from aiocluster import (
 )
 from tests.serving import ask, serving
 
-from .test_cluster import crash, serve
+from .inside_agents import ask_the_counter_when_told, broadcast_when_told, hold_file
+from .inside_cluster import crash, serve
 
 
 async def count() -> None:
@@ -37,16 +36,6 @@ async def count() -> None:
         return [worker.name, given]
 
     worker.handle_requests(next_number)
-    await asyncio.Event().wait()
-
-
-async def ask_the_counter_when_told() -> None:
-    worker = current_worker()
-
-    async def forward(name: Any, sender: int) -> Any:
-        return await worker.request_to(name, "next")
-
-    worker.handle_requests(forward)
     await asyncio.Event().wait()
 
 
@@ -87,19 +76,6 @@ async def test_they_are_there_before_the_workers_and_until_after_them() -> None:
     assert sorted(story[:4], key=str) == sorted([("fork", "a"), ("fork", "b"), ("online", "a"), ("online", "b")])
     assert story.index(("fork", None)) == 4
     assert sorted(story[-2:]) == [("exit", "a"), ("exit", "b")]
-
-
-async def broadcast_when_told() -> None:
-    worker = current_worker()
-
-    async def tell(message: Any, sender: int) -> list[int]:
-        await worker.broadcast(message)
-        await worker.send_random(message)
-        return list(worker.peers)
-
-    worker.handle_requests(tell)
-    worker.on("message", lambda event: worker.send([worker.name, event.message]))
-    await asyncio.Event().wait()
 
 
 async def test_what_is_for_all_workers_is_not_for_them() -> None:
@@ -158,25 +134,6 @@ def test_a_bad_target_is_known_at_once() -> None:
 
 
 # ---- never two at once
-
-
-async def hold(path: str) -> None:
-    """Fails if another process holds the file; says how often it was held; ends a little late."""
-    with open(path, "a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.write("held\n")
-        file.flush()
-        try:
-            crashing = asyncio.Event()
-            current_worker().on("message", lambda event: crashing.set())
-            await crashing.wait()
-            raise LookupError("crashed as told")
-        finally:
-            await asyncio.sleep(0.2)
-
-
-async def hold_file() -> None:
-    await hold(os.environ["FILE_OF_TEST"])
 
 
 async def test_there_are_never_two_at_once(tmp_path: Path) -> None:

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import fcntl
 import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, TextIO
 
 import pytest
 
-from aiocluster import Cluster, RemoteError, RestartLimitError, RestartPolicy, current_worker
+from aiocluster import Cluster, RemoteError, RestartLimitError, RestartPolicy
 from aiocluster.events import Error, Exit, GiveUp
 from tests.serving import EXAMPLES, ask, serving
 
+from .inside_cluster import crash
+from .inside_crash import answer_slowly_and_crash, break_down_when_told, leave_a_task_alone, serve_or_crash_if_second
 from .load import Load
-from .test_cluster import crash, serve
 
 ROOT = Path(__file__).parent.parent.parent
 
 # ---- an uncaught exception
-
-
-async def answer_slowly_and_crash() -> None:
-    """Answers each request when a message says so; the message "crash" is a crash."""
-    worker = current_worker()
-    crashing, answering = asyncio.Event(), asyncio.Event()
-    worker.on("message", lambda event: (crashing if event.message == "crash" else answering).set())
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        await worker.send("asked")
-        await answering.wait()
-        body = b"%d" % os.getpid()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        writer.close()
-        await writer.wait_closed()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    await crashing.wait()
-    raise LookupError(f"crashed as told, with {server}")
 
 
 async def test_the_replacement_listens_while_the_crashed_one_still_answers() -> None:
@@ -91,18 +69,6 @@ async def test_what_it_has_not_finished_ends_with_graceful_timeout() -> None:
         assert (exit.worker, exit.code, exit.signal) == (crashed, 1, None)
 
 
-async def leave_a_task_alone() -> None:
-    async def fail() -> None:
-        raise LookupError("nobody awaits this")
-
-    task = asyncio.ensure_future(fail())
-    while not task.done():
-        await asyncio.sleep(0)
-    del task
-    await current_worker().send("still here")
-    await serve()
-
-
 async def test_a_task_nobody_awaits_is_only_logged() -> None:
     cluster = Cluster(leave_a_task_alone, workers=1, silent=True)
     async with cluster.events("message", "error", "exit") as heard, serving(cluster, 1) as address:
@@ -114,14 +80,6 @@ async def test_a_task_nobody_awaits_is_only_logged() -> None:
         while b"LookupError: nobody awaits this" not in text:
             text += await worker.stderr.receive()
         assert b"Task exception was never retrieved" in text
-
-
-async def break_down_when_told() -> None:
-    def break_down(event: Any) -> None:
-        ctypes.string_at(0)
-
-    current_worker().on("message", break_down)
-    await asyncio.Event().wait()
 
 
 async def test_a_hard_crash_leaves_its_stack_on_stderr() -> None:
@@ -171,20 +129,6 @@ def test_the_exit_code_is_not_0() -> None:
     )
     assert done.returncode == 1
     assert "RestartLimitError: more than 2 workers ended unasked" in done.stderr.replace("aiocluster.errors.", "")
-
-
-_lock: list[TextIO] = []
-
-
-async def serve_or_crash_if_second(lock: str) -> None:
-    """The first to get the lock is well, and serves; any other one crashes."""
-    file = open(lock, "w")
-    _lock.append(file)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LookupError("crashed as the second one") from None
-    await serve()
 
 
 async def test_a_broken_place_does_not_take_the_healthy_one_along(

@@ -10,28 +10,19 @@ from typing import Any
 
 import pytest
 
-from aiocluster import Cluster, WorkerProcess, current_worker
+from aiocluster import Cluster, WorkerProcess
 from aiocluster.events import Exit
 from tests.serving import ask, serving
 
+from .inside_cluster import serve
+from .inside_health import (
+    block_when_told,
+    grow_when_told,
+    ignore_all_and_block_when_told,
+    no_loop_for_a_while,
+    serve_with_a_task,
+)
 from .load import Load
-from .test_cluster import serve
-
-
-def block_for_ever() -> None:
-    while True:
-        time.sleep(3600)
-
-
-async def block_when_told() -> None:
-    current_worker().on("message", lambda event: block_for_ever())
-    await serve()
-
-
-async def ignore_all_and_block_when_told() -> None:
-    for number in (signal.SIGABRT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    await block_when_told()
 
 
 @pytest.mark.parametrize("hang_timeout", [0.5, 2.5])
@@ -83,11 +74,6 @@ async def test_a_primary_that_was_blocked_itself_blames_no_worker() -> None:
         assert set(cluster.workers.values()) == workers
 
 
-def no_loop_for_a_while() -> None:
-    time.sleep(1.0)
-    asyncio.run(serve())
-
-
 async def test_a_worker_that_runs_no_loop_yet_is_not_blocked() -> None:
     cluster = Cluster(no_loop_for_a_while, workers=1, hang_timeout=0.2)
     async with serving(cluster, 1):
@@ -129,12 +115,6 @@ async def test_each_has_its_turn_and_no_client_notices(limits: dict[str, Any]) -
     assert load.errors == []
 
 
-async def grow_when_told() -> None:
-    held = []
-    current_worker().on("message", lambda event: held.append(b"x" * event.message))
-    await serve()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the most a process has had is all there is")
 async def test_one_that_has_grown_too_large_is_replaced() -> None:
     most = 200_000_000
@@ -161,9 +141,3 @@ async def test_what_a_worker_reports() -> None:
         assert stats.tasks >= 2
         assert 0 <= stats.loop_delay < 5
         assert stats.age > 0
-
-
-async def serve_with_a_task() -> None:
-    task = asyncio.create_task(asyncio.sleep(3600))
-    await serve()
-    del task

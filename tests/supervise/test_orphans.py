@@ -21,7 +21,8 @@ from aiocluster.events import Exit
 from aiocluster.settings import START_METHODS
 from tests.serving import serving, wait_until_it_handles
 
-from .test_cluster import busy, serve
+from .inside_cluster import serve
+from .test_cluster import busy
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from itertools import product
@@ -11,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from aiocluster import Cluster, ClusterError, ReloadError, current_worker
+from aiocluster import Cluster, ClusterError, ReloadError
 from aiocluster.events import Listening
 from tests.serving import EXAMPLES, Client, ask, serving
 
+from .inside_cluster import serve
+from .inside_reload import broken_if_told, idle, tell_colour
 from .load import Load
-from .test_cluster import serve
 
 SERVERS = ("asyncio_app.py", "aiohttp_app.py", "uvicorn_app.py")
 POLICIES = ("round_robin", "shared", "reuse_port")
@@ -106,11 +106,6 @@ async def test_it_picks_up_changed_code(tmp_path: Path) -> None:
         assert (await anext(heard)).message == "as it is, at another length"
 
 
-async def tell_colour() -> None:
-    await current_worker().send(os.environ.get("COLOUR_OF_TEST"))
-    await asyncio.Event().wait()
-
-
 async def test_it_picks_up_a_changed_setup() -> None:
     cluster = Cluster(tell_colour, workers=2, env={"COLOUR_OF_TEST": "red"})
     async with cluster.events("message") as heard, cluster:
@@ -121,12 +116,6 @@ async def test_it_picks_up_a_changed_setup() -> None:
 
 
 # ---- what can't be
-
-
-async def broken_if_told() -> None:
-    if "BROKEN_OF_TEST" in os.environ:
-        raise LookupError("broken as told")
-    await serve()
 
 
 @pytest.mark.parametrize(
@@ -161,10 +150,6 @@ async def test_it_is_given_up_if_the_new_one(what: str, told: str, tmp_path: Pat
         await load.goes_on()
     assert load.errors == []
     assert set(load.answers) > old
-
-
-async def idle() -> None:
-    await asyncio.Event().wait()
 
 
 async def test_calls_at_once_join() -> None:

@@ -13,8 +13,8 @@ import pytest
 from aiocluster import Cluster, ClusterError, StartupError
 from tests.serving import EXAMPLES, ask, serving
 
+from .inside_cluster import serve
 from .load import Load
-from .test_cluster import serve
 from .test_reload import POLICIES
 
 

@@ -1,0 +1,59 @@
+"""What runs in the workers of `test_process`, who import no more than this when they start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+import anyio
+
+from aiocluster import current_worker
+
+
+async def idle() -> None:
+    await current_worker().send("running")
+    await asyncio.get_running_loop().create_future()
+
+
+async def chatty(lines: str) -> None:
+    for number in range(int(lines)):
+        print("out", number)
+        print("err", number, file=sys.stderr)
+    sys.stdout.flush()
+
+
+def exit_with(code: str) -> None:
+    sys.exit(int(code))
+
+
+def kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def misbehave() -> None:
+    """Serves, and writes what it is told on its channel, behind the channel's back."""
+    worker = current_worker()
+    channel = int(os.environ["AIOCLUSTER_CHANNEL_FD"])
+    worker.on("message", lambda event: os.write(channel, event.message))
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await server.serve_forever()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    body = b"%d" % os.getpid()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    writer.close()
+    await writer.wait_closed()
+
+
+async def read_all(stream: Any) -> bytes:
+    data = b""
+    try:
+        while True:
+            data += await stream.receive()
+    except anyio.EndOfStream:
+        return data
