@@ -24,6 +24,7 @@ from . import (
     p7_memory,
     p8_keep_alive,
     peers,
+    replacing,
     table,
 )
 from .measurement import Measurement, Sample
@@ -41,6 +42,9 @@ MEASUREMENTS = {
         p7_memory.MEASUREMENT,
         p8_keep_alive.MEASUREMENT,
         p8_keep_alive.LATENCY,
+        replacing.RESPAWN,
+        replacing.RELOAD,
+        replacing.FORKED,
     )
 }
 

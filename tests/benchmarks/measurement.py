@@ -67,7 +67,7 @@ class Measurement:
     """Contenders that do the same work, and who is compared with whom."""
 
     name: str
-    """As in the table of goals: ``P1``."""
+    """As in the table of goals, if it stands there: ``P1``."""
     title: str
     unit: str
     """``s`` for durations and ``B`` for memory (less is better), otherwise what is counted per second."""
