@@ -102,7 +102,9 @@ def _shown(value: Any) -> str:
 
 # ---- users' messages
 
-_pack_exact = msgpack.Packer(autoreset=True, strict_types=True).pack
+pack_exact = msgpack.Packer(autoreset=True, strict_types=True).pack
+"""The usual message as bytes; raises something for any other, see `pack`. What it takes, a receiver can unpack."""
+
 _pack_any = msgpack.Packer(autoreset=True, datetime=True).pack
 _KEYS = (str, int, bytes, float, type(None))
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
@@ -116,9 +118,18 @@ def pack(message: Any) -> bytes:
         MessageTooLargeError: It is longer than `MAX_MESSAGE`.
     """
     try:
-        body: bytes = _pack_exact(message)  # of exact types only: what it takes, a receiver can unpack
+        body: bytes = pack_exact(message)
     except Exception:
         body = _pack_inexact(message)
+    return within_limit(body)
+
+
+def within_limit(body: bytes) -> bytes:
+    """The same.
+
+    Raises:
+        MessageTooLargeError: It is longer than `MAX_MESSAGE`.
+    """
     if len(body) > MAX_MESSAGE:
         raise MessageTooLargeError(f"the message has {len(body)} bytes packed; the limit is {MAX_MESSAGE}")
     return body

@@ -17,7 +17,7 @@ from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import handles as sockets
 from . import messages as kinds
 from .channel import Channel, Descriptors
-from .codec import pack, unpack, unpack_run
+from .codec import pack, pack_exact, unpack, unpack_run, within_limit
 from .flow import REQUESTS, Cargo, Inflow, Outflow
 
 RequestHandler = Callable[[Any, int], Any]
@@ -83,10 +83,13 @@ class Conversation:
     def put(self, message: Any) -> Awaitable[None] | None:
         """Queues a message if it need not be waited for; else returns what to await: see `Worker.send_to`.
 
-        This is the way of almost every message, so it costs no coroutine beside the public one.
+        This is the way of almost every message, so it costs no coroutine beside the public one, and no call of `pack`.
         """
-        body = pack(message)
-        return None if self.outflow.put(body) else self.outflow.send(body)
+        try:
+            body: bytes = pack_exact(message)
+        except Exception:
+            body = pack(message)
+        return None if self.outflow.put(body) else self.outflow.send(within_limit(body))
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends a message; see `Worker.send_to`."""
