@@ -47,7 +47,7 @@ ACCEPTED: Final = 49  # listener, count        so many were accepted here, on a 
 FAILED: Final = 47  # type, text, traceback    an uncaught exception
 REPORT: Final = 50  # seconds late, bytes resident, tasks   the event loop is alive
 DETACHED: Final = 51  #                        no event loop reads the channel any more
-LEAVING: Final = 48  #                         this worker leaves of its own accord
+LEAVING: Final = 48  #                         this worker leaves of its own accord; of a child: this end has said all
 
 # Between the primary and a template, an interpreter that workers are forked from.
 WARM: Final = 70  #                            template: everything is imported
