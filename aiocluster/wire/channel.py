@@ -10,11 +10,9 @@ receiver had no room for (``MSG_CTRUNC``) is thereby known to be that frame's, a
 
 from __future__ import annotations
 
-import array
 import asyncio
 import errno
 import logging
-import os
 import socket
 import time
 from collections import deque
@@ -23,17 +21,14 @@ from typing import Protocol
 
 from ..errors import ChannelClosedError, ProtocolError
 from .codec import MAX_FRAME, Decoder, Frame
+from .descriptors import Descriptors, receive, send
 
 logger = logging.getLogger("aiocluster.channel")
-
-MAX_DESCRIPTORS = 250
-"""The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
 
 _LATER = 0.005  # seconds
 _READ_SIZE = 64 * 1024  # more makes malloc ask the kernel for pages, each time: tenfold the cost of a small read
 _READS_PER_TURN = 16  # before other callbacks get their turn
 _JOIN_SIZE = 256 * 1024  # how many bytes of frames are joined for one system call
-_ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
 _RETRY_DELAY = 0.01  # seconds before descriptors are tried again after ETOOMANYREFS
 _REFUSED_FOR = 1.0  # seconds that a frame whose descriptors the kernel refuses holds up what stands behind it
 
@@ -60,31 +55,6 @@ class WithDescriptors:
         self.descriptors = descriptors
         self.release = release
         self.otherwise = otherwise
-
-
-class Descriptors:
-    """The descriptors that came with a frame. What nobody has taken is closed by `close`."""
-
-    __slots__ = ("_fds",)
-
-    def __init__(self, fds: list[int]) -> None:
-        self._fds = fds
-
-    def take(self) -> list[int]:
-        """All of them; the caller closes them from now on."""
-        fds, self._fds = self._fds, []
-        return fds
-
-    def peek(self) -> tuple[int, ...]:
-        """All of them; they stay this object's."""
-        return tuple(self._fds)
-
-    def close(self) -> None:
-        for fd in self.take():
-            os.close(fd)
-
-    def __len__(self) -> int:
-        return len(self._fds)
 
 
 class Channel:
@@ -272,8 +242,7 @@ class Channel:
         outbox = self._outbox
         first = outbox[0]
         if isinstance(first, WithDescriptors):
-            rights = array.array("i", first.descriptors)
-            sent = self._sock.sendmsg([first.data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            sent = send(self._sock, first.data, first.descriptors)
             outbox.popleft()
             self._unsent = first.data[sent:]
             self._refused_since = None
@@ -353,14 +322,13 @@ class Channel:
     def _read_once(self) -> bool | None:
         """One system call. Returns whether another one is likely to find more; None if it found nothing at all."""
         try:
-            data, ancillary, flags, _ = self._sock.recvmsg(_READ_SIZE, _ANCILLARY_SIZE, _RECEIVE_FLAGS)
+            data, descriptors = receive(self._sock, _READ_SIZE)
         except BlockingIOError:
             return None
         except OSError:
-            data, ancillary, flags = b"", [], 0  # the other end was killed with bytes of ours unread
-        came_with = bool(ancillary) or bool(flags & _CTRUNC)
-        if came_with:
-            self._arrived.append(Descriptors(_descriptors(ancillary)))
+            data, descriptors = b"", None  # the other end was killed with bytes of ours unread
+        if descriptors is not None:
+            self._arrived.append(descriptors)
         if not data:
             self._end(None)
             return False
@@ -379,7 +347,7 @@ class Channel:
         if len(self._arrived) > (1 if self._decoder.buffered else 0):
             self._end(ProtocolError("descriptors came with a frame that names none"))
             return False
-        return came_with or len(data) == _READ_SIZE
+        return descriptors is not None or len(data) == _READ_SIZE
 
     def _take_descriptors(self) -> Descriptors:
         if not self._arrived:
@@ -447,21 +415,6 @@ class Channel:
         for frame in dropped:
             if isinstance(frame, WithDescriptors) and frame.release is not None:
                 frame.release()
-
-
-_CTRUNC = int(socket.MSG_CTRUNC)  # as plain numbers: an enum's `&` takes longer than the system call
-_RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux; elsewhere see _descriptors
-
-
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    if not _RECEIVE_FLAGS:
-        for fd in fds:
-            os.set_inheritable(fd, False)
-    return list(fds)
 
 
 def _nothing(*args: object) -> None:

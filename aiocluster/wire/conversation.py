@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import handles as sockets
 from . import messages as kinds
-from .channel import Channel, Descriptors
+from .channel import Channel
 from .codec import pack, pack_exact, unpack, unpack_run, within_limit
+from .descriptors import Descriptors
 from .flow import REQUESTS, Cargo, Inflow, Outflow
 
 RequestHandler = Callable[[Any, int], Any]

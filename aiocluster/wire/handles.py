@@ -13,7 +13,7 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Iterable
 from typing import Any, TypeGuard
 
-from .channel import MAX_DESCRIPTORS
+from .descriptors import MAX_DESCRIPTORS
 
 
 def sockets_of(handles: Iterable[Any]) -> list[socket.socket | TransportSocket]:

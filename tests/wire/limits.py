@@ -11,8 +11,8 @@ import sys
 from functools import partial
 
 from aiocluster.errors import ProtocolError
-from aiocluster.wire.channel import Descriptors
 from aiocluster.wire.codec import Frame, encode
+from aiocluster.wire.descriptors import Descriptors
 
 from .ends import End, Pair, contents, marked
 

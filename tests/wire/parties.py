@@ -10,9 +10,10 @@ from typing import Any
 
 from aiocluster.errors import ProtocolError
 from aiocluster.wire import messages as kinds
-from aiocluster.wire.channel import Channel, Descriptors
+from aiocluster.wire.channel import Channel
 from aiocluster.wire.codec import Frame
 from aiocluster.wire.conversation import Conversation, RequestHandler
+from aiocluster.wire.descriptors import Descriptors
 from aiocluster.wire.flow import Inflow
 
 from .ends import PATIENCE, CountingSocket, socket_pair

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiocluster.errors import ChannelClosedError, ProtocolError
-from aiocluster.wire.channel import MAX_DESCRIPTORS, Channel, Descriptors
+from aiocluster.wire.channel import Channel
 from aiocluster.wire.codec import Frame, encode
+from aiocluster.wire.descriptors import MAX_DESCRIPTORS, Descriptors
 
 from .ends import End, Pair, marked, socket_pair, turns
 

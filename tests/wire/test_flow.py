@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from aiocluster.errors import ChannelClosedError, ProtocolError
 from aiocluster.wire import messages as kinds
-from aiocluster.wire.channel import Descriptors
 from aiocluster.wire.codec import Frame, pack, unpack, unpack_run
+from aiocluster.wire.descriptors import Descriptors
 from aiocluster.wire.flow import PIECE, WINDOW, Cargo, Inflow, Outflow, send_to_all
 
 from .ends import End, Pair, contents, marked, turns

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from aiocluster.wire import handles
-from aiocluster.wire.channel import MAX_DESCRIPTORS
+from aiocluster.wire.descriptors import MAX_DESCRIPTORS
 
 from .ends import marked
 

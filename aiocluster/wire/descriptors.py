@@ -1,0 +1,73 @@
+"""Descriptors on a Unix socket: SCM_RIGHTS, see unix(7) and cmsg(3)."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from collections.abc import Sequence
+
+MAX_DESCRIPTORS = 250
+"""The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
+
+_ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
+_CTRUNC = int(socket.MSG_CTRUNC)  # as plain numbers: an enum's `&` takes longer than the system call
+_RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux; elsewhere see `_taken_from`
+
+
+class Descriptors:
+    """The descriptors that came with a frame. What nobody has taken is closed by `close`."""
+
+    __slots__ = ("_fds",)
+
+    def __init__(self, fds: list[int]) -> None:
+        self._fds = fds
+
+    def take(self) -> list[int]:
+        """All of them; the caller closes them from now on."""
+        fds, self._fds = self._fds, []
+        return fds
+
+    def peek(self) -> tuple[int, ...]:
+        """All of them; they stay this object's."""
+        return tuple(self._fds)
+
+    def close(self) -> None:
+        for fd in self.take():
+            os.close(fd)
+
+    def __len__(self) -> int:
+        return len(self._fds)
+
+
+def send(sock: socket.socket, data: bytes, descriptors: Sequence[int]) -> int:
+    """Sends as much as there is room for, with all descriptors; returns how many bytes that was.
+
+    Raises:
+        OSError: Nothing was sent: there is no room, too many are in flight (ETOOMANYREFS), or one is closed (EBADF).
+    """
+    rights = array.array("i", descriptors)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def receive(sock: socket.socket, size: int) -> tuple[bytes, Descriptors | None]:
+    """One read, and the descriptors that came with it, or what is left of them (``MSG_CTRUNC``); None if none came.
+
+    Raises:
+        OSError: As recvmsg(2).
+    """
+    data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY_SIZE, _RECEIVE_FLAGS)
+    if ancillary or flags & _CTRUNC:
+        return data, Descriptors(_taken_from(ancillary))
+    return data, None
+
+
+def _taken_from(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    if not _RECEIVE_FLAGS:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+    return list(fds)
