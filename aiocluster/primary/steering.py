@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-MOST_SOCKETS = 250
+MOST_SOCKETS = 270
 """How many sockets a program chooses among at most: the kernel takes 4096 instructions (``BPF_MAXINSNS``)."""
 
 _SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h; the socket module does not name it
