@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from .lazy import attributes, listing
+from ._lazy import attributes, listing
 
 if sys.platform == "win32":
     raise ImportError(
@@ -13,6 +13,14 @@ if sys.platform == "win32":
     )
 
 if TYPE_CHECKING:
+    from ._primary.primary import Primary
+    from ._primary.worker_process import WorkerProcess
+    from ._supervise.cluster import Cluster
+    from ._supervise.restart import RestartPolicy
+    from ._worker.current import current_worker, is_primary, is_worker
+    from ._worker.listening.listener import listen, listen_fd
+    from ._worker.listening.patch import exclusive
+    from ._worker.worker import Worker
     from .errors import (
         ChannelClosedError,
         ChildTimeoutError,
@@ -30,16 +38,8 @@ if TYPE_CHECKING:
         WorkerNotFoundError,
     )
     from .events import Address
-    from .primary.primary import Primary
-    from .primary.process import WorkerProcess
     from .settings import Settings
     from .stats import ClusterStats
-    from .supervise.cluster import Cluster
-    from .supervise.restart import RestartPolicy
-    from .worker.current import current_worker, is_primary, is_worker
-    from .worker.listen import exclusive
-    from .worker.streams import listen, listen_fd
-    from .worker.worker import Worker
 
 # Imported when they are first used: a worker starts faster without the primary's half.
 _HOMES = {
@@ -58,19 +58,19 @@ _HOMES = {
     "TargetError": "errors",
     "WorkerNotFoundError": "errors",
     "Address": "events",
-    "Primary": "primary.primary",
-    "WorkerProcess": "primary.process",
+    "Primary": "_primary.primary",
+    "WorkerProcess": "_primary.worker_process",
     "Settings": "settings",
-    "Cluster": "supervise.cluster",
+    "Cluster": "_supervise.cluster",
     "ClusterStats": "stats",
-    "RestartPolicy": "supervise.restart",
-    "current_worker": "worker.current",
-    "is_primary": "worker.current",
-    "is_worker": "worker.current",
-    "exclusive": "worker.listen",
-    "listen": "worker.streams",
-    "listen_fd": "worker.streams",
-    "Worker": "worker.worker",
+    "RestartPolicy": "_supervise.restart",
+    "current_worker": "_worker.current",
+    "is_primary": "_worker.current",
+    "is_worker": "_worker.current",
+    "exclusive": "_worker.listening.patch",
+    "listen": "_worker.listening.listener",
+    "listen_fd": "_worker.listening.listener",
+    "Worker": "_worker.worker",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the table above

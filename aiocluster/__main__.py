@@ -9,9 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ._supervise.cluster import Cluster
 from .errors import ClusterError, RestartLimitError, StartupError
 from .scheduling import BY_KERNEL, POLICIES
-from .supervise.cluster import Cluster
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

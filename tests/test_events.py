@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from aiocluster import events
+from aiocluster._events.emitter import NAMES, Emitter, EventHub
 from aiocluster.events import Address, Disconnect, Error, Event, Message, Shutdown, Undelivered
-from aiocluster.events.hub import NAMES, Emitter, EventHub
 
 EVENT_NAMES = {
     "setup",

@@ -73,28 +73,28 @@ def test_the_package_is_typed() -> None:
 
 def test_importing_the_package_imports_none_of_its_modules() -> None:
     imported = {name for name in modules_after("import aiocluster") if name.startswith("aiocluster")}
-    assert imported == {"aiocluster", "aiocluster.lazy"}
+    assert imported == {"aiocluster", "aiocluster._lazy"}
 
 
 def test_a_worker_starts_without_the_primarys_half() -> None:
     """Its start time is what these cost."""
-    modules = modules_after("import aiocluster.worker.bootstrap")
-    assert "aiocluster.worker.bootstrap" in modules
-    unwanted = {"anyio", "uvloop", "multiprocessing", "random", "aiocluster.primary", "aiocluster.supervise"}
-    unwanted |= {"aiocluster.events.primary", "aiocluster.events.child"}
+    modules = modules_after("import aiocluster._worker.bootstrap")
+    assert "aiocluster._worker.bootstrap" in modules
+    unwanted = {"anyio", "uvloop", "multiprocessing", "random", "aiocluster._primary", "aiocluster._supervise"}
+    unwanted |= {"aiocluster.events._primary", "aiocluster.events._child"}
     unwanted |= {"aiocluster.child_process"}
     assert {name for name in modules if any(name == one or name.startswith(f"{one}.") for one in unwanted)} == set()
 
 
 def test_the_primary_starts_without_the_workers_half() -> None:
     modules = modules_after("from aiocluster import Primary, Cluster")
-    assert "aiocluster.supervise.cluster" in modules
-    assert {name for name in modules if name.startswith("aiocluster.worker")} == set()
+    assert "aiocluster._supervise.cluster" in modules
+    assert {name for name in modules if name.startswith("aiocluster._worker")} == set()
 
 
 def test_asking_which_process_this_is_costs_little() -> None:
     modules = modules_after("from aiocluster import is_worker, is_primary\nassert is_primary() and not is_worker()")
-    assert not any(name.startswith(("aiocluster.primary", "aiocluster.supervise", "msgpack")) for name in modules)
+    assert not any(name.startswith(("aiocluster._primary", "aiocluster._supervise", "msgpack")) for name in modules)
 
 
 def test_current_worker_in_no_worker_says_what_to_do() -> None:

@@ -12,24 +12,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lazy import attributes, listing
+from .._lazy import attributes, listing
 
 if TYPE_CHECKING:
-    from .adopt import Parent, parent
-    from .child import ChildProcess
-    from .run import Completed, exec, exec_file
-    from .start import fork, spawn
+    from ._child import ChildProcess
+    from ._exec import Completed, exec, exec_file
+    from ._parent import Parent, parent
+    from ._spawn import fork, spawn
 
 # Imported when they are first used: a child that asks for its parent starts faster without the parent's half.
 _HOMES = {
-    "ChildProcess": "child",
-    "Completed": "run",
-    "Parent": "adopt",
-    "exec": "run",
-    "exec_file": "run",
-    "fork": "start",
-    "parent": "adopt",
-    "spawn": "start",
+    "ChildProcess": "_child",
+    "Completed": "_exec",
+    "Parent": "_parent",
+    "exec": "_exec",
+    "exec_file": "_exec",
+    "fork": "_spawn",
+    "parent": "_parent",
+    "spawn": "_spawn",
 }
 
 __all__ = ["ChildProcess", "Completed", "Parent", "exec", "exec_file", "fork", "parent", "spawn"]

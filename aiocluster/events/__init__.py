@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lazy import attributes, listing
+from .._lazy import attributes, listing
 
 if TYPE_CHECKING:
-    from .child import ChildExit, Close, Spawn
-    from .either import Disconnect, Error, Shutdown, Undelivered
-    from .message import Event, Message
-    from .primary import Address, Exit, Fork, GiveUp, Listening, Online, Setup
+    from ._child import ChildExit, Close, Spawn
+    from ._either import Disconnect, Error, Shutdown, Undelivered
+    from ._message import Event, Message
+    from ._primary import Address, Exit, Fork, GiveUp, Listening, Online, Setup
 
 _HOMES = {
-    "Address": "primary",
-    "ChildExit": "child",
-    "Close": "child",
-    "Disconnect": "either",
-    "Error": "either",
-    "Event": "message",
-    "Exit": "primary",
-    "Fork": "primary",
-    "GiveUp": "primary",
-    "Listening": "primary",
-    "Message": "message",
-    "Online": "primary",
-    "Setup": "primary",
-    "Shutdown": "either",
-    "Spawn": "child",
-    "Undelivered": "either",
+    "Address": "_primary",
+    "ChildExit": "_child",
+    "Close": "_child",
+    "Disconnect": "_either",
+    "Error": "_either",
+    "Event": "_message",
+    "Exit": "_primary",
+    "Fork": "_primary",
+    "GiveUp": "_primary",
+    "Listening": "_primary",
+    "Message": "_message",
+    "Online": "_primary",
+    "Setup": "_primary",
+    "Shutdown": "_either",
+    "Spawn": "_child",
+    "Undelivered": "_either",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import encode, pack
 from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
-from aiocluster.wire import messages as kinds
-from aiocluster.wire.codec import encode, pack
 
 from .processes import INSIDE, read_all
 

@@ -12,7 +12,7 @@ import pytest
 
 from aiocluster import child_process
 from aiocluster.child_process import exec_file
-from aiocluster.child_process.environment import PARENT_FD
+from aiocluster.child_process._environment import PARENT_FD
 
 from .processes import alive, read_all, until
 from .test_fork import forked

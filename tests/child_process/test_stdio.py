@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aiocluster.child_process import spawn
-from aiocluster.child_process.stdio import Plan, plan
+from aiocluster.child_process._stdio import Plan, plan
 
 from .processes import read_all
 

@@ -106,7 +106,7 @@ async def test_a_worker_without_descriptors_gives_back_what_it_can_not_take(capl
 async def test_a_worker_that_leaves_while_it_is_without_descriptors(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(serve, workers=2, silent=True)
     async with serving(cluster, 2) as address:
-        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker.seat.slot)
+        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker.backend.slot)
         held = await Client.connect(address)
         if await held.ask() == rich.pid:
             await held.close()

@@ -28,7 +28,7 @@ KINDS = ["round_robin", "shared", "reuse_port"]
 async def kill_at_random(scheduling: str, kills: int, connections_between: int) -> Crowd:
     cluster = Cluster(serve, workers=3, scheduling=scheduling, restart=FOR_EVER, silent=True)
     seats = []
-    cluster.on("fork", lambda event: seats.append(event.worker.seat))
+    cluster.on("fork", lambda event: seats.append(event.worker.backend))
     async with serving(cluster, 3) as address:
         async with Crowd(address) as crowd:
             for _ in range(kills):
@@ -41,7 +41,7 @@ async def kill_at_random(scheduling: str, kills: int, connections_between: int) 
             (listener,) = cluster.stats().listeners
             assert listener.waiting == 0
             assert crowd.ends["reset"] == 0
-            assert sum(seat.accepted for seat in seats) == listener.accepted == crowd.total
+            assert sum(backend.accepted for backend in seats) == listener.accepted == crowd.total
         await cluster.stop(graceful=False)
     assert crowd.ends["refused"] == 0
     assert crowd.ends["reset"] + crowd.ends["lost"] <= kills * crowd.size
@@ -69,7 +69,7 @@ async def test_what_a_blocked_worker_had_not_taken_survives_its_death(tmp_path: 
             await blocked.send(["block", barrier.path])
             await barrier.reached()
             async with Crowd(address, size=40) as crowd:
-                while blocked.seat.under_way < 30:
+                while blocked.backend.under_way < 30:
                     await asyncio.sleep(0.001)
                 blocked.kill(signal.SIGKILL)
                 await blocked.wait_gone()

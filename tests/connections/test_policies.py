@@ -250,7 +250,7 @@ async def test_ones_own_policy() -> None:
     policy = Newest()
     cluster = Cluster(serve, workers=3, scheduling=policy)
     async with serving(cluster, 3) as address:
-        newest = max(cluster.workers.values(), key=lambda worker: worker.seat.slot)
+        newest = max(cluster.workers.values(), key=lambda worker: worker.backend.slot)
         assert await pids_of(address, 10) == [newest.pid] * 10
         assert [client[0] for client in policy.clients] == ["127.0.0.1"] * 10
 

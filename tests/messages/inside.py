@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiocluster import current_worker
+from aiocluster._wire.codec import MAX_MESSAGE
+from aiocluster._wire.windows import WINDOW
 from aiocluster.events import Event
-from aiocluster.wire.codec import MAX_MESSAGE
-from aiocluster.wire.flow import WINDOW
 
 
 async def stay() -> None:
@@ -91,15 +91,15 @@ async def numbers_undelivered(last: int) -> list[int]:
 
 async def unconfirmed_is(pid: int, count: int) -> None:
     """Returns when that many frames to a worker are under way and unconfirmed."""
-    outflow = current_worker()._conversation(pid).outflow
-    while len(outflow._under_way) != count:
+    send_window = current_worker()._conversation(pid).send_window
+    while len(send_window._under_way) != count:
         await asyncio.sleep(0.002)
 
 
 async def waits_for(pid: int) -> None:
     """Returns when something waits for room in what is sent to a worker."""
-    outflow = current_worker()._conversation(pid).outflow
-    while not outflow._queue.waiting:
+    send_window = current_worker()._conversation(pid).send_window
+    while not send_window._queue.waiting:
         await asyncio.sleep(0.002)
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from aiocluster import RemoteError
-from aiocluster.wire.flow import WINDOW
+from aiocluster._wire.windows import WINDOW
 
 from . import inside
 from .party import Party, is_stopped, party, until

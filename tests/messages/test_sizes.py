@@ -8,8 +8,8 @@ import os
 import pytest
 
 from aiocluster import MessageTooLargeError
-from aiocluster.wire.codec import MAX_MESSAGE
-from aiocluster.wire.flow import PIECE, WINDOW
+from aiocluster._wire.codec import MAX_MESSAGE
+from aiocluster._wire.windows import FRAGMENT, WINDOW
 
 from . import inside
 from .party import party
@@ -18,7 +18,21 @@ OF_BYTES = 5  # what msgpack puts before more than 64 KiB of bytes
 
 
 async def test_every_size_arrives_in_order() -> None:
-    sizes = [0, 1, 255, 256, PIECE - 5, PIECE - 4, PIECE - 3, PIECE, PIECE + 1, 2 * PIECE, WINDOW - 1, WINDOW + 1, 0]
+    sizes = [
+        0,
+        1,
+        255,
+        256,
+        FRAGMENT - 5,
+        FRAGMENT - 4,
+        FRAGMENT - 3,
+        FRAGMENT,
+        FRAGMENT + 1,
+        2 * FRAGMENT,
+        WINDOW - 1,
+        WINDOW + 1,
+        0,
+    ]
     sizes += [3_000_000, 1, 5_000_001, 100_000, 0, 65_535, 65_536]
     async with party(2) as all:
         a, b = all.workers

@@ -70,7 +70,7 @@ async def test_what_was_confirmed_does_not_come_back() -> None:
         for n in range(1000):
             await b.send([n])
         await b.run(inside.heard_numbers, [2000])
-        await until(lambda: not b.conversation.outflow._under_way)
+        await until(lambda: not b.conversation.send_window._under_way)
         await a.run(inside.unconfirmed_is, [b.pid, 0])
         b.kill(signal.SIGKILL)
         await b.wait_gone()

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from aiocluster.primary.reuse_port import Program
-from aiocluster.primary.steering import MOST_SOCKETS, Choice, at_random, attach, by_address, is_possible
+from aiocluster._primary.ports.bpf import MOST_SOCKETS, Choice, at_random, attach, by_address, is_possible
+from aiocluster._primary.ports.reuse_port import Program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is told whom to choose")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from aiocluster._primary.target import name_target
 from aiocluster.errors import TargetError
-from aiocluster.primary.target import name_target
 
 ROOT = Path(__file__).parents[2]
 
@@ -301,7 +301,7 @@ def test_a_script_that_cannot_be_read_is_refused(modules: Path) -> None:
 
 MAIN = """
 import json
-from aiocluster.primary.target import name_target
+from aiocluster._primary.target import name_target
 from aiocluster.errors import TargetError
 
 def serve(): ...

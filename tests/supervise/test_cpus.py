@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aiocluster.supervise.cpus import _cgroup_quota, available_cpus
+from aiocluster._supervise.cpus import _cgroup_quota, available_cpus
 
 
 class Groups:
@@ -120,14 +120,14 @@ def test_a_group_with_a_colon_in_its_name(groups: Groups) -> None:
 
 
 def test_a_quota_below_one_cpu_is_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiocluster.supervise.cpus._cgroup_quota", lambda: 0.25)
+    monkeypatch.setattr("aiocluster._supervise.cpus._cgroup_quota", lambda: 0.25)
     assert available_cpus() == 1
 
 
 def test_a_quota_beyond_the_cpus_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiocluster.supervise.cpus._cgroup_quota", lambda: None)
+    monkeypatch.setattr("aiocluster._supervise.cpus._cgroup_quota", lambda: None)
     all_of_them = available_cpus()
-    monkeypatch.setattr("aiocluster.supervise.cpus._cgroup_quota", lambda: 4096.0)
+    monkeypatch.setattr("aiocluster._supervise.cpus._cgroup_quota", lambda: 4096.0)
     assert available_cpus() == all_of_them >= 1
 
 
@@ -136,7 +136,7 @@ def test_the_affinity_mask_counts() -> None:
     code = (
         "import os\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from aiocluster.supervise.cpus import available_cpus\n"
+        "from aiocluster._supervise.cpus import available_cpus\n"
         "print(available_cpus())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

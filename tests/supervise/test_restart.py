@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocluster.supervise.restart import RestartHistory, RestartPolicy
+from aiocluster._supervise.restart import RestartHistory, RestartPolicy
 
 
 def test_the_defaults_are_the_promised_ones() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, SupportsIndex
 
-from aiocluster.wire.channel import Channel
-from aiocluster.wire.codec import Frame
-from aiocluster.wire.descriptors import Descriptors
+from aiocluster._wire.channel import Channel
+from aiocluster._wire.codec import Frame
+from aiocluster._wire.descriptors import Descriptors
 
 PATIENCE = 20.0  # seconds: longer than any of these tests takes on the slowest machine
 

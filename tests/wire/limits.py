@@ -10,9 +10,9 @@ import socket
 import sys
 from functools import partial
 
+from aiocluster._wire.codec import Frame, encode
+from aiocluster._wire.descriptors import Descriptors
 from aiocluster.errors import ProtocolError
-from aiocluster.wire.codec import Frame, encode
-from aiocluster.wire.descriptors import Descriptors
 
 from .ends import End, Pair, contents, marked
 

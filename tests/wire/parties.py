@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.channel import Channel
+from aiocluster._wire.codec import Frame
+from aiocluster._wire.conversation import Conversation, RequestHandler
+from aiocluster._wire.descriptors import Descriptors
+from aiocluster._wire.windows import ReceiveWindow
 from aiocluster.errors import ProtocolError
-from aiocluster.wire import messages as kinds
-from aiocluster.wire.channel import Channel
-from aiocluster.wire.codec import Frame
-from aiocluster.wire.conversation import Conversation, RequestHandler
-from aiocluster.wire.descriptors import Descriptors
-from aiocluster.wire.flow import Inflow
 
 from .ends import PATIENCE, CountingSocket, socket_pair
 
@@ -54,7 +54,9 @@ class Party:
 
     # what Mailbox asks for
 
-    def deliver(self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], inflow: Inflow) -> None:
+    def deliver(
+        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
+    ) -> None:
         for message in messages:
             self.received.append((sender, message, handles))
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aiocluster._wire.channel import Channel
+from aiocluster._wire.codec import Frame, encode
+from aiocluster._wire.descriptors import MAX_DESCRIPTORS, Descriptors
 from aiocluster.errors import ChannelClosedError, ProtocolError
-from aiocluster.wire.channel import Channel
-from aiocluster.wire.codec import Frame, encode
-from aiocluster.wire.descriptors import MAX_DESCRIPTORS, Descriptors
 
 from .ends import End, Pair, marked, socket_pair, turns
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aiocluster._wire import codec
+from aiocluster._wire.codec import MAX_FRAME, MAX_MESSAGE, Decoder, Frame, encode, pack, unpack, unpack_batch
 from aiocluster.errors import ClusterError, MessageTooLargeError, ProtocolError, SerializationError
-from aiocluster.wire import codec
-from aiocluster.wire.codec import MAX_FRAME, MAX_MESSAGE, Decoder, Frame, encode, pack, unpack, unpack_run
 
 utc = datetime.UTC
 
@@ -187,7 +187,7 @@ def test_a_message_comes_back_as_it_went(message: Any) -> None:
 
 @given(st.lists(messages, min_size=1, max_size=6))
 def test_messages_one_after_the_other_come_back_in_order(sent: list[Any]) -> None:
-    assert list(unpack_run(b"".join(map(pack, sent)), len(sent))) == sent
+    assert list(unpack_batch(b"".join(map(pack, sent)), len(sent))) == sent
 
 
 @given(messages)
@@ -265,7 +265,7 @@ def test_subclasses_and_buffers_arrive_as_the_plain_type(message: Any, arrives: 
 def test_whatever_msgpack_has_is_carried(message: Any, beside: Any) -> None:
     back = unpack(pack([message, beside]))
     assert back == [message, beside and list(beside)]
-    assert unpack_run(pack([message, beside]) + pack(1), 2) == [back, 1]
+    assert unpack_batch(pack([message, beside]) + pack(1), 2) == [back, 1]
 
 
 def test_a_timestamp_is_a_datetime() -> None:
@@ -426,7 +426,7 @@ def test_what_is_no_message_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         unpack(body)
     with pytest.raises(ProtocolError):
-        list(unpack_run(pack(1) + body, 2))
+        list(unpack_batch(pack(1) + body, 2))
 
 
 @given(st.binary(max_size=2000), st.integers(0, 20))
@@ -440,7 +440,7 @@ def test_random_bytes_are_messages_or_a_protocol_error(body: bytes, count: int) 
     except ProtocolError:
         pass
     try:
-        found = list(unpack_run(body, count))
+        found = list(unpack_batch(body, count))
     except ProtocolError:
         pass
     else:
@@ -452,7 +452,7 @@ def test_mutated_messages_raise_nothing_but_protocol_error(message: Any, changes
     data = bytearray(pack(message))
     for place, byte in changes:
         data[place % len(data)] = byte
-    for unpacked in (lambda: unpack(bytes(data)), lambda: list(unpack_run(bytes(data), 1))):
+    for unpacked in (lambda: unpack(bytes(data)), lambda: list(unpack_batch(bytes(data), 1))):
         try:
             unpacked()
         except ProtocolError:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from aiocluster._wire import codec
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import encode, pack
 from aiocluster.errors import (
     ChannelClosedError,
     HandleError,
@@ -19,9 +22,6 @@ from aiocluster.errors import (
     RemoteError,
     SerializationError,
 )
-from aiocluster.wire import codec
-from aiocluster.wire import messages as kinds
-from aiocluster.wire.codec import encode, pack
 
 from .ends import PATIENCE, marked, turns
 from .parties import PEER, Party, parties

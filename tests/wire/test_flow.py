@@ -1,4 +1,4 @@
-"""Outflow and Inflow over a real channel: bounded, in order, confirmed, and whole whatever is cancelled."""
+"""SendWindow and ReceiveWindow over a real channel: bounded, in order, confirmed, and whole whatever is cancelled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import Frame, pack, unpack, unpack_batch
+from aiocluster._wire.descriptors import Descriptors
+from aiocluster._wire.windows import FRAGMENT, WINDOW, Ancillary, ReceiveWindow, SendWindow, send_to_all
 from aiocluster.errors import ChannelClosedError, ProtocolError
-from aiocluster.wire import messages as kinds
-from aiocluster.wire.codec import Frame, pack, unpack, unpack_run
-from aiocluster.wire.descriptors import Descriptors
-from aiocluster.wire.flow import PIECE, WINDOW, Cargo, Inflow, Outflow, send_to_all
 
 from .ends import End, Pair, contents, marked, turns
 
@@ -30,26 +30,26 @@ def nothing() -> None:
 
 
 class Stream:
-    """An Outflow at one end of a channel, an Inflow at the other.
+    """An SendWindow at one end of a channel, an ReceiveWindow at the other.
 
-    While it is paused, the Inflow does not come to hear of frames, as when its process is stopped.
+    While it is paused, the ReceiveWindow does not come to hear of frames, as when its process is stopped.
     """
 
     def __init__(self, here: End, there: End) -> None:
         self.here, self.there = here, there
-        self.out = Outflow(here.channel, PEER, "the receiver")
-        self.inflow = Inflow(there.channel, PEER)
+        self.out = SendWindow(here.channel, PEER, "the receiver")
+        self.receive_window = ReceiveWindow(there.channel, PEER)
         self.bodies: list[bytes] = []  # whole messages, as they arrived
-        self.kinds: list[int] = []  # of each frame that is no CONFIRM
+        self.kinds: list[int] = []  # of each frame that is no ACK
         self.confirms: list[int] = []
         self._waiting: list[Frame] = []
         self.is_paused = False
 
     def hear_here(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
         kind, peer, number, body = frame
-        assert (kind, peer, body) == (kinds.CONFIRM, PEER, b"")
+        assert (kind, peer, body) == (kinds.ACK, PEER, b"")
         self.confirms.append(number)
-        self.out.confirmed(number)
+        self.out.acked(number)
 
     def hear_there(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
         if frame[0] == kinds.HANDLES:
@@ -63,11 +63,11 @@ class Stream:
         kind, peer, number, body = frame
         assert peer == PEER
         self.kinds.append(kind)
-        whole = self.inflow.accept(kind, body)
+        whole = self.receive_window.accept(kind, body)
         if whole is None:
             return
         if kind == kinds.MESSAGES:
-            self.bodies.extend(map(pack, unpack_run(whole, number)))
+            self.bodies.extend(map(pack, unpack_batch(whole, number)))
         else:
             self.bodies.append(whole)
 
@@ -123,8 +123,8 @@ async def test_a_frame_of_messages_grows_to_a_piece_or_two() -> None:
     async with stream() as one:
         sent = await fill(one)
         await one.hears(len(sent))
-        assert all(len(frame[3]) <= 2 * PIECE for frame in one.there.frames)
-        assert WINDOW // PIECE / 2 <= len(one.there.frames) <= WINDOW // PIECE + 2
+        assert all(len(frame[3]) <= 2 * FRAGMENT for frame in one.there.frames)
+        assert WINDOW // FRAGMENT / 2 <= len(one.there.frames) <= WINDOW // FRAGMENT + 2
 
 
 @given(st.lists(st.integers(0, 300_000), max_size=20))
@@ -139,13 +139,15 @@ async def test_messages_of_any_size_arrive_in_order(sizes: list[int]) -> None:
         await one.all_confirmed()
 
 
-@pytest.mark.parametrize("size", [PIECE - 10, PIECE - 5, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1, 3_000_000])
+@pytest.mark.parametrize(
+    "size", [FRAGMENT - 10, FRAGMENT - 5, FRAGMENT, FRAGMENT + 1, 2 * FRAGMENT, 2 * FRAGMENT + 1, 3_000_000]
+)
 async def test_a_message_arrives_whole_whatever_its_size(size: int) -> None:
     async with stream() as one:
         body = pack(os.urandom(size))
         await one.out.send(body)
         assert await one.hears(1) == [body]
-        assert all(len(frame[3]) <= PIECE for frame in one.there.frames)
+        assert all(len(frame[3]) <= FRAGMENT for frame in one.there.frames)
         await one.all_confirmed()
 
 
@@ -155,7 +157,7 @@ async def test_frames_of_other_kinds_stay_in_order_with_messages() -> None:
         fd = marked(b"mark")
         await one.out.send(sent[0])
         await one.out.send_frame(kinds.REQUEST, 7, sent[1])
-        await one.out.send_frame(kinds.HANDLES, 1, sent[2], Cargo((fd,), lambda: os.close(fd), nothing))
+        await one.out.send_frame(kinds.HANDLES, 1, sent[2], Ancillary((fd,), lambda: os.close(fd), nothing))
         await one.out.send(sent[3])
         assert await one.hears(4) == sent
         assert one.kinds == [kinds.MESSAGES, kinds.REQUEST, kinds.HANDLES, kinds.MESSAGES]
@@ -166,9 +168,9 @@ async def test_a_large_frame_brings_its_descriptors_with_its_end() -> None:
     async with stream() as one:
         fd = marked(b"mark")
         body = pack(b"x" * 200_000)
-        await one.out.send_frame(kinds.HANDLES, 1, body, Cargo((fd,), lambda: os.close(fd), nothing))
+        await one.out.send_frame(kinds.HANDLES, 1, body, Ancillary((fd,), lambda: os.close(fd), nothing))
         assert await one.hears(1) == [body]
-        assert one.kinds == [*[kinds.PART] * ((len(body) - 1) // PIECE), kinds.HANDLES]
+        assert one.kinds == [*[kinds.FRAGMENT] * ((len(body) - 1) // FRAGMENT), kinds.HANDLES]
         assert one.there.contents == [[b"mark"]]
 
 
@@ -182,7 +184,7 @@ async def test_a_full_window_blocks_and_a_confirmation_resumes() -> None:
         waiting = asyncio.ensure_future(one.out.send(message(-1)))
         await turns(20)
         assert not waiting.done()
-        assert WINDOW * 0.9 < len(b"".join(sent)) < WINDOW + 2 * PIECE
+        assert WINDOW * 0.9 < len(b"".join(sent)) < WINDOW + 2 * FRAGMENT
         assert not one.out.put(message(-2))
         one.resume()
         await waiting
@@ -349,7 +351,7 @@ async def test_descriptors_of_a_cancelled_send_are_released_once() -> None:
         await fill(one)
         released: list[int] = []
         waiting = asyncio.ensure_future(
-            one.out.send_frame(kinds.HANDLES, 1, message(1), Cargo((0,), lambda: released.append(1), nothing))
+            one.out.send_frame(kinds.HANDLES, 1, message(1), Ancillary((0,), lambda: released.append(1), nothing))
         )
         await turns()
         waiting.cancel()
@@ -382,8 +384,8 @@ async def test_what_is_held_is_confirmed_only_when_it_is_let_go() -> None:
 
         def handle_and_hold(frame: Frame) -> None:
             handle(frame)
-            holds.append(one.inflow.hold())
-            holds.append(one.inflow.hold())
+            holds.append(one.receive_window.hold())
+            holds.append(one.receive_window.hold())
 
         one._handle = handle_and_hold  # type: ignore[method-assign]
         for number in range(3):
@@ -408,52 +410,52 @@ async def test_what_is_held_is_confirmed_only_when_it_is_let_go() -> None:
 async def test_confirming_more_than_was_sent_is_a_protocol_error() -> None:
     with Pair() as (here, _):
         here.attach()
-        out = Outflow(here.channel, PEER, "the receiver")
+        out = SendWindow(here.channel, PEER, "the receiver")
         await out.send(message(1))
-        out.confirmed(1)
+        out.acked(1)
         with pytest.raises(ProtocolError, match=r"^2 frames confirmed, of 1 sent$"):
-            out.confirmed(2)
+            out.acked(2)
 
 
 @pytest.mark.parametrize("frames", [0, -1])
 async def test_confirming_less_than_before_is_a_protocol_error(frames: int) -> None:
     with Pair() as (here, _):
         here.attach()
-        out = Outflow(here.channel, PEER, "the receiver")
+        out = SendWindow(here.channel, PEER, "the receiver")
         await out.send(message(1))
-        out.confirmed(1)
-        out.confirmed(1)
+        out.acked(1)
+        out.acked(1)
         with pytest.raises(ProtocolError):
-            out.confirmed(frames)
+            out.acked(frames)
 
 
 # ---- hostile parts
 
 
 async def test_parts_longer_together_than_a_message_are_a_protocol_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiocluster.wire.flow.MAX_MESSAGE", 4 * PIECE)
+    monkeypatch.setattr("aiocluster._wire.windows.MAX_MESSAGE", 4 * FRAGMENT)
     with Pair() as (here, _):
-        inflow = Inflow(here.channel, PEER)
+        receive_window = ReceiveWindow(here.channel, PEER)
         with pytest.raises(ProtocolError, match="over the limit"):
             for _ in range(3):
-                assert inflow.accept(kinds.PART, b"x" * 3 * PIECE) is None
+                assert receive_window.accept(kinds.FRAGMENT, b"x" * 3 * FRAGMENT) is None
 
 
 async def test_parts_of_nothing_are_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiocluster.wire.flow.MAX_MESSAGE", 4 * PIECE)
+    monkeypatch.setattr("aiocluster._wire.windows.MAX_MESSAGE", 4 * FRAGMENT)
     with Pair() as (here, _):
-        inflow = Inflow(here.channel, PEER)
+        receive_window = ReceiveWindow(here.channel, PEER)
         with pytest.raises(ProtocolError, match="over the limit"):
             for _ in range(10):
-                assert inflow.accept(kinds.PART, b"") is None
+                assert receive_window.accept(kinds.FRAGMENT, b"") is None
 
 
 async def test_a_discard_without_parts_is_nothing() -> None:
     with Pair() as (here, _):
         here.attach()
-        inflow = Inflow(here.channel, PEER)
-        assert inflow.accept(kinds.DISCARD, b"") is None
-        assert inflow.accept(kinds.MESSAGES, b"x") == b"x"
+        receive_window = ReceiveWindow(here.channel, PEER)
+        assert receive_window.accept(kinds.DISCARD, b"") is None
+        assert receive_window.accept(kinds.MESSAGES, b"x") == b"x"
 
 
 # ---- the end
@@ -472,7 +474,9 @@ async def test_close_returns_what_was_not_confirmed_in_order() -> None:
                 await turns()
             if number == 20:
                 fd = marked(b"x")
-                await one.out.send_frame(kinds.HANDLES, 1, message(-1), Cargo((fd,), partial(os.close, fd), nothing))
+                await one.out.send_frame(
+                    kinds.HANDLES, 1, message(-1), Ancillary((fd,), partial(os.close, fd), nothing)
+                )
                 await one.out.send_frame(kinds.REQUEST, 1, message(-2))
         large = pack(b"x" * 100_000)
         await one.out.send(large)
@@ -500,7 +504,7 @@ async def test_close_wakes_all_who_wait() -> None:
         waiting = [asyncio.ensure_future(one.out.send(message(number))) for number in range(3)]
         waiting.append(
             asyncio.ensure_future(
-                one.out.send_frame(kinds.HANDLES, 1, message(4), Cargo((0,), lambda: released.append(1), nothing))
+                one.out.send_frame(kinds.HANDLES, 1, message(4), Ancillary((0,), lambda: released.append(1), nothing))
             )
         )
         await turns()

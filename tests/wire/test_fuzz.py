@@ -17,10 +17,10 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import encode, pack
+from aiocluster._wire.windows import FRAGMENT
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError
-from aiocluster.wire import messages as kinds
-from aiocluster.wire.codec import encode, pack
-from aiocluster.wire.flow import PIECE
 
 from .ends import PATIENCE, marked
 from .parties import PEER, Party, parties
@@ -40,7 +40,7 @@ BODIES = st.one_of(
     st.lists(PACKABLE, max_size=3).map(b"".join),
     st.lists(ANYTHING, min_size=3, max_size=3).map(pack),
     st.binary(max_size=50),
-    st.just(b"x" * PIECE),
+    st.just(b"x" * FRAGMENT),
 )
 FRAMES = st.one_of(
     st.tuples(MESSAGES_OF_A_PEER, st.just(PEER), st.integers(-3, 5), BODIES),
@@ -120,14 +120,14 @@ async def test_random_bytes(data: bytes) -> None:
 @example([(kinds.FAILURE, PEER, 1, pack(1))])
 @example([(kinds.FAILURE, PEER, 1, pack([1, 2, 3]))])
 @example([(kinds.FAILURE, PEER, 1, pack([[], {}, None]))])
-@example([(kinds.CONFIRM, PEER, 2**63, b"")])
+@example([(kinds.ACK, PEER, 2**63, b"")])
 @example([(kinds.MESSAGES, PEER, -1, b"")])
 @example([(kinds.MESSAGES, PEER, 0, b"")])
 @example([(kinds.HANDLES, PEER, 1, pack(1))])
 @example([(kinds.HANDLES, PEER, -1, b"\xc1")])
 @example([(kinds.CALL, PEER, 1, pack(1))])
 @example([(kinds.REQUEST, PEER, 1, pack("raise")), (kinds.REQUEST, PEER, 1, pack(1)), (kinds.CANCEL, PEER, 1, b"")])
-@example([(kinds.PART, PEER, 0, b"x" * PIECE)] * 3 + [(kinds.REPLY, PEER, 1, b"")])
+@example([(kinds.FRAGMENT, PEER, 0, b"x" * FRAGMENT)] * 3 + [(kinds.REPLY, PEER, 1, b"")])
 @fuzzing
 async def test_frames_of_all_kinds_with_any_fields(frames: list[tuple[Any, ...]]) -> None:
     async with attacked() as (sock, party):
@@ -140,8 +140,8 @@ GOOD = [
     encode(kinds.CANCEL, PEER, 1, b""),
     encode(kinds.REPLY, PEER, 1, pack("here")),
     encode(kinds.FAILURE, PEER, 1, pack(["ValueError", "text", "trace"])),
-    encode(kinds.CONFIRM, PEER, 1, b""),
-    encode(kinds.PART, PEER, 0, b"\xc4\x02"),
+    encode(kinds.ACK, PEER, 1, b""),
+    encode(kinds.FRAGMENT, PEER, 0, b"\xc4\x02"),
     encode(kinds.MESSAGES, PEER, 1, b"ab"),
     encode(kinds.LOST, PEER, 1, b""),
     encode(kinds.DISCARD, PEER, 0, b""),

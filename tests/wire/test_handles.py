@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiocluster.wire import handles
-from aiocluster.wire.descriptors import MAX_DESCRIPTORS
+from aiocluster._wire import handles
+from aiocluster._wire.descriptors import MAX_DESCRIPTORS
 
 from .ends import marked
 

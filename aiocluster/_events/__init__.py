@@ -1,0 +1,1 @@
+"""BOTH SIDES. What is behind ``on()``, ``off()``, ``wait_for()`` and ``events()``."""

@@ -1,0 +1,1 @@
+"""The shared ports, as the primary has them."""

@@ -1,0 +1,371 @@
+"""The mechanism: start one worker, pass one socket, route one message. It decides nothing; see `supervise`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import weakref
+from collections.abc import Hashable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import anyio
+
+from .._events.emitter import Emitter, EventHub
+from .._processes.pipes import PipeReader
+from .._processes.title import set_title
+from .._wire import frames as kinds
+from .._wire.channel import Channel
+from .._wire.codec import encode, pack
+from .._wire.conversation import RequestHandler
+from .._wire.endpoint import Endpoint
+from .._wire.windows import send_to_all
+from ..errors import ClusterError, WorkerNotFoundError
+from ..events import Address, Setup
+from ..settings import Settings
+from ..stats import ListenerStats, WorkerStats
+from .forkserver import Template
+from .launch import environment, spawn
+from .ports.table import Listeners
+from .router import Router
+from .target import name_target
+from .worker_process import WorkerProcess
+
+_KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
+
+
+class Primary(Emitter):
+    """Starts workers and connects them. Use it as an async context manager.
+
+    Leaving it ends every worker that is left: by SIGTERM, 2 s later by SIGKILL. To let them finish, `disconnect` first.
+
+    Args:
+        target: What workers run: a module-level function, ``"package.module:name"``, ``"path/to/script.py"``,
+            ``"package.module"``, or None for the main script again.
+        **settings: See `Settings`.
+
+    Raises:
+        TargetError: No worker could find the target.
+        ValueError: A setting is out of its range.
+        TypeError: There is no such setting, or it is of the wrong type.
+    """
+
+    def __init__(self, target: Any = None, **settings: Any) -> None:
+        self._hub = EventHub()
+        self._settings = Settings().changed({"target": target, **settings})
+        name_target(self._settings.target, self._settings.cwd)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._by_pid: dict[int, WorkerProcess] = {}
+        self._router = Router()
+        self._listeners = Listeners()
+        self._last_id = 0
+        self._templates: dict[Hashable, Template] = {}
+        self._all_templates: list[Template] = []
+        self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
+        self._request_handler: RequestHandler | None = None
+        self._all_gone = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        if self._is_open:
+            raise ClusterError("this Primary has been entered already")
+        await anyio.lowlevel.checkpoint()  # imports anyio's backend: later there may be no descriptor for that
+        self._is_open = True
+        self._all_gone.set()
+        set_title("primary")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._is_open = False
+        try:
+            with anyio.CancelScope(shield=True):
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    for worker in self._workers.values():
+                        worker.kill(number)
+                    with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
+                        await self._all_gone.wait()
+        finally:
+            self.renew_templates()
+            for template in self._all_templates:
+                await template.wait_gone()
+            for stream in list(self._streams):
+                stream.close()
+            self._listeners.close()
+            self._hub.cancel()
+            while self._closing:
+                await asyncio.wait(self._closing)
+            await self._hub.drain()
+
+    # ---- workers
+
+    @property
+    def workers(self) -> Mapping[int, WorkerProcess]:
+        """The workers by id: each until it has both disconnected and exited."""
+        return MappingProxyType(self._workers)
+
+    def worker(self, pid: int) -> WorkerProcess:
+        """The worker with that pid.
+
+        Raises:
+            WorkerNotFoundError: There is none.
+        """
+        worker = self._by_pid.get(pid)
+        if worker is None:
+            raise WorkerNotFoundError(f"no worker has pid {pid}; there are {sorted(self._by_pid) or 'none'}")
+        return worker
+
+    @property
+    def settings(self) -> Settings:
+        """How the next worker will be started."""
+        return self._settings
+
+    def setup(self, **settings: Any) -> None:
+        """Changes settings for later forks, the others staying as they are; emits ``setup``.
+
+        Raises:
+            TargetError: No worker could find the target.
+            ValueError: A setting is out of its range.
+            TypeError: There is no such setting, or it is of the wrong type.
+        """
+        changed = self._settings.changed(settings)
+        name_target(changed.target, changed.cwd)
+        self._settings = changed
+        self._hub.emit_soon(Setup(changed))
+
+    @property
+    def hub(self) -> EventHub:
+        """Where its events go."""
+        return self._hub
+
+    def check_target(self, target: Any) -> None:
+        """Raises TargetError unless workers could find this target."""
+        name_target(target, self._settings.cwd)
+
+    async def fork(
+        self,
+        env: Mapping[str, str] | None = None,
+        *,
+        weight: int = 1,
+        slot: int | None = None,
+        name: str | None = None,
+        target: Any = ...,
+    ) -> WorkerProcess:
+        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+
+        Args:
+            env: Added to the environment of this worker alone.
+            weight: Its share under weighted scheduling, from 1 on.
+            slot: Its place among the workers, from 0 on, which policies like ``ip_hash`` go by; None: a new one.
+            name: Makes it an agent of that name.
+            target: What this worker runs instead of the settings' target.
+
+        Raises:
+            ClusterError: This Primary has not been entered, or has been left.
+            TargetError: The target has gone since `setup`.
+            ValueError: The weight is below 1.
+            OSError: The process can't be started.
+        """
+        if not self._is_open:
+            raise ClusterError("fork() works only inside `async with Primary(…)`")
+        if weight < 1:
+            raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
+        settings = self._settings if target is ... else self._settings.changed({"target": target})
+        named = name_target(settings.target, settings.cwd)
+        worker_id = self._last_id = self._last_id + 1
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            try:
+                if settings.start_method == "spawn":
+                    child = spawn(settings, env or {}, worker_id, theirs)
+                else:
+                    template = self._template(settings, named)
+                    child = await template.fork(
+                        environment(settings, env or {}, worker_id), theirs, silent=settings.silent
+                    )
+            except BaseException:
+                ours.close()
+                raise
+        if not self._is_open:  # left while the template forked
+            child.send_signal(signal.SIGKILL)
+            ours.close()
+            raise ClusterError("this Primary has been left")
+        channel = Channel(ours)
+        worker = WorkerProcess(
+            worker_id,
+            child,
+            channel,
+            env=MappingProxyType(dict(env or {})),
+            weight=weight,
+            slot=worker_id - 1 if slot is None else slot,
+            scheduling=settings.scheduling,
+            name=name,
+            graceful_timeout=settings.graceful_timeout,
+            hub=self._hub,
+            router=self._router,
+            listeners=self._listeners,
+            request_handler=lambda: self._request_handler,
+            gone=self._on_gone,
+        )
+        peers = self._router.add(worker)
+        channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers, "name": name}))
+        self._workers[worker.id] = self._by_pid[worker.pid] = worker
+        self._streams.update(stream for stream in (worker.stdout, worker.stderr) if stream is not None)
+        self._all_gone.clear()
+        return worker
+
+    def _template(self, settings: Settings, named: dict[str, Any]) -> Template:
+        """The warm interpreter for workers of that kind."""
+        how = (
+            str(settings.executable),
+            settings.exec_args,
+            tuple(sorted((settings.env or {}).items())),
+            str(settings.cwd),
+            settings.preload,
+            repr(named),
+        )
+        template = self._templates.get(how)
+        if template is None or not template.is_usable:
+            template = self._templates[how] = Template(settings, _welcome(settings, named))
+            self._all_templates.append(template)
+        return template
+
+    def renew_templates(self) -> None:
+        """Later forks get new templates, which import their code anew."""
+        for template in self._templates.values():
+            template.retire()
+        self._templates.clear()
+        self._all_templates = [template for template in self._all_templates if not template.is_gone]
+
+    def _on_gone(self, worker: WorkerProcess) -> None:
+        del self._workers[worker.id]
+        if self._by_pid.get(worker.pid) is worker:
+            del self._by_pid[worker.pid]
+        task = asyncio.get_running_loop().create_task(worker.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        if not self._workers:
+            self._all_gone.set()
+
+    async def disconnect(self, *, timeout: float | None = None) -> None:
+        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
+        for worker in self._workers.values():
+            worker.tell_to_leave(self._settings.graceful_timeout if timeout is None else timeout)
+        await self._all_gone.wait()
+
+    async def wait_all_gone(self) -> None:
+        """Returns when there is no worker left."""
+        await self._all_gone.wait()
+
+    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:
+        """What is known now of the workers, and of the shared ports."""
+        workers = tuple(worker.stats() for worker in self._workers.values())
+        return workers, self._listeners.stats()
+
+    # ---- ports and messages
+
+    async def listen(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        path: str | None = None,
+        mode: int | None = None,
+        backlog: int = 100,
+        scheduling: Any = None,
+    ) -> Address:
+        """Opens a shared port before any worker asks for it; the workers that ask for it later get this one.
+
+        Args:
+            host: An address or name; its first address counts. None: all IPv4 addresses.
+            port: The port; 0 or None: a free one, each call another: the first is what workers get that ask for port 0,
+                the second what they get when they ask again.
+            path: A Unix socket's path, instead of host and port.
+            mode: The permissions of a Unix socket's file, such as ``0o660``; None: as the umask has it.
+            backlog: How many connections the kernel keeps waiting.
+            scheduling: The policy; None: that of the settings.
+
+        Raises:
+            OSError: The port can't be opened.
+            ValueError: Both a path and a host or port are given, or there is no such policy.
+        """
+        if path is not None:
+            if host is not None or port is not None:
+                raise ValueError("path can't be combined with host and port")
+            wanted = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
+        else:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            family, kind, _, _, address = found[0]
+            wanted = self._listeners.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
+        listener = self._listeners.open(
+            wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling, mode=mode
+        )
+        listener.is_kept = True
+        return listener.address
+
+    async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
+        """Makes a listening socket that this process has open a shared port: workers that ask for its address get it.
+
+        Args:
+            fd: Its descriptor, such as those that systemd passes on (`inherited_descriptors`). It stays the caller's.
+            scheduling: The policy; None: that of the settings.
+
+        Raises:
+            OSError: It is no listening socket.
+        """
+        wanted = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
+        listener = self._listeners.open(wanted, backlog=100, scheduling=scheduling, default=self._settings.scheduling)
+        listener.is_kept = True
+        return listener.address
+
+    async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
+        """Sends a message to the worker with that pid; see `WorkerProcess.send`.
+
+        Raises:
+            WorkerNotFoundError: There is none.
+        """
+        await self.worker(pid).send(message, handles)
+
+    async def broadcast(self, message: Any) -> None:
+        """Sends a message, packed once, to every worker, but no agent; waits for the slowest to have room for it."""
+        body = pack(message)
+        workers = (worker for worker in self._workers.values() if worker.name is None)
+        await send_to_all([worker.conversation.send_window for worker in workers], body)
+
+    def handle_requests(self, handler: RequestHandler | None) -> None:
+        """Answers the workers' requests from now on: ``handler(message, sender)``, sync or async.
+
+        What it returns is the reply; what it raises is the requester's `RemoteError`.
+        """
+        self._request_handler = handler
+
+
+def _welcome(settings: Settings, named: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "target": named,
+        "args": list(settings.args),
+        "argv0": sys.argv[0] if sys.argv else "",
+        "path": [os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
+        "uid": settings.uid,
+        "gid": settings.gid,
+        "loop": settings.loop,
+        "preload": list(settings.preload),
+        "primary_pid": os.getpid(),
+        "graceful_timeout": settings.graceful_timeout,
+        "heartbeat": settings.heartbeat,
+        "ignore_sigint": _has_terminal(),
+    }
+
+
+def _has_terminal() -> bool:
+    """Whether Ctrl-C at a terminal reaches this process, and so its workers."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

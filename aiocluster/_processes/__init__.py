@@ -1,0 +1,1 @@
+"""BOTH SIDES. Processes: started, watched, signalled, and what their streams are."""

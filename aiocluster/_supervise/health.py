@@ -1,0 +1,89 @@
+"""Which workers are due to be replaced: blocked, too large, too old, or worked enough. Sans-I/O."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a worker may use before it is replaced; None: as much as it likes.
+
+    The last three are drawn anew for each worker from the tenth below, so that workers of one age do not go together.
+
+    Attributes:
+        hang_timeout: Seconds without a report from its event loop.
+        max_memory: Bytes of resident memory.
+        max_lifetime: Seconds since it came online.
+        max_connections: Connections taken from shared ports.
+
+    Raises:
+        ValueError: One is not above 0; the text names it.
+        TypeError: One is no number; the text names it.
+    """
+
+    hang_timeout: float | None = None
+    max_memory: int | None = None
+    max_lifetime: float | None = None
+    max_connections: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("hang_timeout", "max_memory", "max_lifetime", "max_connections"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                raise TypeError(f"{name} must be a number or None, not {value!r}")
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value!r}")
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is anything to watch."""
+        return self != Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is known of a worker now.
+
+    Attributes:
+        silence: Seconds since its event loop last reported; None if it runs none.
+        age: Seconds since it came online.
+        memory: Bytes of resident memory.
+        connections: Connections it has taken from shared ports so far.
+    """
+
+    silence: float | None
+    age: float
+    memory: int
+    connections: int
+
+
+@dataclass(slots=True)
+class HealthCheck:
+    """Judges one worker by its limits.
+
+    Args:
+        limits: The cluster's.
+    """
+
+    limits: Limits
+    _share: float = field(default_factory=lambda: random.uniform(0.9, 1.0))
+
+    def is_hung(self, sample: Sample) -> bool:
+        """Whether its event loop is blocked."""
+        limit = self.limits.hang_timeout
+        return limit is not None and sample.silence is not None and sample.silence > limit
+
+    def why_due(self, sample: Sample) -> str | None:
+        """Why it should be replaced gracefully; None if it should not."""
+        limits, share = self.limits, self._share
+        if limits.max_memory is not None and sample.memory > limits.max_memory:
+            return f"it has {sample.memory} bytes, more than max_memory ({limits.max_memory})"
+        if limits.max_lifetime is not None and sample.age > limits.max_lifetime * share:
+            return f"it has lived for {sample.age:.0f} s (max_lifetime {limits.max_lifetime:g})"
+        if limits.max_connections is not None and sample.connections >= limits.max_connections * share:
+            return f"it has served {sample.connections} connections (max_connections {limits.max_connections})"
+        return None

@@ -1,0 +1,287 @@
+"""Frames to bytes and back, sans-I/O.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack: an array ``[kind, …fields]``. A user's message
+is packed by itself (`pack`) and travels inside a frame as ``bin``, so that whoever routes it never looks inside.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Any
+
+import msgpack
+
+from ..errors import MessageTooLargeError, ProtocolError, SerializationError
+
+MAX_FRAME = 64 * 1024 * 1024
+"""The default limit of a frame's length, in bytes: a security limit, against a peer that announces gigabytes."""
+
+MAX_MESSAGE = MAX_FRAME - 64
+"""The most bytes a packed message may have, so that its frame stays within `MAX_FRAME`."""
+
+_LENGTH = Struct(">I")
+_unpack_length = _LENGTH.unpack_from
+_pack_frame = msgpack.Packer(autoreset=True).pack
+
+Frame = list[Any]
+
+
+def encode(*fields: Any) -> bytes:
+    """One frame as bytes: its kind, then its fields (int, str, bytes, bool, None and lists of these)."""
+    body: bytes = _pack_frame(fields)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Decoder:
+    """Bytes in, frames out. It keeps what is left of an unfinished frame.
+
+    Args:
+        limit: The longest frame allowed, in bytes.
+    """
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._wanted = 4  # how long `_rest` must be before another look at it can help
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of an unfinished frame that wait for the others."""
+        return len(self._rest)
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that ``data`` completes, in order.
+
+        Raises:
+            ProtocolError: The bytes are no frame, or one over the limit. The decoder is of no use afterwards.
+        """
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._wanted:
+                return
+            data = bytes(rest)
+            rest.clear()
+        position, end = 0, len(data)
+        while end - position >= 4:
+            (length,) = _unpack_length(data, position)
+            if length > self._limit:
+                raise ProtocolError(f"a frame of {length} bytes is over the limit of {self._limit}")
+            start = position + 4
+            if end - start < length:
+                self._wanted = 4 + length
+                break
+            position = start + length
+            yield _frame(data[start:position])
+        else:
+            self._wanted = 4
+        if position < end:
+            rest += data[position:] if position else data
+
+
+def _frame(body: bytes) -> Frame:
+    try:
+        frame = msgpack.unpackb(body, strict_map_key=False)
+    except Exception as error:  # msgpack raises a dozen kinds: ValueError, UnicodeDecodeError, its own
+        raise ProtocolError(f"{len(body)} bytes are no frame: {error}") from None
+    if type(frame) is not list or not frame or type(frame[0]) is not int:
+        raise ProtocolError(f"a frame is an array that starts with its kind; {len(body)} bytes hold something else")
+    return frame
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # its own, or a RecursionError
+        text = "<unprintable>"
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+# ---- users' messages
+
+pack_exact = msgpack.Packer(autoreset=True, strict_types=True).pack
+"""The usual message as bytes; raises something for any other, see `pack`. What it takes, a receiver can unpack."""
+
+_pack_any = msgpack.Packer(autoreset=True, datetime=True).pack
+_KEYS = (str, int, bytes, float, type(None))
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def pack(message: Any) -> bytes:
+    """A user's message as bytes.
+
+    Raises:
+        SerializationError: It holds what msgpack can't carry; the text names the place.
+        MessageTooLargeError: It is longer than `MAX_MESSAGE`.
+    """
+    try:
+        body: bytes = pack_exact(message)
+    except Exception:
+        body = _pack_inexact(message)
+    return within_limit(body)
+
+
+def within_limit(body: bytes) -> bytes:
+    """The same.
+
+    Raises:
+        MessageTooLargeError: It is longer than `MAX_MESSAGE`.
+    """
+    if len(body) > MAX_MESSAGE:
+        raise MessageTooLargeError(f"the message has {len(body)} bytes packed; the limit is {MAX_MESSAGE}")
+    return body
+
+
+def _pack_inexact(message: Any) -> bytes:
+    """Packs tuples, datetimes and subclasses, too; and some of what a receiver could not unpack, so it has a look."""
+    try:
+        body: bytes = _pack_any(message)
+    except Exception as error:
+        raise SerializationError(_complaint(message) or f"message: {error}") from None
+    try:
+        is_plain = _plain(message)
+    except RecursionError:
+        is_plain = False
+    if not is_plain and (complaint := _complaint(message)):
+        raise SerializationError(complaint)
+    return body
+
+
+def _plain(value: Any) -> bool:
+    """Whether a quick look finds nothing that needs `_complaint`."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) not in _SCALARS or (type(item) not in _SCALARS and not _plain(item)):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return _SCALARS.issuperset(map(type, value)) or all(map(_plain, value))
+    return kind in _SCALARS
+
+
+def unpack(body: bytes) -> Any:
+    """The message that `pack` packed.
+
+    Raises:
+        ProtocolError: The bytes are no message.
+    """
+    try:
+        return _unpack(body)
+    except Exception as error:
+        raise ProtocolError(f"{len(body)} bytes are no message: {error}") from None
+
+
+def unpack_batch(body: bytes, count: int) -> list[Any]:
+    """The ``count`` messages that stand in ``body`` one after the other.
+
+    Raises:
+        ProtocolError: The bytes are not that many messages.
+    """
+    try:
+        messages, used = _unpack_all(body)
+    except Exception as error:
+        raise ProtocolError(f"{len(body)} bytes are no messages: {error}") from None
+    if len(messages) != count or used != len(body):
+        raise ProtocolError(f"{len(body)} bytes hold {len(messages)} messages, not {count}")
+    return messages
+
+
+_DATETIME, _TIMESTAMP = 3, 0  # what a timestamp becomes
+
+
+def _unpack(body: bytes) -> Any:
+    try:
+        return msgpack.unpackb(body, strict_map_key=False, timestamp=_DATETIME)
+    except OverflowError:  # a Timestamp of the sender's that no datetime can say: all of them stay Timestamps
+        return msgpack.unpackb(body, strict_map_key=False, timestamp=_TIMESTAMP)
+
+
+def _unpack_all(body: bytes, timestamp: int = _DATETIME) -> tuple[list[Any], int]:
+    """The messages, and how many bytes they took."""
+    unpacker = msgpack.Unpacker(strict_map_key=False, timestamp=timestamp, max_buffer_size=max(len(body), 1))
+    unpacker.feed(body)
+    try:
+        return list(unpacker), unpacker.tell()
+    except OverflowError:
+        if timestamp == _TIMESTAMP:
+            raise
+        return _unpack_all(body, _TIMESTAMP)
+
+
+_DEPTH = 1024  # containers around a value: msgpack's own limit
+
+
+def _complaint(message: Any) -> str | None:
+    """Where in a message stands what msgpack can't carry; None if it carries all.
+
+    It keeps its own stack: how deep the caller stands in Python's must not matter.
+    """
+    stack = [iter([("message", message)])]
+    while stack:
+        for place, value in stack[-1]:
+            if len(stack) - 1 > _DEPTH:
+                return f"{_shortened(place)}: nested too deeply, or it contains itself"
+            if reason := _reason(value):
+                return f"{_shortened(place)}: {reason}"
+            if isinstance(value, (list, tuple)):
+                stack.append(_items_of_list(value, place))
+                break
+            if isinstance(value, dict):
+                stack.append(_items_of_dict(value, place))
+                break
+        else:
+            stack.pop()
+    return None
+
+
+_CARRIED = (type(None), bool, float, bytes, bytearray, memoryview)
+
+
+def _reason(value: Any) -> str | None:
+    """Why msgpack can't carry this; None if it can, what a container holds aside."""
+    if isinstance(value, _CARRIED):
+        return None
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**64 else "int of more than 64 bits"
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "str with a lone surrogate"
+        return None
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            return "datetime without a timezone"
+        try:
+            value.astimezone(datetime.UTC)
+        except OverflowError:
+            return "datetime outside the years 1 to 9999 of UTC"
+        return None
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, _KEYS):
+                return f"key {_shown(key)} of type {type(key).__name__}"
+        return None
+    if isinstance(value, (list, tuple, msgpack.Timestamp)):  # an ExtType is a tuple
+        return None
+    return type(value).__name__
+
+
+def _items_of_list(values: Sequence[Any], place: str) -> Iterator[tuple[str, Any]]:
+    for index, item in enumerate(values):
+        yield f"{place}[{index}]", item
+
+
+def _items_of_dict(values: dict[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, item in values.items():
+        here = f"{place}[{json.dumps(key) if isinstance(key, str) else repr(key)}]"
+        yield here, key
+        yield here, item
+
+
+def _shortened(place: str) -> str:
+    return place if len(place) <= 200 else f"{place[:100]}…{place[-100:]}"

@@ -1,0 +1,272 @@
+"""Everything between this process and one other: messages, handles, requests, both ways, over one channel.
+
+The worker holds one conversation for each peer, the primary one for each worker. Which code hears the messages and
+answers the requests is the `Mailbox`'s, of which each process (in the primary: each worker) has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
+from . import frames as kinds
+from . import handles as sockets
+from .channel import Channel
+from .codec import pack, pack_exact, unpack, unpack_batch, within_limit
+from .descriptors import Descriptors
+from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
+
+RequestHandler = Callable[[Any, int], Any]
+TakeDescriptors = Callable[[], Descriptors]
+
+_WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
+_OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.FRAGMENT, kinds.DISCARD})
+
+
+class Mailbox(Protocol):
+    """Where what arrives goes."""
+
+    @property
+    def request_handler(self) -> RequestHandler | None:
+        """What answers requests; None if nothing does."""
+
+    def deliver(
+        self, sender: int, messages: Iterable[Any], handles: tuple[Any, ...], receive_window: ReceiveWindow
+    ) -> None:
+        """The messages of one frame have arrived."""
+
+    def call(self, named: Any, args: list[Any]) -> Awaitable[Any]:
+        """The other process wants this function to be called here."""
+
+    def complain(self, error: Exception) -> None:
+        """Something failed that no caller waits for."""
+
+    def give_back(self, pid: int, message: Any) -> None:
+        """A message of ours was not confirmed by a receiver that is gone."""
+
+
+class Conversation:
+    """What this process says to one other and hears from it.
+
+    Args:
+        channel: Carries it.
+        peer: The pid that frames name: the other process's in a worker, the primary's own in the primary.
+        pid: The other process's pid.
+        whom: How errors call the other process.
+        mailbox: Takes what arrives.
+    """
+
+    def __init__(self, channel: Channel, peer: int, pid: int, whom: str, mailbox: Mailbox) -> None:
+        self.pid = pid
+        self.send_window = SendWindow(channel, peer, whom)
+        self._receive_window = ReceiveWindow(channel, peer)
+        self._asking = SendWindow(channel, peer, whom, REQUESTS)
+        self._asked = ReceiveWindow(channel, peer, REQUESTS)
+        self._whom = whom
+        self._mailbox = mailbox
+        self._last_number = 0
+        self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._served: dict[int, asyncio.Task[None]] = {}
+        self._receivers: dict[int, Callable[[int, bytes, TakeDescriptors], None]] = {
+            kinds.MESSAGES: self._on_messages,
+            kinds.HANDLES: self._on_handles,
+            kinds.REQUEST: self._on_request,
+            kinds.CALL: self._on_call,
+            kinds.REPLY: self._on_reply,
+            kinds.FAILURE: self._on_failure,
+        }
+
+    # ---- out
+
+    def put(self, message: Any) -> Awaitable[None] | None:
+        """Queues a message if it need not be waited for; else returns what to await: see `Worker.send_to`.
+
+        This is the way of almost every message, so it costs no coroutine beside the public one, and no call of `pack`.
+        """
+        try:
+            body: bytes = pack_exact(message)
+        except Exception:
+            body = pack(message)
+        return None if self.send_window.put(body) else self.send_window.send(within_limit(body))
+
+    async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
+        """Sends a message; see `Worker.send_to`."""
+        body = pack(message)
+        if not handles:
+            await self.send_window.send(body)
+            return
+        socks = sockets.sockets_of(handles)
+        fds = sockets.duplicate(socks)
+        count = len(fds)
+        ancillary = Ancillary(tuple(fds), sockets.closer(fds), lambda: self._on_lost(count))
+        await self.send_window.send_frame(kinds.HANDLES, count, body, ancillary)
+        for sock in socks:
+            if not keep_open and sockets.is_connection(sock):
+                sock.close()
+
+    async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
+        """Sends a request (or what else is answered like one) and returns the reply; see `Worker.request_to`."""
+        body = pack(message)
+        self._last_number += 1
+        number = self._last_number
+        reply = self._requests[number] = asyncio.get_running_loop().create_future()
+        try:
+            if timeout is None:
+                await self._ask(kind, number, body)
+                return await reply
+            async with asyncio.timeout(timeout):
+                await self._ask(kind, number, body)
+                return await reply
+        except TimeoutError:
+            self._asking.put_control(kinds.CANCEL, number)
+            raise TimeoutError(f"{self._whom} did not reply within {timeout} seconds") from None
+        except asyncio.CancelledError:
+            self._asking.put_control(kinds.CANCEL, number)
+            raise
+        finally:
+            self._requests.pop(number, None)
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # seen: a failure that came while we were being cancelled
+
+    async def _ask(self, kind: int, number: int, body: bytes) -> None:
+        self.send_window.end_batch()  # later messages must not arrive earlier
+        if not self._asking.put_frame(kind, number, body):
+            await self._asking.send_frame(kind, number, body)
+
+    # ---- in
+
+    def receive(self, kind: int, number: int, body: bytes, take: TakeDescriptors) -> None:
+        """A frame of this conversation has arrived.
+
+        Raises:
+            ProtocolError: It makes no sense.
+        """
+        if kind == kinds.ACK:
+            self.send_window.acked(number)
+            return
+        if kind == kinds.REQUEST_ACK:
+            self._asking.acked(number)
+            return
+        if kind == kinds.CANCEL:
+            if task := self._served.get(number):
+                task.cancel()
+            return
+        if kind == kinds.LOST:
+            self._on_lost(number)
+            return
+        if kind in _OF_MESSAGES:
+            whole = self._receive_window.accept(kind, body, abs(number) if kind == kinds.HANDLES else 0)
+        else:
+            whole = self._asked.accept(kind, body)
+        if whole is not None:
+            self._receivers[kind](number, whole, take)
+
+    def _on_lost(self, count: int) -> None:
+        self._mailbox.complain(HandleError(f"{count} descriptors did not reach {self._whom}: {_WHY_LOST}"))
+
+    def _on_messages(self, count: int, body: bytes, take: TakeDescriptors) -> None:
+        messages = (unpack(body),) if count == 1 else unpack_batch(body, count)
+        self._mailbox.deliver(self.pid, messages, (), self._receive_window)
+
+    def _on_handles(self, count: int, body: bytes, take: TakeDescriptors) -> None:
+        descriptors = take() if count > 0 else None
+        fds = descriptors.take() if descriptors is not None else []
+        try:
+            message = unpack(body)
+        except ProtocolError:
+            sockets.close(fds)
+            raise
+        if len(fds) != count:
+            sockets.close(fds)
+            if count > 0:  # else whoever passed it on has told the sender
+                self.send_window.put_control(kinds.LOST, count)
+            self._mailbox.complain(HandleError(f"{abs(count)} descriptors from {self._whom} were lost: {_WHY_LOST}"))
+        self._mailbox.deliver(self.pid, (message,), sockets.from_descriptors(fds), self._receive_window)
+
+    def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        message = unpack(body)
+        try:
+            handler = self._mailbox.request_handler
+            if handler is None:
+                raise LookupError("no handler: this process has not called handle_requests()")
+            result = handler(message, self.pid)
+            if inspect.isawaitable(result):
+                self._serve_awaitable(number, result)
+                return
+            kind, reply = kinds.REPLY, pack(result)
+        except Exception as error:
+            kind, reply = kinds.FAILURE, pack(described(error))
+        self.send_window.end_batch()
+        if not self._asking.put_frame(kind, number, reply):
+            self._serve(number, self._reply(kind, number, reply))
+
+    def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        named, args = unpack(body)
+        self._serve_awaitable(number, self._mailbox.call(named, args))
+
+    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._served[number] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda task: self._served.pop(number, None))
+
+    def _serve_awaitable(self, number: int, result: Awaitable[Any]) -> None:
+        self._serve(number, self._answer(number, result))
+        if inspect.iscoroutine(result):
+            # Cancelled before its first step it would be left behind, never awaited.
+            self._served[number].add_done_callback(lambda task: result.close())
+
+    async def _answer(self, number: int, result: Awaitable[Any]) -> None:
+        try:
+            kind, reply = kinds.REPLY, pack(await result)
+        except Exception as error:
+            kind, reply = kinds.FAILURE, pack(described(error))
+        await self._reply(kind, number, reply)
+
+    async def _reply(self, kind: int, number: int, reply: bytes) -> None:
+        with contextlib.suppress(ChannelClosedError):  # the requester is gone
+            await self._ask(kind, number, reply)
+
+    def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        reply = self._requests.get(number)
+        if reply is not None and not reply.done():  # else it is late
+            reply.set_result(unpack(body))
+
+    def _on_failure(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        type_name, text, trace = unpack(body)
+        reply = self._requests.get(number)
+        if reply is not None and not reply.done():
+            reply.set_exception(RemoteError(type_name, text, trace))
+
+    # ---- the end
+
+    async def end(self) -> None:
+        """The other process is gone: what it had not confirmed comes back, and who waits for it is told."""
+        self._asking.close()
+        for body in self.send_window.close():
+            self._mailbox.give_back(self.pid, unpack(body))
+        for reply in self._requests.values():
+            if not reply.done():
+                reply.set_exception(ChannelClosedError(f"{self._whom} went before it replied"))
+        served = list(self._served.values())
+        for task in served:
+            task.cancel()
+        if served:
+            await asyncio.wait(served)
+
+
+def described(error: BaseException) -> tuple[str, str, str]:
+    """An exception as a `RemoteError` has it: type, text, traceback."""
+    cls = type(error)
+    trace = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
+    return f"{cls.__module__}.{cls.__qualname__}", _printable(error), trace
+
+
+def _printable(error: BaseException) -> str:
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return f"<unprintable {type(error).__name__}>"

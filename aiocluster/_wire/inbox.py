@@ -1,0 +1,167 @@
+"""The messages that have arrived at this process, on their way to handlers and to ``messages()``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from .._events.emitter import EventHub, Handler
+from ..events import Message
+from .windows import ReceiveWindow
+
+logger = logging.getLogger("aiocluster.inbox")
+
+_PATIENCE = 30.0  # seconds that messages are kept for somebody to ask for them
+
+
+class Inbox(EventHub):
+    """A hub that keeps messages until the first handler is added, as Node's child processes do.
+
+    They stay unconfirmed meanwhile, so each sender has but its window of them. If nobody has asked for messages within
+    30 seconds of the first, nobody will: those that are kept, and all that come, are dropped, with a warning. A program
+    that sends to all must not have to wait for ever for the one that does not listen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
+        self._queues: weakref.WeakSet[MessageQueue] = weakref.WeakSet()
+        self._is_complete = False
+
+    def on(self, name: str, handler: Handler) -> None:
+        super().on(name, handler)
+        if name == Message.name:
+            self._somebody_asks()
+
+    def messages(self) -> MessageQueue:
+        """A queue of the messages from now on, and of those that nobody has heard."""
+        queue = MessageQueue(self._queues)
+        self._somebody_asks()
+        if self._is_complete:
+            asyncio.get_running_loop().call_soon(queue.complete)  # once it has those that nobody has heard
+        return queue
+
+    def complete(self) -> None:
+        """No more will come: every queue ends once what it has has been taken."""
+        self._is_complete = True
+        for queue in self._queues:
+            queue.complete()
+
+    def close(self) -> None:
+        """Nobody will ask any more: drops what nobody has heard, and closes the handles that came with it."""
+        unheard, self._unheard = self._unheard, None
+        for event, let_go in unheard or ():
+            for sock in event.handles:
+                sock.close()
+            let_go()
+
+    def deliver(
+        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
+    ) -> None:
+        """The messages of one frame have arrived."""
+        if self._unheard is not None:
+            if not self.hears(Message.name) and not self._queues:
+                self._keep(sender, messages, handles, receive_window)
+                return
+            self._deliver_unheard()
+        if not self._queues:
+            self.emit_messages(sender, messages, handles, None)
+            return
+        for message in messages:
+            self.emit(Message(sender, message, handles))
+            for queue in self._queues:
+                queue.put(Message(sender, message, handles), receive_window.hold())
+
+    def _keep(
+        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
+    ) -> None:
+        assert self._unheard is not None
+        if not self._unheard:
+            asyncio.get_running_loop().call_later(_PATIENCE, self._lose_patience)
+        for message in messages:
+            self._unheard.append((Message(sender, message, handles), receive_window.hold()))
+
+    def _lose_patience(self) -> None:
+        if self._unheard:
+            logger.warning(
+                "dropped %d messages that nobody has asked for within %g seconds; those to come are dropped too until "
+                "somebody does (on('message', …), messages())",
+                len(self._unheard),
+                _PATIENCE,
+            )
+        self.close()
+
+    def _somebody_asks(self) -> None:
+        if self._unheard:
+            asyncio.get_running_loop().call_soon(self._deliver_unheard)
+
+    def _deliver_unheard(self) -> None:
+        unheard, self._unheard = self._unheard, None
+        for event, let_go in unheard or ():
+            self.emit(event)
+            for queue in self._queues:
+                queue.put(event, _done)
+            let_go()
+
+
+class MessageQueue(AsyncIterator[Any]):
+    """What ``messages()`` returns: the messages, one by one.
+
+    Attributes:
+        sender: The pid that sent the message that was returned last; 0 before the first.
+        handles: The sockets that came with it.
+    """
+
+    def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
+        self.sender = 0
+        self.handles: tuple[socket.socket, ...] = ()
+        self._waiting: deque[tuple[Message, Callable[[], None]]] = deque()
+        self._wakeup = asyncio.Event()
+        self._is_complete = False
+        self._let_go: Callable[[], None] = _done
+        self._queues = queues
+        queues.add(self)
+
+    def put(self, event: Message, let_go: Callable[[], None]) -> None:
+        """Queues a message; ``let_go`` is called once it has been handled."""
+        self._waiting.append((event, let_go))
+        self._wakeup.set()
+
+    def complete(self) -> None:
+        """No more will be put."""
+        self._is_complete = True
+        self._wakeup.set()
+
+    async def __anext__(self) -> Any:
+        self._ack()
+        while not self._waiting:
+            if self._is_complete:
+                raise StopAsyncIteration
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        event, self._let_go = self._waiting.popleft()
+        self.sender, self.handles = event.sender, event.handles
+        return event.message
+
+    def close(self) -> None:
+        """Takes no more messages; those that nobody has taken count as handled."""
+        self._queues.discard(self)
+        self._ack()
+        while self._waiting:
+            self._waiting.popleft()[1]()
+
+    def __del__(self) -> None:
+        self.close()  # a loop that was left for good must not hold its senders up
+
+    def _ack(self) -> None:
+        let_go, self._let_go = self._let_go, _done
+        let_go()
+
+
+def _done() -> None:
+    """Nothing is left to confirm."""

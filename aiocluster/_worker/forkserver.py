@@ -1,0 +1,142 @@
+"""The template's own process: imports once, then forks a worker whenever it is asked to."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from .._processes.title import set_title
+from .._wire import frames as kinds
+from .._wire.channel import Channel
+from .._wire.codec import Frame, encode
+from . import bootstrap
+from .listening import patch as listen
+from .load import find_function, preload
+
+
+def main() -> NoReturn:
+    """Becomes a template; in each process that it forks, a worker. Never returns."""
+    sock = socket.socket(fileno=int(os.environ.pop("AIOCLUSTER_CHANNEL_FD")))
+    sock.set_inheritable(False)
+    welcome = bootstrap.read_welcome(sock)
+    bootstrap.die_with_parent(welcome["primary_pid"])
+    try:
+        bootstrap.set_path(welcome)
+        listen.install()
+        preload(welcome)
+        if welcome["target"]["kind"] == "function":
+            find_function(welcome["target"])
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+    set_title("template")
+    bootstrap.outlive_parent()
+    ForkServer(Channel(sock)).serve()
+    bootstrap.main()
+
+
+class ForkServer:
+    """Forks workers until the primary is gone.
+
+    Args:
+        channel: To the primary.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._children: set[int] = set()
+        self._is_worker = False
+        self._wakeup, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        os.set_blocking(wakeup, False)
+        self._signalled = wakeup
+
+    def serve(self) -> None:
+        """Returns in a new worker, whose environment and streams are set; does not return in the template."""
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(self._signalled)
+        self._channel.attach_blocking(self._receive)
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        gc.collect()
+        gc.freeze()  # what is here now is never looked at again, so its pages stay shared
+        self._tell(kinds.WARM)
+        while not self._is_worker:
+            for fd, _ in poll.poll():
+                if fd == self._wakeup:
+                    os.read(self._wakeup, 4096)
+                    self._reap()
+                elif not self._channel.read_blocking() and not self._is_worker:
+                    self._end()
+
+    def _tell(self, kind: int, *fields: Any) -> None:
+        if not self._channel.is_closed:
+            self._channel.send(encode(kind, *fields))
+            self._channel.flush_blocking()
+
+    def _receive(self, frame: Frame, take: Any) -> None:
+        if self._is_worker:
+            return
+        kind, number, env = frame
+        assert kind == kinds.FORK
+        fds = take().take()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(kinds.UNFORKED, number, error.errno)
+        else:
+            if pid == 0:
+                self._become_worker(env, fds)
+                return
+            self._children.add(pid)
+            self._tell(kinds.FORKED, number, pid)
+        for fd in fds:
+            os.close(fd)
+
+    def _become_worker(self, env: dict[str, str], fds: list[int]) -> None:
+        self._is_worker = True
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(self._wakeup)
+        os.close(self._signalled)
+        self._channel.abandon()
+        channel, early_stderr, stderr, *stdout = fds
+        os.dup2(early_stderr, 2)
+        os.close(early_stderr)
+        for fd in stdout:
+            os.dup2(fd, 1)
+            os.close(fd)
+        _change_environment({**env, "AIOCLUSTER_CHANNEL_FD": str(channel), "AIOCLUSTER_STDERR_FD": str(stderr)})
+
+    def _reap(self) -> None:
+        """Tells of those that have ended; only then are their pids free for others."""
+        for pid in list(self._children):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self._children.discard(pid)
+                self._tell(kinds.ENDED, pid, os.waitstatus_to_exitcode(status))
+
+    def _end(self) -> NoReturn:
+        """The primary is gone: so are its workers, even those that are stopped and can't see it."""
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        os._exit(1)
+
+
+def _change_environment(env: dict[str, str]) -> None:
+    """Makes this the environment; what is the same already is not touched, for its memory is shared."""
+    for key in os.environ.keys() - env.keys():
+        del os.environ[key]
+    for key, value in env.items():
+        if os.environ.get(key) != value:
+            os.environ[key] = value

@@ -1,0 +1,1 @@
+"""The shared ports, as a worker has them."""

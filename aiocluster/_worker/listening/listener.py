@@ -1,0 +1,206 @@
+"""Shared ports for anyio users: listeners of streams instead of servers of protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
+
+from ..._wire.endpoint import Endpoint
+from ..current import current_worker
+from .patch import BACKLOG, resolve, whole_path
+from .port import Connection, Port
+
+_LOST = -1
+
+
+class ClusterListener(Listener[SocketStream]):
+    """An anyio listener whose connections come from shared ports. Closing it leaves its streams open.
+
+    What nobody has accepted yet is not this worker's: the primary gives a worker that accepts slowly no more than a
+    window of connections, and those go to other workers when the listener is closed.
+
+    Args:
+        ports: Those that it serves, each of which it owns.
+    """
+
+    def __init__(self, ports: Sequence[Port]) -> None:
+        self._ports = tuple(ports)
+        self._arrivals: deque[tuple[Port, int]] = deque()  # descriptors; _LOST where there was none left
+        self._accepted: deque[Connection] = deque()
+        self._waiting = 0
+        self._wakeup = asyncio.Event()
+        self._is_closed = False
+        for port in ports:
+            port.serve(self)
+
+    # ---- what ports.Taker asks for
+
+    @property
+    def wants(self) -> int:
+        return max(0, self._waiting - len(self._accepted))
+
+    def arrived(self, port: Port, fds: list[int], lost: int) -> None:
+        self._arrivals.extend((port, fd) for fd in fds)
+        self._arrivals.extend([(port, _LOST)] * lost)
+        self._give_back_lost()
+        self._wakeup.set()
+
+    def take(self, sock: Connection) -> None:
+        self._accepted.append(sock)
+        self._wakeup.set()
+
+    def _give_back_lost(self) -> None:
+        while self._arrivals and self._arrivals[0][1] == _LOST:
+            port, _ = self._arrivals.popleft()
+            port.settle(0, 1)
+
+    # ---- what anyio asks for
+
+    async def accept(self) -> SocketStream:
+        """Returns the next connection.
+
+        Raises:
+            anyio.ClosedResourceError: The listener is closed.
+        """
+        while True:
+            sock = await self._next()
+            sock.setblocking(False)
+            kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
+            try:
+                return await kind.from_socket(sock)
+            except ValueError:  # not connected: the client has gone, the next one has not
+                sock.close()
+            except BaseException:
+                sock.close()
+                raise
+
+    async def _next(self) -> Connection:
+        while True:
+            if self._arrivals:
+                port, fd = self._arrivals.popleft()
+                port.settle(1, 0)
+                self._give_back_lost()
+                return port.connection(fd)
+            if self._accepted:
+                return self._accepted.popleft()
+            if self._is_closed:
+                raise anyio.ClosedResourceError
+            self._wakeup.clear()
+            self._waiting += 1
+            try:
+                for port in self._ports:
+                    port.resume()
+                await self._wakeup.wait()
+            finally:
+                self._waiting -= 1
+
+    async def serve(self, handler: Callable[[SocketStream], Any], task_group: TaskGroup | None = None) -> None:
+        """Calls ``handler(stream)`` for each connection, each in a task of its own, until it is cancelled.
+
+        Args:
+            handler: Owns its stream, and must close it.
+            task_group: Where the tasks run; None: one that ends with this call.
+        """
+        if task_group is not None:
+            await self._serve(handler, task_group)
+        async with anyio.create_task_group() as own:
+            await self._serve(handler, own)
+
+    async def _serve(self, handler: Callable[[SocketStream], Any], task_group: TaskGroup) -> None:
+        while True:
+            stream = await self.accept()
+            task_group.start_soon(handler, stream)
+
+    async def aclose(self) -> None:
+        """Takes no more connections; those that nobody has accepted go to other workers. Idempotent."""
+        self._is_closed = True
+        self._wakeup.set()
+        for port, fd in self._arrivals:
+            port.settle(0, 1)
+            if fd != _LOST:
+                os.close(fd)
+        self._arrivals.clear()
+        while self._accepted:
+            self._accepted.popleft().close()
+        for port in self._ports:
+            port.close()
+        await anyio.lowlevel.checkpoint()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        first = self._ports[0].sock
+        return {
+            SocketAttribute.family: lambda: first.family,
+            SocketAttribute.local_address: first.getsockname,
+            SocketAttribute.local_port: lambda: first.getsockname()[1],
+            SocketAttribute.raw_socket: lambda: first,
+        }
+
+
+async def listen(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    path: Any = None,
+    mode: int | None = None,
+    backlog: int = BACKLOG,
+    scheduling: str | None = None,
+) -> ClusterListener:
+    """Listens on a shared port, for anyio users. Works in workers only.
+
+    Args:
+        host: An address or name; None: all interfaces.
+        port: The port; 0: a free one, the same for all workers.
+        path: A Unix socket's path, instead of host and port.
+        mode: The permissions of a Unix socket's file, such as ``0o660``, if this call opens it.
+        backlog: How many connections the kernel keeps waiting, if this call opens the port.
+        scheduling: The policy of this port, if this call opens it; None: the cluster's.
+
+    Raises:
+        OSError: The port can't be opened.
+        ValueError: Both a path and a host or port are given.
+        RuntimeError: This process is no worker.
+    """
+    if path is not None:
+        if host is not None or port is not None:
+            raise ValueError("path can't be combined with host and port")
+        asks = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
+    else:
+        asks = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
+    return await _listen(asks, backlog, scheduling, mode)
+
+
+async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListener:
+    """Listens on a listening socket that the *primary* has open, such as one that systemd passed to it.
+
+    Args:
+        fd: The descriptor's number in the primary.
+        scheduling: The policy of this port, if this call is the first to ask for it; None: the cluster's.
+
+    Raises:
+        OSError: The primary has no such socket.
+        RuntimeError: This process is no worker.
+    """
+    return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
+
+
+async def _listen(
+    asks: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
+) -> ClusterListener:
+    worker = current_worker()
+    ports: list[Port] = []
+    try:
+        for ask in asks:
+            ports.append(await worker.ports.open(ask, backlog=backlog, scheduling=scheduling, mode=mode))
+        return ClusterListener(ports)
+    except BaseException:
+        for port in ports:
+            port.close()
+        raise

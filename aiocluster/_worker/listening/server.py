@@ -1,0 +1,149 @@
+"""The asyncio server whose connections come from shared ports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .port import ACCEPTS_PER_TURN, Connection, Port
+
+logger = logging.getLogger("aiocluster.server")
+
+
+class ClusterServer(asyncio.AbstractServer):
+    """Behaves like `asyncio.Server`, whose documentation holds here.
+
+    Args:
+        loop: The running loop.
+        ports: The shared ports that it serves, each of which it owns.
+        protocol_factory: Makes a protocol for each connection.
+        options: ``ssl``, ``ssl_handshake_timeout`` and ``ssl_shutdown_timeout``.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ports: Sequence[Port],
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        options: dict[str, Any],
+    ) -> None:
+        self._loop = loop
+        self._ports = tuple(ports)
+        self._factory = protocol_factory
+        self._options = options
+        self._is_serving = False
+        self._is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._makes_non_blocking = not isinstance(loop, asyncio.BaseEventLoop)  # libuv does, whatever it is given
+        self._serving_forever: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    # ---- like asyncio.Server
+
+    @property
+    def sockets(self) -> tuple[TransportSocket, ...]:
+        """The listening sockets; none once closed. They are shared: accept on none of them."""
+        return () if self._is_closed else tuple(TransportSocket(port.sock) for port in self._ports)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return self._is_serving
+
+    async def start_serving(self) -> None:
+        self.serve()
+        await asyncio.sleep(0)
+
+    def serve(self) -> None:
+        """What `start_serving` does at once."""
+        if self._is_closed:
+            raise RuntimeError(f"server {self!r} is closed")
+        if self._is_serving:
+            return
+        self._is_serving = True
+        for port in self._ports:
+            port.serve(self)
+
+    async def serve_forever(self) -> None:
+        if self._serving_forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        self.serve()
+        self._serving_forever = self._loop.create_future()
+        try:
+            await self._serving_forever
+        except asyncio.CancelledError:
+            try:
+                self.close()
+                await self.wait_closed()
+            finally:
+                raise
+        finally:
+            self._serving_forever = None
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._is_serving = False
+        for port in self._ports:
+            port.close()
+        if self._serving_forever is not None and not self._serving_forever.done():
+            self._serving_forever.cancel()
+
+    async def wait_closed(self) -> None:
+        """From Python 3.12 on it returns when the connections are closed, too, as asyncio's does."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if sys.version_info >= (3, 12):
+            for port in self._ports:
+                await port.drain()
+
+    def close_clients(self) -> None:
+        """Closes every connection, once what was written has been sent."""
+        for transport in self._transports():
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Closes every connection at once."""
+        for transport in self._transports():
+            transport.abort()  # type: ignore[attr-defined]
+
+    def _transports(self) -> list[asyncio.BaseTransport]:
+        return [sock.transport for port in self._ports for sock in port.connections if sock.transport is not None]
+
+    # ---- connections: what ports.Taker asks for
+
+    wants = ACCEPTS_PER_TURN
+
+    def arrived(self, port: Port, fds: list[int], lost: int) -> None:
+        port.settle(len(fds), lost)
+        for fd in fds:
+            self.take(port.connection(fd))
+
+    def take(self, sock: Connection) -> None:
+        if not self._makes_non_blocking:
+            sock.setblocking(False)
+        task = self._loop.create_task(self._connect(sock))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, sock: Connection) -> None:
+        try:
+            sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, Exception):
+                raise
+            if isinstance(error, OSError):  # a handshake that failed, a client that has gone
+                logger.debug("a connection could not be served: %s", error)
+            else:
+                self._loop.call_exception_handler(
+                    {"message": "Error on transport creation for incoming connection", "exception": error}
+                )

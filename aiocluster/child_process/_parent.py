@@ -1,0 +1,140 @@
+"""The child's side: `parent`, the other end of the channel that the child was started with."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._events.emitter import Handler
+from .._wire.conversation import RequestHandler
+from .._wire.inbox import Inbox, MessageQueue
+from ._environment import PARENT_FD
+from ._link import Link
+
+
+class Parent(Link):
+    """The process that started this one with a channel; see `parent`.
+
+    Its events are ``message``, ``disconnect`` (it has gone, or has closed the channel), ``error`` and ``undelivered``.
+    It is heard on the event loop in which it is first used, and on the next one when that has been closed. What is used
+    outside of one only, before `asyncio.run` say, hears nothing.
+
+    Attributes:
+        pid: Its process id.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, os.getppid(), "the parent")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hub = _ParentInbox(self.attach)
+
+    def __repr__(self) -> str:
+        return f"<Parent {self.pid}, {'connected' if self.connected else 'disconnected'}>"
+
+    def attach(self) -> None:
+        """Hears it on the running loop, if there is one, from now on, unless another one does."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            return
+        assert self._channel is not None
+        self._channel.detach()
+        self._loop = loop
+        self._attach(loop)
+
+    async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
+        self.attach()
+        await super().send(message, handles, keep_open=keep_open)
+
+    async def request(self, message: Any, *, timeout: float | None = None) -> Any:
+        self.attach()
+        return await super().request(message, timeout=timeout)
+
+    def handle_requests(self, handler: RequestHandler | None) -> None:
+        self.attach()
+        super().handle_requests(handler)
+
+    def finish(self) -> None:
+        """The interpreter ends: what was sent last still leaves."""
+        assert self._channel is not None
+        self._channel.detach()
+        self._channel.flush_blocking()
+        self._channel.close()
+
+    def forget(self) -> None:
+        """This process is a fork of the one whose parent it is."""
+        assert self._channel is not None
+        self._channel.abandon()
+
+
+class _ParentInbox(Inbox):
+    """An inbox that says when it is first asked for something."""
+
+    def __init__(self, asked: Callable[[], None]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def on(self, name: str, handler: Handler) -> None:
+        self._asked()
+        super().on(name, handler)
+
+    def messages(self) -> MessageQueue:
+        self._asked()
+        return super().messages()
+
+
+_parent: Parent | None = None  # the process's one, like its streams
+
+
+def parent() -> Parent | None:
+    """This process's parent, if it was started with a channel: by `fork`, or by `spawn` with ``"ipc"``; else None.
+
+    It is the same object each time. Children of this process don't inherit it: neither those that it starts nor those
+    that it makes by `os.fork`.
+
+    When the parent goes, this process gets the event ``disconnect`` and goes on, as in Node.
+    """
+    global _parent
+    if _parent is None and (sock := _inherited(os.environ.pop(PARENT_FD, ""))) is not None:
+        _parent = Parent(sock)
+        os.register_at_fork(after_in_child=_forget)
+        atexit.register(_finish)
+    if _parent is not None:
+        _parent.attach()
+    return _parent
+
+
+def _inherited(named: str) -> socket.socket | None:
+    """The socket that the environment names; None if this process has another descriptor of that number, or none."""
+    number, _, inode = named.partition(":")
+    if not (number.isdecimal() and inode.isdecimal()):
+        return None
+    fd = int(number)
+    try:
+        status = os.fstat(fd)
+    except (OSError, OverflowError):
+        return None
+    if status.st_ino != int(inode) or not stat.S_ISSOCK(status.st_mode):
+        return None
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    return sock
+
+
+def _forget() -> None:
+    global _parent
+    forgotten, _parent = _parent, None
+    if forgotten is not None:
+        forgotten.forget()
+
+
+def _finish() -> None:
+    if _parent is not None:
+        _parent.finish()

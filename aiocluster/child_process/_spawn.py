@@ -1,0 +1,150 @@
+"""``spawn`` and ``fork``: children that run beside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from .._processes.process import start
+from ._child import ChildProcess
+from ._environment import environment
+from ._stdio import StdioOption, opened, plan
+
+StrPath = str | os.PathLike[str]
+
+
+async def spawn(
+    command: StrPath,
+    args: Sequence[StrPath] = (),
+    *,
+    stdio: StdioOption = "pipe",
+    cwd: StrPath | None = None,
+    env: Mapping[str, str] | None = None,
+    argv0: str | None = None,
+    shell: bool | str = False,
+    uid: int | None = None,
+    gid: int | None = None,
+    detached: bool = False,
+    timeout: float | None = None,
+    kill_signal: signal.Signals | int = signal.SIGTERM,
+) -> ChildProcess:
+    """Starts any program, as Node's ``child_process.spawn``; what it writes can be read while it runs.
+
+    It inherits its three streams, and its channel if it has one, but no other descriptor.
+
+    Args:
+        command: The program: a path, or a name that is looked for in ``PATH``.
+        args: Its arguments.
+        stdio: ``"pipe"``, ``"ignore"`` (``/dev/null``) or ``"inherit"`` for all three streams, or a tuple
+            ``(stdin, stdout, stderr)`` in which each is one of these words, a descriptor or an object with
+            ``fileno()``, which stay the caller's; None or what is missing is ``"pipe"``. With ``"ipc"`` as the fourth
+            entry the child has a message channel.
+        cwd: Its working directory; None: this process's.
+        env: Its whole environment; None: this process's.
+        argv0: What it sees as its own name; None: ``command``.
+        shell: True: ``/bin/sh`` runs ``command``, with the arguments quoted; a path: that shell does.
+        uid: Its user; needs root.
+        gid: Its group; needs root.
+        detached: It leads a session of its own and outlives this process: see `ChildProcess.aclose`.
+        timeout: Seconds after which it is sent ``kill_signal``; None: never.
+        kill_signal: That signal.
+
+    Raises:
+        OSError: It can't be started, such as FileNotFoundError or PermissionError.
+        ValueError: ``stdio`` is not understood.
+    """
+    planned = plan(stdio)
+    await asyncio.sleep(0)  # the only place to be cancelled: from here on, a child is either returned or not started
+    argv = [os.fspath(command), *(os.fspath(arg) for arg in args)]
+    if shell:
+        line = " ".join([argv[0], *map(shlex.quote, argv[1:])])
+        argv = ["/bin/sh" if shell is True else shell, "-c", line]
+    file = argv[0]
+    if argv0 is not None:
+        argv[0] = argv0
+    with opened(planned) as ours:
+        process = start(
+            argv,
+            ours,
+            executable=file,
+            env=environment(env, ours.their_channel.fileno() if ours.their_channel is not None else None),
+            cwd=cwd,
+            uid=uid,
+            gid=gid,
+            session=detached,
+        )
+        try:
+            return ChildProcess(
+                process,
+                ours,
+                spawn_file=file,
+                spawn_args=argv,
+                detached=detached,
+                timeout=timeout,
+                kill_signal=kill_signal,
+            )
+        except BaseException:
+            process.send_signal(signal.SIGKILL)
+            process.release()
+            raise
+
+
+async def fork(
+    script: StrPath,
+    args: Sequence[StrPath] = (),
+    *,
+    exec_path: StrPath | None = None,
+    exec_args: Sequence[str] = (),
+    silent: bool = False,
+    stdio: StdioOption | None = None,
+    cwd: StrPath | None = None,
+    env: Mapping[str, str] | None = None,
+    uid: int | None = None,
+    gid: int | None = None,
+    detached: bool = False,
+    timeout: float | None = None,
+    kill_signal: signal.Signals | int = signal.SIGTERM,
+) -> ChildProcess:
+    """Starts a Python script with a message channel, as Node's ``child_process.fork``: a fresh interpreter, no copy.
+
+    In the script, ``child_process.parent()`` is the other end.
+
+    Args:
+        script: The script's path.
+        args: Its arguments, in ``sys.argv`` from 1 on.
+        exec_path: The interpreter; None: this one.
+        exec_args: The interpreter's own arguments, such as ``("-X", "dev")``.
+        silent: Pipes for its three streams, instead of this process's; nothing if ``stdio`` is given.
+        stdio: As for `spawn`; it must have ``"ipc"``.
+        cwd: As for `spawn`, as are all that follow.
+        env: Its whole environment; None: this process's.
+        uid: Its user; needs root.
+        gid: Its group; needs root.
+        detached: It leads a session of its own and outlives this process.
+        timeout: Seconds after which it is sent ``kill_signal``; None: never.
+        kill_signal: That signal.
+
+    Raises:
+        OSError: The interpreter can't be started. A script that is not there ends the child with code 2.
+        ValueError: ``stdio`` is not understood, or has no ``"ipc"``.
+    """
+    if stdio is None:
+        stdio = (*("pipe" if silent else "inherit",) * 3, "ipc")
+    if not plan(stdio).has_channel:
+        raise ValueError(f'fork() is there for the channel: stdio must have "ipc" as its fourth entry, not {stdio!r}')
+    return await spawn(
+        sys.executable if exec_path is None else exec_path,
+        [*exec_args, script, *args],
+        stdio=stdio,
+        cwd=cwd,
+        env=env,
+        uid=uid,
+        gid=gid,
+        detached=detached,
+        timeout=timeout,
+        kill_signal=kill_signal,
+    )

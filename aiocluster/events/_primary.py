@@ -1,0 +1,88 @@
+"""What happens in the primary alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ._message import Event
+
+if TYPE_CHECKING:
+    import signal
+
+    from .._primary.worker_process import WorkerProcess
+    from ..settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens.
+
+    Attributes:
+        family: ``"tcp4"``, ``"tcp6"``, ``"udp4"``, ``"udp6"`` or ``"unix"``.
+        host: The IP address; empty for ``"unix"``.
+        port: The port as it was bound (never 0 once bound); 0 for ``"unix"``.
+        path: The socket file; None unless ``"unix"``.
+    """
+
+    family: str
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if self.family.endswith("6") else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup(Event):
+    """``Primary.setup()`` was called: later forks use these settings."""
+
+    name: ClassVar[str] = "setup"
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Fork(Event):
+    """A worker's process has been started."""
+
+    name: ClassVar[str] = "fork"
+    worker: WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Online(Event):
+    """A worker has loaded its target and is about to run it."""
+
+    name: ClassVar[str] = "online"
+    worker: WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Event):
+    """A worker's server takes connections from now on."""
+
+    name: ClassVar[str] = "listening"
+    worker: WorkerProcess
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Exit(Event):
+    """A worker's process has ended: by ``code``, or by ``signal`` (the other one is None)."""
+
+    name: ClassVar[str] = "exit"
+    worker: WorkerProcess
+    code: int | None
+    signal: signal.Signals | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp(Event):
+    """More workers ended unasked than the `RestartPolicy` allows: no more replacements."""
+
+    name: ClassVar[str] = "give_up"
+    exits: tuple[Exit, ...]
+    period: float
