@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import weakref
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -69,6 +69,7 @@ class Primary(Emitter):
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._is_open = False
+        self._changed: Callable[[], None] = lambda: None  # called when a worker's life has changed
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -209,6 +210,7 @@ class Primary(Emitter):
             listeners=self._listeners,
             request_handler=lambda: self._request_handler,
             gone=self._on_gone,
+            changed=lambda: self._changed(),
         )
         peers = self._router.add(worker)
         channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers, "name": name}))

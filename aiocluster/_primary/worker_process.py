@@ -79,6 +79,7 @@ class WorkerProcess(Emitter):
         listeners: Listeners,
         request_handler: Callable[[], RequestHandler | None],
         gone: Callable[[WorkerProcess], None],
+        changed: Callable[[], None],
     ) -> None:
         self.id = id
         self.pid = child.pid
@@ -105,6 +106,7 @@ class WorkerProcess(Emitter):
         self._child = child
         self._router = router
         self._gone = gone
+        self._changed = changed
         self._state = "starting"
         self._graceful_timeout = graceful_timeout
         self._is_attached = False
@@ -149,6 +151,7 @@ class WorkerProcess(Emitter):
 
     def _emit(self, event: Event) -> None:
         self._happened[event.name] = event
+        self._changed()
         self._hub.emit(event)
 
     def is_connected(self) -> bool:
@@ -248,6 +251,7 @@ class WorkerProcess(Emitter):
         if self.channel.is_closed or self.is_dead() or not self._become("disconnecting"):
             return
         self._is_voluntary = True
+        self._changed()
         self.backend.stop(for_good=True)
         self.channel.send(encode(kinds.LEAVE, float(timeout)))
         if not self._is_attached:
@@ -379,6 +383,7 @@ class WorkerProcess(Emitter):
         if self._become("disconnecting"):
             self._is_voluntary = True
             self.backend.stop(for_good=True)
+            self._changed()
 
     # ---- the end
 
