@@ -43,7 +43,7 @@ class WorkerStats:
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerStats:
+class PortStats:
     """One shared port.
 
     Attributes:
@@ -65,10 +65,10 @@ class ClusterStats:
 
     Attributes:
         workers: One entry for each worker and agent.
-        listeners: One entry for each shared port.
+        ports: One entry for each shared port.
         restarts: How many workers have been replaced because they ended unasked.
     """
 
     workers: tuple[WorkerStats, ...]
-    listeners: tuple[ListenerStats, ...]
+    ports: tuple[PortStats, ...]
     restarts: int

@@ -26,10 +26,10 @@ from .._wire.windows import send_to_all
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Setup
 from ..settings import Settings
-from ..stats import ListenerStats, WorkerStats
+from ..stats import PortStats, WorkerStats
 from .forkserver import Template
 from .launch import environment, spawn
-from .ports.table import Listeners
+from .ports.table import PortTable
 from .router import Router
 from .target import name_target
 from .worker_process import WorkerProcess
@@ -60,7 +60,7 @@ class Primary(Emitter):
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._router = Router()
-        self._listeners = Listeners()
+        self._ports = PortTable()
         self._last_id = 0
         self._templates: dict[Hashable, Template] = {}
         self._all_templates: list[Template] = []
@@ -94,7 +94,7 @@ class Primary(Emitter):
                 await template.wait_gone()
             for stream in list(self._streams):
                 stream.close()
-            self._listeners.close()
+            self._ports.close()
             self._hub.cancel()
             while self._closing:
                 await asyncio.wait(self._closing)
@@ -206,7 +206,7 @@ class Primary(Emitter):
             graceful_timeout=settings.graceful_timeout,
             hub=self._hub,
             router=self._router,
-            listeners=self._listeners,
+            ports=self._ports,
             request_handler=lambda: self._request_handler,
             gone=self._on_gone,
         )
@@ -260,10 +260,10 @@ class Primary(Emitter):
         """Returns when there is no worker left."""
         await self._all_gone.wait()
 
-    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:
+    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[PortStats, ...]]:
         """What is known now of the workers, and of the shared ports."""
         workers = tuple(worker.stats() for worker in self._workers.values())
-        return workers, self._listeners.stats()
+        return workers, self._ports.stats()
 
     # ---- ports and messages
 
@@ -295,18 +295,18 @@ class Primary(Emitter):
         if path is not None:
             if host is not None or port is not None:
                 raise ValueError("path can't be combined with host and port")
-            wanted = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
+            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
         else:
             found = await asyncio.get_running_loop().getaddrinfo(
                 host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             family, kind, _, _, address = found[0]
-            wanted = self._listeners.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
-        listener = self._listeners.open(
-            wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling, mode=mode
+            endpoint = self._ports.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
+        opened = self._ports.open(
+            endpoint, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling, mode=mode
         )
-        listener.is_kept = True
-        return listener.address
+        opened.is_kept = True
+        return opened.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
         """Makes a listening socket that this process has open a shared port: workers that ask for its address get it.
@@ -318,10 +318,10 @@ class Primary(Emitter):
         Raises:
             OSError: It is no listening socket.
         """
-        wanted = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
-        listener = self._listeners.open(wanted, backlog=100, scheduling=scheduling, default=self._settings.scheduling)
-        listener.is_kept = True
-        return listener.address
+        endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
+        opened = self._ports.open(endpoint, backlog=100, scheduling=scheduling, default=self._settings.scheduling)
+        opened.is_kept = True
+        return opened.address
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `WorkerProcess.send`.

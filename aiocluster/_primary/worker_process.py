@@ -23,7 +23,7 @@ from ..stats import WorkerStats
 from .launch import Child
 from .mailbox import WorkerMailbox
 from .ports.backend import Backend
-from .ports.table import Listeners
+from .ports.table import PortTable
 from .target import name_target
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class WorkerProcess(Emitter):
         graceful_timeout: float,
         hub: EventHub,
         router: Router,
-        listeners: Listeners,
+        ports: PortTable,
         request_handler: Callable[[], RequestHandler | None],
         gone: Callable[[WorkerProcess], None],
     ) -> None:
@@ -88,7 +88,7 @@ class WorkerProcess(Emitter):
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
         self.backend = Backend(
-            channel, listeners, weight=weight, slot=slot, scheduling=scheduling, listening=self._on_listening
+            channel, ports, weight=weight, slot=slot, scheduling=scheduling, listening=self._on_listening
         )
         self.loop_delay = 0.0
         self.memory = 0

@@ -176,8 +176,8 @@ class Cluster(Emitter):
 
     def stats(self) -> ClusterStats:
         """What is known now of workers and ports."""
-        workers, listeners = self._primary.stats()
-        return ClusterStats(workers, listeners, self._restarts)
+        workers, ports = self._primary.stats()
+        return ClusterStats(workers, ports, self._restarts)
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `Primary.send`."""

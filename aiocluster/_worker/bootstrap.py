@@ -22,7 +22,7 @@ from .._wire import frames as kinds
 from .._wire.channel import Channel
 from .._wire.codec import Decoder, encode
 from . import current
-from .listening import patch as listen
+from .listening import patch
 from .load import load
 from .worker import Worker
 
@@ -39,7 +39,7 @@ def main() -> NoReturn:
     try:
         _end_with(worker, welcome["primary_pid"])
         _become(welcome)
-        listen.install()
+        patch.install()
         target = load(welcome)
     except BaseException as error:
         early_stderr.restore()

@@ -16,7 +16,7 @@ from .._wire import frames as kinds
 from .._wire.channel import Channel
 from .._wire.codec import Frame, encode
 from . import bootstrap
-from .listening import patch as listen
+from .listening import patch
 from .load import find_function, preload
 
 
@@ -28,7 +28,7 @@ def main() -> NoReturn:
     bootstrap.die_with_parent(welcome["primary_pid"])
     try:
         bootstrap.set_path(welcome)
-        listen.install()
+        patch.install()
         preload(welcome)
         if welcome["target"]["kind"] == "function":
             find_function(welcome["target"])

@@ -35,7 +35,7 @@ async def test_a_worker_that_blocks_its_loop_delays_at_most_its_window(tmp_path:
             async with Crowd(address, size=WINDOW + 20) as crowd:
                 await crowd.ended(1000)  # at least 20 of them are never held up
                 assert crowd.by[blocked.pid] == 0
-                assert cluster.stats().listeners[0].waiting <= WINDOW + crowd.size
+                assert cluster.stats().ports[0].waiting <= WINDOW + crowd.size
                 barrier.open()
             assert set(crowd.ends) == {"answered"}
             assert crowd.by[blocked.pid] <= WINDOW + crowd.total - 1000
@@ -52,8 +52,8 @@ async def test_with_all_windows_full_clients_wait_in_the_backlog(tmp_path: Path)
             clients = [await Client.connect(address) for _ in range(2 * WINDOW)]
             for client in clients:
                 await client.send()
-            (listener,) = cluster.stats().listeners
-            assert listener.waiting == listener.accepted <= WINDOW + 64  # a window, and what one accept brought
+            (port,) = cluster.stats().ports
+            assert port.waiting == port.accepted <= WINDOW + 64  # a window, and what one accept brought
             began = time.process_time()
             await asyncio.sleep(0.2)
             assert time.process_time() - began < 0.1  # that somebody waits does not keep the primary busy
@@ -205,7 +205,7 @@ async def test_silent_clients_do_not_take_the_last_descriptor() -> None:
     cluster = Cluster(serve, workers=2, scheduling="url_hash")
     async with serving(cluster, 2) as address:
         await _silent_crowd_without_room(address)
-        while cluster.stats().listeners[0].waiting:
+        while cluster.stats().ports[0].waiting:
             await asyncio.sleep(0.001)
 
 

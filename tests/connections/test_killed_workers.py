@@ -27,8 +27,8 @@ KINDS = ["round_robin", "shared", "reuse_port"]
 
 async def kill_at_random(scheduling: str, kills: int, connections_between: int) -> Crowd:
     cluster = Cluster(serve, workers=3, scheduling=scheduling, restart=FOR_EVER, silent=True)
-    seats = []
-    cluster.on("fork", lambda event: seats.append(event.worker.backend))
+    backends = []
+    cluster.on("fork", lambda event: backends.append(event.worker.backend))
     async with serving(cluster, 3) as address:
         async with Crowd(address) as crowd:
             for _ in range(kills):
@@ -38,10 +38,10 @@ async def kill_at_random(scheduling: str, kills: int, connections_between: int) 
                     random.choice(at_work).kill(signal.SIGKILL)
             await crowd.ended(100)
         if scheduling == "round_robin":
-            (listener,) = cluster.stats().listeners
-            assert listener.waiting == 0
+            (port,) = cluster.stats().ports
+            assert port.waiting == 0
             assert crowd.ends["reset"] == 0
-            assert sum(backend.accepted for backend in seats) == listener.accepted == crowd.total
+            assert sum(backend.accepted for backend in backends) == port.accepted == crowd.total
         await cluster.stop(graceful=False)
     assert crowd.ends["refused"] == 0
     assert crowd.ends["reset"] + crowd.ends["lost"] <= kills * crowd.size
