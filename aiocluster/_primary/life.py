@@ -58,15 +58,18 @@ class Life:
         channel: ``open`` or ``closed``.
         duty: What it was last heard to do: ``starting``, ``online``, ``listening``, ``failed`` or ``leaving``.
         loop: Whether an event loop reads its channel: ``none`` or ``running``.
+        takes_connections: Whether it may be sent connections, should it listen. It follows from the others; it stands
+            here because it is looked at for each connection.
     """
 
-    __slots__ = ("channel", "duty", "loop", "process")
+    __slots__ = ("channel", "duty", "loop", "process", "takes_connections")
 
     def __init__(self) -> None:
         self.process = "running"
         self.channel = "open"
         self.duty = "starting"
         self.loop = "none"
+        self.takes_connections = True
 
     def may(self, move: Move) -> bool:
         """Whether this move is legal now."""
@@ -84,6 +87,7 @@ class Life:
         if old not in table:
             raise ProtocolError(f"{move!r} from a worker that is {old}")
         setattr(self, region, table[old])
+        self.takes_connections = self.channel == "open" and self.duty not in ("failed", "leaving")
         return table[old] != old
 
     @property
@@ -111,9 +115,9 @@ class Life:
         return self.channel == "closed" and self.process == "exited"
 
     @property
-    def takes_connections(self) -> bool:
-        """Whether it may be given connections, should it listen."""
-        return self.channel == "open" and self.duty not in ("failed", "leaving")
+    def is_missed(self) -> bool:
+        """Whether it serves no more, and was not told to stop: a replacement will come."""
+        return self.is_over and not self.is_leaving
 
     @property
     def is_ready(self) -> bool:

@@ -69,8 +69,8 @@ FLOW: Final = range(MESSAGES, REQUEST_ACK + 1)
 class FlowFrame(Frame, by=(PRIMARY, WORKER, RELATIVE)):
     """A user's message, a request, a reply, or what regulates them.
 
-    Those of one sender to one receiver form two flows (`windows`): messages, and requests with their replies, so that no
-    reply waits behind messages that nobody takes. The primary forwards them without a look into ``body``.
+    Those of one sender to one receiver form two flows (`windows`): messages, and requests with their replies, so that
+    no reply waits behind messages that nobody takes. The primary forwards them without a look into ``body``.
     """
 
     peer: int
@@ -198,8 +198,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     graceful_timeout: float
     heartbeat: float
     ignore_sigint: bool
-    name: str | None = None
-    peers: dict[int, str | None] = {}  # noqa: RUF012 - frozen like the rest
+    name: str | None
+    peers: dict[int, str | None]
 
 
 # ---- primary to worker

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._events.emitter import EventHub
 from ..errors import ProtocolError
 from ..events import Error, Undelivered
 from .windows import ReceiveWindow
+
+if TYPE_CHECKING:
+    from .._primary.worker_process import WorkerProcess
 
 RequestHandler = Callable[[Any, int], Any]
 Deliver = Callable[[int, Iterable[Any], tuple[socket.socket, ...], ReceiveWindow], None]
@@ -40,7 +43,9 @@ class Mailbox:
         requests: Has what answers requests.
         call: Called with the name and the arguments of a function that the other process wants called here.
         logger: Where failures are logged.
-        worker: What events say of the sender: the worker, in the primary.
+
+    Attributes:
+        worker: What events say of the sender: the worker, in the primary; else None.
     """
 
     def __init__(
@@ -51,22 +56,21 @@ class Mailbox:
         logger: logging.Logger,
         *,
         call: Call = refuse_call,
-        worker: Any = None,
     ) -> None:
         self._hub = hub
         self.deliver = deliver
         self.requests = requests
         self.call = call
         self._logger = logger
-        self._worker = worker
+        self.worker: WorkerProcess | None = None
 
     def complain(self, error: Exception) -> None:
         """Something failed that no caller waits for."""
-        if self._worker is None:
+        if self.worker is None:
             self._logger.error("%s", error)
         else:
-            self._logger.error("%r: %s", self._worker, error)
-        self._hub.emit(Error(self._worker, error))
+            self._logger.error("%r: %s", self.worker, error)
+        self._hub.emit(Error(self.worker, error))
 
     def give_back(self, pid: int, message: Any) -> None:
         """A message of ours was not acknowledged by a receiver that is gone."""

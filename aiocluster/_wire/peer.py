@@ -98,9 +98,9 @@ class InboxPeer(Peer, Answerer):
     def messages(self) -> MessageQueue:
         """The messages from now on, and those that nobody has received: ``async for message in …messages()``.
 
-        The loop ends when the channel has been closed and all that came has been taken. A message is acknowledged to its
-        sender once the next one is asked for, so a slow loop slows its senders down. So let no loop wait until it can
-        send to those who, in a loop of the same kind, wait until they can send to it: send from another task. Requests
-        may be made from within; they have a window of their own.
+        The loop ends when the channel has been closed and all messages have been taken. A message is acknowledged to
+        its sender once the next one is asked for, so a slow loop slows its senders down. Two such loops that send to
+        each other can wait for each other forever: send from another task. Requests may be made from within the loop;
+        they have a window of their own.
         """
         return self._hub.messages()

@@ -64,8 +64,10 @@ class Record:
         """The fields of an array, each of the type it should have.
 
         Raises:
-            ProtocolError: The array is of another length, or a field of another type.
+            ProtocolError: It has another tag or length, or a field of another type.
         """
+        if type(array) is not list or not array or array[0] != cls.tag:
+            raise ProtocolError(f"{array!r:.60} in place of {cls.__name__}")
         checks = cls._checks
         if checks is None:
             checks = cls._checks = tuple(_check_of(hint) for hint in cls.types().values())
@@ -143,7 +145,9 @@ def _one_of(hints: tuple[Any, ...]) -> Check:
 def _record(classes: Mapping[Tag, type[Record]]) -> Check:
     def check(value: Any) -> Any:
         if type(value) is not list or not value or not isinstance(value[0], (int, str)) or value[0] not in classes:
-            raise _Mismatch(f"{type(value).__name__} in place of {' | '.join(one.__name__ for one in classes.values())}")
+            raise _Mismatch(
+                f"{type(value).__name__} in place of {' | '.join(one.__name__ for one in classes.values())}"
+            )
         return classes[value[0]].parse(value)
 
     return check

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..._wire import frames as kinds
+from ..._wire import frames
 from ..._wire.channel import Channel
-from ..._wire.codec import encode
-from ..._wire.endpoint import Endpoint
+from ..._wire.dispatch import Route, on, on_ints
 from ..._wire.handles import closer
 from ...errors import ProtocolError
 from ...events import Address
+from ..life import Life
 from .table import PortTable
 
 
@@ -22,6 +22,7 @@ class Backend:
 
     Args:
         channel: The worker's channel.
+        life: Where the worker is in its life.
         table: The primary's shared ports.
         weight: Its share under weighted scheduling.
         slot: The number of its slot in the cluster. Its replacement gets the same slot.
@@ -29,8 +30,6 @@ class Backend:
         listening: Called with the address when the worker listens on a port.
 
     Attributes:
-        takes_connections: Whether it may be sent connections: it is not leaving and has not failed.
-        has_failed: Whether it failed or ended unexpectedly: its ports stay open for its replacement.
         open: How many connections from shared ports it has open.
         under_way: How many connections it has been sent and has not taken yet.
         accepted: How many connections it has taken since it started.
@@ -38,11 +37,13 @@ class Backend:
         redispatched: How many connections it had not taken when it ended; they went to other workers.
         delay: How late its event loop is, in seconds, smoothed; 0.0 if unknown.
         ports: The numbers of the shared ports that it listens on.
+        routes: The frames that it hears.
     """
 
     def __init__(
         self,
         channel: Channel,
+        life: Life,
         table: PortTable,
         *,
         weight: int,
@@ -51,10 +52,9 @@ class Backend:
         listening: Callable[[Address], None],
     ) -> None:
         self.channel = channel
+        self.life = life
         self.weight = weight
         self.slot = slot
-        self.takes_connections = True
-        self.has_failed = False
         self.open = 0
         self.under_way = 0
         self.accepted = 0
@@ -65,14 +65,14 @@ class Backend:
         self._table = table
         self._scheduling = scheduling
         self._listening = listening
-        self.receivers: dict[int, Callable[..., None]] = {
-            kinds.LISTEN: self._on_listen,
-            kinds.SERVING: self._on_serving,
-            kinds.UNLISTEN: self._on_unlisten,
-            kinds.TAKEN: self._on_taken,
-            kinds.ACCEPTED: self._on_accepted,
-            kinds.CLOSED: self._on_closed,
-        }
+        self.routes: tuple[Route, ...] = (
+            on(frames.Listen, self._on_listen),
+            on(frames.Serving, self._on_serving),
+            on(frames.Unlisten, self._on_unlisten),
+            on_ints(frames.Taken, self._on_taken),
+            on_ints(frames.Accepted, self._on_accepted),
+            on_ints(frames.Closed, self._on_closed),
+        )
 
     @property
     def connections(self) -> int:
@@ -88,56 +88,48 @@ class Backend:
         """Its ``connections`` or ``delay`` have changed."""
         self._table.changed(self)
 
-    def stop(self, *, for_good: bool) -> None:
-        """Sends it no more connections. It may still take or return those that it was sent.
+    def stop(self) -> None:
+        """It is leaving, or has failed: sends it no more connections. It may still take or return those it was sent."""
+        self._table.stop(self)
 
-        Args:
-            for_good: Whether it is leaving; else it has failed, and its slot waits for a replacement.
-        """
-        self.takes_connections = False
-        self.has_failed = not for_good
-        self._table.stop(self, for_good=for_good)
-
-    def leave(self, *, voluntary: bool) -> None:
-        """The worker has ended.
-
-        Args:
-            voluntary: Whether it was leaving; else its ports stay open for its replacement.
-        """
-        self.takes_connections = False
-        self.has_failed = not voluntary
+    def leave(self) -> None:
+        """The worker has ended. If it was not leaving, its ports stay open for its replacement."""
         self._table.forget(self)
         self.open = 0
 
     # ---- frames from the worker
 
-    def _on_listen(self, number: int, fields: dict[str, Any]) -> None:
-        backlog, scheduling, mode = fields.pop("backlog"), fields.pop("scheduling"), fields.pop("mode", None)
+    def _on_listen(self, frame: frames.Listen) -> None:
         try:
             port = self._table.open(
-                Endpoint(**fields), backlog=backlog, scheduling=scheduling, default=self._scheduling, mode=mode
+                frame.endpoint,
+                backlog=frame.backlog,
+                scheduling=frame.scheduling,
+                default=self._scheduling,
+                mode=frame.mode,
             )
             fds = [os.dup(port.sock_for(self).fileno())]
         except OSError as error:
             text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
-            self.channel.send(encode(kinds.REFUSED, number, error.errno or errno.EINVAL, text))
+            self.channel.send(frames.Refused(frame.number, error.errno or errno.EINVAL, text).encode())
             return
         except ValueError as error:  # no such policy
-            self.channel.send(encode(kinds.REFUSED, number, errno.EINVAL, str(error)))
+            self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
             return
         port.holders.add(self)
-        self.channel.send(encode(kinds.LISTENED, number, port.number, port.hands_over), tuple(fds), closer(fds))
+        listened = frames.Listened(frame.number, port.number, port.hands_over)
+        self.channel.send(listened.encode(), tuple(fds), closer(fds))
 
-    def _on_serving(self, number: int) -> None:
-        port = self._table.get(number)
-        if port is not None and self.takes_connections:
+    def _on_serving(self, frame: frames.Serving) -> None:
+        port = self._table.by_number.get(frame.port)
+        if port is not None and self.life.takes_connections:
             port.serve(self)
-            self.ports.add(number)
+            self.ports.add(port.number)
             self._listening(port.address)
 
-    def _on_unlisten(self, number: int) -> None:
-        self.ports.discard(number)
-        if port := self._table.get(number):
+    def _on_unlisten(self, frame: frames.Unlisten) -> None:
+        self.ports.discard(frame.port)
+        if port := self._table.by_number.get(frame.port):
             self._table.release(self, port)
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
@@ -146,7 +138,7 @@ class Backend:
         self.open += count
         self.accepted += count
         self.returned += returned
-        if port := self._table.get(number):
+        if port := self._table.by_number.get(number):
             port.taken(self, count, returned)
 
     def _on_accepted(self, number: int, count: int) -> None:

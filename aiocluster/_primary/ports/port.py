@@ -147,7 +147,7 @@ class Port:
         backend.under_way -= count + returned
         if returned:
             backend.tell_policies()
-        if backend not in self.holders or not backend.takes_connections:
+        if backend not in self.holders or not backend.life.takes_connections:
             if not outstanding:
                 del self._outstanding[backend]
         elif returned:
@@ -166,7 +166,7 @@ class Port:
     def _end_backoff(self, backend: Backend) -> None:
         del self._in_backoff[backend]
         outstanding = self._outstanding.get(backend)
-        if outstanding is None or backend not in self.holders or not backend.takes_connections:
+        if outstanding is None or backend not in self.holders or not backend.life.takes_connections:
             return
         if backend not in self._pickable and len(outstanding) < WINDOW:
             self._has_room(backend)

@@ -26,11 +26,15 @@ _CLOSE_DELAY = 0.05  # seconds
 
 
 class PortTable:
-    """All shared ports of a primary, by endpoint and by number."""
+    """All shared ports of a primary, by endpoint and by number.
+
+    Attributes:
+        by_number: The open ports, by the number that frames call them by.
+    """
 
     def __init__(self) -> None:
         self._by_endpoint: dict[Endpoint, Port] = {}
-        self._by_number: dict[int, Port] = {}
+        self.by_number: dict[int, Port] = {}
         self._last_number = 0
         self._makers: dict[int, tuple[Any, Callable[[], Policy[Backend]]]] = {}
 
@@ -98,7 +102,7 @@ class PortTable:
         except BaseException:
             sock.close()
             raise
-        self._by_endpoint[endpoint] = self._by_number[port.number] = port
+        self._by_endpoint[endpoint] = self.by_number[port.number] = port
         if endpoint.port == 0 and not endpoint.path:  # it can also be asked for by the address that it got
             assigned = Endpoint(sock.family, sock.type, address.host, address.port, address.path or "")
             self._by_endpoint.setdefault(assigned, port)
@@ -111,62 +115,58 @@ class PortTable:
             make = self._makers[id(scheduling)] = scheduling, maker(scheduling)
         return make[1]()
 
-    def get(self, number: int) -> Port | None:
-        """The port with that number; None if it has been closed."""
-        return self._by_number.get(number)
-
     def release(self, backend: Backend, port: Port) -> None:
         """A worker has closed its server. The last one to do so closes the port."""
         port.holders.discard(backend)
         port.stop(backend)
-        if not port.holders and not backend.takes_connections:
+        if not port.holders and not backend.life.takes_connections:
             self._close_unless_needed(port, backend)
         elif not port.holders:
             # Not at once: an exception that ends a worker closes its servers first, and is reported right after.
             asyncio.get_running_loop().call_later(_CLOSE_DELAY, self._close_unless_needed, port, backend)
         elif port.group is not None and not port.is_kept and port.is_alone_in_its_slot(backend):
-            if backend.has_failed and port.group.is_steered:  # what is queued there waits for the replacement
+            if backend.life.is_missed and port.group.is_steered:  # what is queued there waits for the replacement
                 port.group.exclude(backend.slot, port.adopt)
             else:
                 port.group.remove(backend.slot, port.adopt)
 
-    def stop(self, backend: Backend, *, for_good: bool) -> None:
+    def stop(self, backend: Backend) -> None:
         """Sends this worker no more connections: it is leaving, or has failed."""
-        for port in self._by_number.values():
+        for port in self.by_number.values():
             port.stop(backend)
-            if for_good and port.group is not None and port.is_alone_in_its_slot(backend):
+            if backend.life.is_leaving and port.group is not None and port.is_alone_in_its_slot(backend):
                 port.group.exclude(backend.slot, port.adopt)
 
     def changed(self, backend: Backend) -> None:
         """This worker's load has changed."""
         for number in backend.ports:
-            if port := self._by_number.get(number):
+            if port := self.by_number.get(number):
                 port.changed(backend)
 
     def forget(self, backend: Backend) -> None:
         """A worker has ended. If it had failed, its ports stay open for its replacement."""
-        for port in list(self._by_number.values()):
+        for port in list(self.by_number.values()):
             port.forget(backend)
             if backend in port.holders:
                 self.release(backend, port)
 
     def _close_unless_needed(self, port: Port, last: Backend) -> None:
-        port.is_kept |= last.has_failed
-        if not port.holders and not port.is_kept and port.number in self._by_number:
+        port.is_kept |= last.life.is_missed
+        if not port.holders and not port.is_kept and port.number in self.by_number:
             self._close(port)
 
     def _close(self, port: Port) -> None:
         port.close()
-        del self._by_number[port.number]
+        del self.by_number[port.number]
         self._by_endpoint = {endpoint: one for endpoint, one in self._by_endpoint.items() if one is not port}
 
     def stats(self) -> tuple[PortStats, ...]:
         """The current numbers of each port."""
-        return tuple(port.stats() for port in self._by_number.values())
+        return tuple(port.stats() for port in self.by_number.values())
 
     def close(self) -> None:
         """Closes every port."""
-        for port in list(self._by_number.values()):
+        for port in list(self.by_number.values()):
             self._close(port)
 
 

@@ -53,10 +53,27 @@ EXPECTED = {
 EVERYWHERE = [dict(zip(REGIONS, states, strict=True)) for states in product(*REGIONS.values())]
 
 
+# The shortest ways to each state of a region.
+WAYS = {
+    "running": [],
+    "exited": ["exit"],
+    "open": [],
+    "closed": ["close"],
+    "starting": [],
+    "online": ["online"],
+    "listening": ["online", "listen"],
+    "failed": ["online", "fail"],
+    "leaving": ["leave"],
+    "none": [],
+    "attached": ["attach"],
+}
+
+
 def life(**regions: str) -> Life:
     one = Life()
     for region, state in regions.items():
-        setattr(one, region, state)
+        for move in WAYS["attached" if (region, state) == ("loop", "running") else state]:
+            one.move(move)  # type: ignore[arg-type]
     return one
 
 
@@ -105,6 +122,7 @@ def test_what_follows_from_the_regions(before: dict[str, str]) -> None:
     assert one.is_gone == (not is_open and not runs)
     assert one.is_over == (not is_open or not runs or duty == "failed")
     assert one.takes_connections == serves
+    assert one.is_missed == (one.is_over and duty != "leaving")
     assert one.is_ready == (serves and before["loop"] == "running")
 
 
