@@ -74,7 +74,8 @@ class Life:
     def may(self, move: Move) -> bool:
         """Whether this move is legal now."""
         region, table = MOVES[move]
-        return getattr(self, region) in table
+        state: str = getattr(self, region)
+        return state in table
 
     def move(self, move: Move) -> bool:
         """Moves on; says whether that changed anything.
