@@ -89,7 +89,7 @@ class Life:
             raise ProtocolError(f"{move!r} from a worker that is {old}")
         setattr(self, region, table[old])
         self.takes_connections = self.channel == "open" and self.duty not in ("failed", "leaving")
-        return table[old] != old
+        return bool(table[old] != old)
 
     @property
     def state(self) -> str:

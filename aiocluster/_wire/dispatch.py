@@ -41,7 +41,10 @@ def on_descriptors(kind: type[F], handler: Callable[[F, Descriptors], None]) -> 
 
 
 def on_ints(kind: type[Frame], handler: Callable[..., None]) -> Route:
-    """The same for a kind that is sent often and holds numbers only: they are the handler's arguments."""
+    """The same for a kind that is sent often and holds numbers only: they are the handler's arguments.
+
+    Descriptors, if the kind has some, come before them. There, too, those that are not taken are closed.
+    """
     types = [int] * (len(kind.fields) + 1)
 
     def receive(frame: Array, take: TakeDescriptors) -> None:
@@ -49,7 +52,16 @@ def on_ints(kind: type[Frame], handler: Callable[..., None]) -> Route:
             kind.check(frame)  # raises
         handler(*frame[1:])
 
-    return kind, receive
+    def receive_descriptors(frame: Array, take: TakeDescriptors) -> None:
+        if list(map(type, frame)) != types:
+            kind.check(frame)  # raises
+        descriptors = take()
+        try:
+            handler(descriptors, *frame[1:])
+        finally:
+            descriptors.close()
+
+    return kind, receive_descriptors if kind.descriptors else receive
 
 
 class Dispatch:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from ..current import connected_worker
+from ..current import connected_session
 
 if TYPE_CHECKING:
-    from ..worker import Worker
+    from ..session import Session
 
 _exclusive: ContextVar[bool] = ContextVar("aiocluster_exclusive", default=False)
 
@@ -26,10 +26,10 @@ def exclusive() -> Iterator[None]:
         _exclusive.reset(token)
 
 
-def sharing_worker(loop: asyncio.AbstractEventLoop) -> Worker | None:
-    """This worker, if listening calls on this loop use shared ports.
+def sharing_session(loop: asyncio.AbstractEventLoop) -> Session | None:
+    """This worker's session, if listening calls on this loop use shared ports.
 
     None inside `exclusive`, and on a loop of another thread: the primary's answers would arrive in the wrong thread.
     """
-    worker = None if _exclusive.get() else connected_worker()
-    return worker if worker is not None and worker.is_attached(loop) else None
+    session = None if _exclusive.get() else connected_session()
+    return session if session is not None and session.is_attached(loop) else None

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
 
 from ..._wire.endpoint import Endpoint
-from ..current import current_worker
+from ..current import current_session
 from .port import BACKLOG, Connection, Port
 from .resolve import resolve, whole_path
 
@@ -196,5 +196,5 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
 async def _listen(
     endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
 ) -> ClusterListener:
-    ports = await current_worker().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling, mode=mode)
+    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling, mode=mode)
     return ClusterListener(ports)

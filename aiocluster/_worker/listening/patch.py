@@ -13,15 +13,15 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
-from ..current import connected_worker
-from .exclusive import sharing_worker
+from ..current import connected_session
+from .exclusive import sharing_session
 from .port import BACKLOG
 from .resolve import resolve, whole_path
 from .server import ClusterServer
 from .udp import create_datagram_endpoint
 
 if TYPE_CHECKING:
-    from ..worker import Worker
+    from ..session import Session
 
 
 def install() -> None:
@@ -47,14 +47,14 @@ def install() -> None:
 def _run_forever(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def run_forever(self: asyncio.AbstractEventLoop) -> None:
-        worker = connected_worker()
-        if worker is None or not worker.attach(self):
+        session = connected_session()
+        if session is None or not session.attach(self):
             original(self)
             return
         try:
             original(self)
         finally:
-            worker.detach()
+            session.detach()
 
     return run_forever
 
@@ -62,14 +62,14 @@ def _run_forever(original: Callable[..., Any]) -> Callable[..., Any]:
 def _run_until_complete(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def run_until_complete(self: asyncio.AbstractEventLoop, future: Any) -> Any:
-        worker = connected_worker()
-        if worker is None or worker.main is not None or self.is_closed() or self.is_running():
+        session = connected_session()
+        if session is None or session.main is not None or self.is_closed() or self.is_running():
             return original(self, future)
-        worker.main = asyncio.ensure_future(future, loop=self)
+        session.main = asyncio.ensure_future(future, loop=self)
         try:
-            return original(self, worker.main)
+            return original(self, session.main)
         finally:
-            worker.main = None
+            session.main = None
 
     return run_until_complete
 
@@ -86,11 +86,11 @@ def _create_server(original: Callable[..., Any]) -> Callable[..., Any]:
         port: int | None = None,
         **options: Any,
     ) -> Any:
-        worker = sharing_worker(self)
-        if worker is None or options.get("sock") is not None or (host is None and port is None):
+        session = sharing_session(self)
+        if session is None or options.get("sock") is not None or (host is None and port is None):
             return await original(self, protocol_factory, host, port, **options)
         endpoints = await resolve(self, host, port, options.pop("family", 0), options.pop("flags", socket.AI_PASSIVE))
-        return await _serve(self, worker, endpoints, protocol_factory, options)
+        return await _serve(self, session, endpoints, protocol_factory, options)
 
     return create_server
 
@@ -103,18 +103,18 @@ def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
         path: Any = None,
         **options: Any,
     ) -> Any:
-        worker = sharing_worker(self)
-        if worker is None or path is None or options.get("sock") is not None:
+        session = sharing_session(self)
+        if session is None or path is None or options.get("sock") is not None:
             return await original(self, protocol_factory, path, **options)
         endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))
-        return await _serve(self, worker, [endpoint], protocol_factory, options)
+        return await _serve(self, session, [endpoint], protocol_factory, options)
 
     return create_unix_server
 
 
 async def _serve(
     loop: asyncio.AbstractEventLoop,
-    worker: Worker,
+    session: Session,
     endpoints: Iterable[Endpoint],
     protocol_factory: Callable[[], asyncio.BaseProtocol],
     options: dict[str, Any],
@@ -127,7 +127,7 @@ async def _serve(
         for name in _TLS_TIMEOUTS:
             if name in tls:
                 raise ValueError(f"{name} is only meaningful with ssl")
-    ports = await worker.ports.open_all(endpoints, backlog=backlog)
+    ports = await session.ports.open_all(endpoints, backlog=backlog)
     server = ClusterServer(loop, ports, protocol_factory, tls)
     if options.get("start_serving", True):
         server.serve()

@@ -7,13 +7,14 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
-from ..._wire import frames as kinds
+from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.codec import encode
-from ..._wire.conversation import TakeDescriptors
+from ..._wire.descriptors import Descriptors
+from ..._wire.dispatch import Route, on, on_descriptors, on_ints
 from ..._wire.endpoint import Endpoint
 
 logger = logging.getLogger("aiocluster.ports")
@@ -118,7 +119,7 @@ class Port:
 
     def settle(self, taken: int, returned: int) -> None:
         """Tells the primary that the next ``taken`` connections are taken, and the next ``returned`` are not."""
-        self._ports.tell(kinds.TAKEN, self.number, taken, returned)
+        self._ports.tell(encode(frames.TAKEN, self.number, taken, returned))
 
     def stop(self) -> None:
         """Stops accepting. Open connections stay open."""
@@ -153,11 +154,11 @@ class Port:
             self.stop()
             loop.call_later(_BACKOFF, self._accept_on, loop)
         if accepted:
-            self._ports.tell(kinds.ACCEPTED, self.number, accepted)
+            self._ports.tell(encode(frames.ACCEPTED, self.number, accepted))
 
     def announce(self) -> None:
         """Tells the primary that this worker listens."""
-        self._ports.tell(kinds.SERVING, self.number)
+        self._ports.tell(frames.Serving(self.number).encode())
 
     def connection(self, fd: int) -> Connection:
         """Adds a connection: a socket that owns this accepted descriptor. It may be blocking."""
@@ -203,16 +204,16 @@ class Ports:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed: dict[int, int] = {}  # port's number → connections closed in this turn of the loop
-        self.receivers: dict[int, Callable[..., None]] = {
-            kinds.LISTENED: self._on_listened,
-            kinds.REFUSED: self._on_refused,
-            kinds.CONNECTIONS: self._on_connections,
-        }
+        self.routes: tuple[Route, ...] = (
+            on_descriptors(frames.Listened, self._on_listened),
+            on(frames.Refused, self._on_refused),
+            on_ints(frames.Connections, self._on_connections),
+        )
 
-    def tell(self, kind: int, *fields: Any) -> None:
+    def tell(self, frame: bytes) -> None:
         """Sends the primary a frame, unless the channel is closed."""
         if not self._channel.is_closed:
-            self._channel.send(encode(kind, *fields))
+            self._channel.send(frame)
 
     async def open(
         self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None, mode: int | None = None
@@ -235,8 +236,7 @@ class Ports:
         future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
         self._requests[number] = endpoint, future
         try:
-            fields = {**endpoint._asdict(), "backlog": backlog, "scheduling": scheduling, "mode": mode}
-            self._channel.send(encode(kinds.LISTEN, number, fields))
+            self._channel.send(frames.Listen(number, endpoint, backlog, scheduling, mode).encode())
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -272,15 +272,16 @@ class Ports:
             if (one := Endpoint(endpoint.family, endpoint.type, endpoint.host, ordinal=ordinal)) not in taken
         )
 
-    def _on_listened(self, take: TakeDescriptors, request: int, number: int, is_handed_over: bool) -> None:
-        endpoint, future = self._requests.pop(request)
-        fds = take().take()
+    def _on_listened(self, frame: frames.Listened, descriptors: Descriptors) -> None:
+        number = frame.port
+        endpoint, future = self._requests.pop(frame.number)
+        fds = descriptors.take()
         if not fds:
-            self.tell(kinds.UNLISTEN, number)
+            self.tell(frames.Unlisten(number).encode())
             if not future.done():
                 future.set_exception(OSError(errno.EMFILE, f"no descriptors left to listen on {endpoint}"))
             return
-        port = Port(number, endpoint, socket.socket(fileno=fds[0]), is_handed_over, self)
+        port = Port(number, endpoint, socket.socket(fileno=fds[0]), frame.is_handed_over, self)
         port.sock.setblocking(False)
         self._open[number] = port
         if future.done():  # the caller was cancelled
@@ -288,18 +289,18 @@ class Ports:
         else:
             future.set_result(port)
 
-    def _on_refused(self, request: int, code: int, text: str) -> None:
-        endpoint, future = self._requests.pop(request)
+    def _on_refused(self, frame: frames.Refused) -> None:
+        endpoint, future = self._requests.pop(frame.number)
         if not future.done():
-            future.set_exception(_bind_error(endpoint, code, text))
+            future.set_exception(_bind_error(endpoint, frame.errno, frame.text))
 
-    def _on_connections(self, take: TakeDescriptors, number: int, count: int) -> None:
-        fds = take().take()
+    def _on_connections(self, descriptors: Descriptors, number: int, count: int) -> None:
+        fds = descriptors.take()
         port = self._open.get(number)
         if port is None or port.taker is None:
             for fd in fds:
                 os.close(fd)
-            self.tell(kinds.TAKEN, number, 0, count)
+            self.tell(encode(frames.TAKEN, number, 0, count))
             return
         lost = count - len(fds)
         if self.is_stopped:
@@ -331,12 +332,12 @@ class Ports:
     def _tell_closed(self) -> None:
         closed, self._closed = self._closed, {}
         for number, count in closed.items():
-            self.tell(kinds.CLOSED, number, count)
+            self.tell(encode(frames.CLOSED, number, count))
 
     def forget(self, port: Port) -> None:
         """This port has been closed."""
         if self._open.pop(port.number, None) is not None:
-            self.tell(kinds.UNLISTEN, port.number)
+            self.tell(frames.Unlisten(port.number).encode())
 
     def stop(self) -> None:
         """Takes no more connections on any port. Servers stay open."""

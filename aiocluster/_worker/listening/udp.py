@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any
 
 from ..._wire.endpoint import Endpoint
-from .exclusive import sharing_worker
+from .exclusive import sharing_session
 from .port import Port
 
 
@@ -25,8 +25,8 @@ def create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any]
         remote_addr: Any = None,
         **options: Any,
     ) -> Any:
-        worker = sharing_worker(self)
-        if worker is None or options.get("sock") is not None or local_addr is None or remote_addr is not None:
+        session = sharing_session(self)
+        if session is None or options.get("sock") is not None or local_addr is None or remote_addr is not None:
             return await original(self, protocol_factory, local_addr, remote_addr, **options)
         if options.get("family") == socket.AF_UNIX or isinstance(local_addr, str):
             return await original(self, protocol_factory, local_addr, remote_addr, **options)
@@ -37,7 +37,7 @@ def create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any]
         if not infos:
             raise OSError("getaddrinfo() returned empty list")
         family, kind, _, _, address = infos[0]
-        shared = await worker.ports.open(Endpoint(family, kind, str(address[0]), int(address[1])), backlog=0)
+        shared = await session.ports.open(Endpoint(family, kind, str(address[0]), int(address[1])), backlog=0)
         try:
             if options.get("allow_broadcast"):
                 shared.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
