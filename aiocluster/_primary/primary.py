@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import anyio
 
-from .._events.emitter import Emitter, EventHub
+from .._events.emitter import Emitter
 from .._processes.pipes import PipeReader
 from .._processes.title import set_title
 from .._wire.channel import Channel
@@ -87,7 +87,7 @@ class Primary(Emitter, Answerer):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            self.renew_templates()
+            self._renew_fork_servers()
             for template in self._all_templates:
                 await template.wait_gone()
             for stream in list(self._streams):
@@ -137,12 +137,7 @@ class Primary(Emitter, Answerer):
         self._shared.settings = changed
         self._hub.emit_soon(Setup(changed))
 
-    @property
-    def hub(self) -> EventHub:
-        """Where its events go."""
-        return self._hub
-
-    def check_target(self, target: Any) -> None:
+    def _check_target(self, target: Any) -> None:
         """Raises TargetError unless workers could find this target."""
         name_target(target, self.settings.cwd)
 
@@ -221,7 +216,7 @@ class Primary(Emitter, Answerer):
             self._all_templates.append(template)
         return template
 
-    def renew_templates(self) -> None:
+    def _renew_fork_servers(self) -> None:
         """Later forks get new templates, which import their code anew."""
         for template in self._templates.values():
             template.retire()
@@ -244,11 +239,11 @@ class Primary(Emitter, Answerer):
             session.tell_to_leave(self.settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
 
-    async def wait_all_gone(self) -> None:
+    async def _wait_all_gone(self) -> None:
         """Returns when there is no worker left."""
         await self._all_gone.wait()
 
-    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[PortStats, ...]]:
+    def _stats(self) -> tuple[tuple[WorkerStats, ...], tuple[PortStats, ...]]:
         """What is known now of the workers, and of the shared ports."""
         workers = tuple(session.stats() for session in self._all_sessions())
         return workers, self._shared.ports.stats()

@@ -137,6 +137,7 @@ class Session:
         self._online_since: float | None = None
         self._reported_at = 0.0
         self._disconnected = asyncio.Event()
+        self._ready_or_over = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         whom = f"worker {identity.id} (pid {child.pid})"
         mailbox = Mailbox(self.hub, self._deliver, shared.requests, logger)
@@ -167,6 +168,7 @@ class Session:
         channel.attach(asyncio.get_running_loop(), self._receive, self._on_channel_end)
         child.watch(self._on_exit)
         asyncio.get_running_loop().call_soon(self._emit, Fork(self.worker))
+        shared.changed()
 
     def _deliver(self, sender: int, messages: Any, handles: Any, window: object) -> None:
         self.hub.emit_messages(sender, messages, handles, self.worker)
@@ -176,12 +178,25 @@ class Session:
             self.happened[event.name] = event
         self.hub.emit(event)
 
+    def _changed(self) -> None:
+        """Something about its life has changed."""
+        if self.life.is_ready or self.life.is_over:
+            self._ready_or_over.set()
+        else:
+            self._ready_or_over.clear()
+        self.shared.changed()
+
     # ---- what is known of it
 
     @property
     def silence(self) -> float | None:
         """Seconds since its event loop last reported; None if it runs none."""
         return time.monotonic() - self._reported_at if self.life.loop == "running" else None
+
+    @property
+    def has_been_online(self) -> bool:
+        """Whether it was ever online, whatever became of it."""
+        return self._online_since is not None
 
     @property
     def age(self) -> float:
@@ -234,9 +249,11 @@ class Session:
     def _leave(self) -> None:
         if self.life.move("leave"):
             self.backend.stop()
-            self.shared.changed()
+            self._changed()
 
-    async def run(self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None) -> Any:
+    async def run(
+        self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
+    ) -> Any:
         """Calls an importable function in the worker, see `Cluster.call`."""
         target = name_target(function)
         if not isinstance(target, frames.FunctionTarget):
@@ -261,17 +278,17 @@ class Session:
         self._online_since = time.monotonic()
         logger.info("worker %d (pid %d) is online", self.identity.id, self.pid)
         self.shared.router.join(self)
-        self.shared.changed()
+        self._changed()
         self._emit(Online(self.worker))
 
     def _on_attached(self, frame: frames.Attached) -> None:
         self.life.move("attach")
         self._reported_at = time.monotonic()
-        self.shared.changed()
+        self._changed()
 
     def _on_detached(self, frame: frames.Detached) -> None:
         self.life.move("detach")
-        self.shared.changed()
+        self._changed()
 
     def _on_report(self, frame: frames.Report) -> None:
         self._reported_at = time.monotonic()
@@ -281,14 +298,14 @@ class Session:
     def _on_listening(self, address: Address) -> None:
         self.life.move("listen")
         logger.info("worker %d (pid %d) listens on %s", self.identity.id, self.pid, address)
-        self.shared.changed()
+        self._changed()
         self._emit(Listening(self.worker, address))
 
     def _on_failed(self, frame: frames.Failed) -> None:
         self.life.move("fail")
         self.failure = RemoteError(frame.type_name, frame.text, frame.traceback)
         self.backend.stop()
-        self.shared.changed()
+        self._changed()
         self._emit(Error(self.worker, self.failure))
 
     def _on_leaving(self, frame: frames.Leaving) -> None:
@@ -307,7 +324,7 @@ class Session:
         self._disconnected.set()
         self._closing = asyncio.get_running_loop().create_task(self.conversation.end())
         self._gone_if_both()
-        self.shared.changed()
+        self._changed()
         self._emit(Disconnect(self.worker))
 
     def _on_exit(self, end: ExitStatus) -> None:
@@ -318,13 +335,17 @@ class Session:
         event = Exit(self.worker, end.code, end.signal)
         self.exit.set_result(event)
         self._gone_if_both()
-        self.shared.changed()
+        self._changed()
         self._emit(event)
 
     def _gone_if_both(self) -> None:
         """As in Node, it is out of the primary's table before the last of its events."""
         if self.life.is_gone:
             self.shared.gone(self)
+
+    async def wait_ready(self) -> None:
+        """Returns when its event loop runs, or never will."""
+        await self._ready_or_over.wait()
 
     async def wait_gone(self) -> None:
         """Returns when it has both disconnected and exited."""

@@ -78,8 +78,8 @@ async def test_a_leaving_worker_hands_back_what_it_has_not_taken(tmp_path: Path)
             barrier.open()
             assert [await client.answer() for client in clients] == [other.pid] * 20
         await leaving.wait_gone()
-        assert leaving.stats().returned == 10
-        assert leaving.stats().redispatched == 0
+        assert leaving._session.stats().returned == 10
+        assert leaving._session.stats().redispatched == 0
         for client in clients:
             await client.close()
 
@@ -106,7 +106,7 @@ async def test_a_worker_without_descriptors_gives_back_what_it_can_not_take(capl
 async def test_a_worker_that_leaves_while_it_is_without_descriptors(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(serve, workers=2, silent=True)
     async with serving(cluster, 2) as address:
-        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker.backend.slot)
+        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker._session.backend.slot)
         held = await Client.connect(address)
         if await held.ask() == rich.pid:
             await held.close()
@@ -135,13 +135,13 @@ async def test_all_workers_without_descriptors_do_not_spin() -> None:
         clients = [await Client.connect(address) for _ in range(5)]
         for client in clients:
             await client.send()
-        while not poor.stats().returned:
+        while not poor._session.stats().returned:
             await asyncio.sleep(0.001)
         began = time.process_time()
-        returned = poor.stats().returned
+        returned = poor._session.stats().returned
         await asyncio.sleep(0.5)
         assert time.process_time() - began < 0.25
-        assert poor.stats().returned - returned <= 5 * 6  # all of them, ten times a second
+        assert poor._session.stats().returned - returned <= 5 * 6  # all of them, ten times a second
         await poor.request(["free_descriptors"])
         assert [await client.answer() for client in clients] == [poor.pid] * 5
         for client in [served, *clients]:

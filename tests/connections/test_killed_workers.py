@@ -33,7 +33,7 @@ async def kill_at_random(scheduling: str, kills: int, connections_between: int) 
         async with Crowd(address) as crowd:
             for _ in range(kills):
                 await crowd.ended(random.randrange(connections_between))
-                at_work = [worker for worker in cluster.workers.values() if worker.is_at_work]
+                at_work = [worker for worker in cluster.workers.values() if worker._session.life.is_ready]
                 if at_work:
                     random.choice(at_work).kill(signal.SIGKILL)
             await crowd.ended(100)
@@ -69,12 +69,12 @@ async def test_what_a_blocked_worker_had_not_taken_survives_its_death(tmp_path: 
             await blocked.send(["block", barrier.path])
             await barrier.reached()
             async with Crowd(address, size=40) as crowd:
-                while blocked.backend.under_way < 30:
+                while blocked._session.backend.under_way < 30:
                     await asyncio.sleep(0.001)
                 blocked.kill(signal.SIGKILL)
                 await blocked.wait_gone()
             assert set(crowd.ends) == {"answered"}
-            assert blocked.stats().redispatched >= 30
+            assert blocked._session.stats().redispatched >= 30
 
 
 # ---- reuse_port

@@ -52,16 +52,16 @@ async def test_the_numbers_of_a_stopped_and_killed_worker() -> None:
         clients = [await Client.connect(address) for _ in range(20)]
         for client in clients:
             await client.send()
-        while other.stats().accepted < 10:
+        while other._session.stats().accepted < 10:
             await asyncio.sleep(0.001)
         assert cluster.stats().ports[0].accepted == 20
         assert cluster.stats().ports[0].waiting == 10
-        assert stopped.stats().connections == 0
+        assert stopped._session.stats().connections == 0
         stopped.kill(signal.SIGKILL)
         for client in clients:
             await client.answer()
-        assert stopped.stats().redispatched == 10
-        assert stopped.stats().accepted == stopped.stats().returned == 0
+        assert stopped._session.stats().redispatched == 10
+        assert stopped._session.stats().accepted == stopped._session.stats().returned == 0
         assert cluster.stats().restarts == 1
         assert _sum(cluster.stats(), "accepted") == 20
         assert cluster.stats().ports[0].waiting == 0
@@ -85,7 +85,7 @@ async def no_descriptor_is_left(scheduling: str, connections: int) -> None:
     async with serving(cluster, 2) as address:
         workers = list(cluster.workers.values())
         async with Crowd(address) as crowd:  # libuv keeps a descriptor from the first connection on
-            while not all(worker.stats().accepted for worker in workers):
+            while not all(worker._session.stats().accepted for worker in workers):
                 await crowd.ended(1)
         await _settled(cluster)
         before = _sum(cluster.stats(), "accepted")

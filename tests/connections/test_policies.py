@@ -159,7 +159,7 @@ async def test_the_primary_opens_a_port_with_a_policy() -> None:
         for _ in range(2):
             await primary.fork()
             assert (await anext(heard)).address == address
-        assert [port.scheduling for port in primary.stats()[1]] == ["ip_hash"]
+        assert [port.scheduling for port in primary._stats()[1]] == ["ip_hash"]
         assert len(set(await pids_of(address, 10))) == 1
         await primary.disconnect()
 
@@ -252,7 +252,7 @@ async def test_ones_own_policy() -> None:
     policy = Newest()
     cluster = Cluster(serve, workers=3, scheduling=policy)
     async with serving(cluster, 3) as address:
-        newest = max(cluster.workers.values(), key=lambda worker: worker.backend.slot)
+        newest = max(cluster.workers.values(), key=lambda worker: worker._session.backend.slot)
         assert await pids_of(address, 10) == [newest.pid] * 10
         assert [client[0] for client in policy.clients] == ["127.0.0.1"] * 10
 
