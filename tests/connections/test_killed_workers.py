@@ -19,7 +19,7 @@ from aiocluster import Cluster, RestartPolicy
 from tests.connections.clients import Crowd, gate
 from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
-from tests.serving import Client, serving
+from tests.support.serving import Client, serving
 
 FOR_EVER = RestartPolicy(limit=10_000, backoff=(0.0, 0.0))
 KINDS = ["round_robin", "shared", "reuse_port"]

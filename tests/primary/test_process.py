@@ -19,7 +19,7 @@ import pytest
 from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
 from aiocluster.events import Disconnect, Error, Exit, Message
 from tests.primary import nobody
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
 
 from .inside_process import answer, chatty, exit_with, idle, kill_oneself, misbehave, read_all
 

@@ -12,7 +12,7 @@ import pytest
 
 from aiocluster import Cluster, WorkerProcess
 from aiocluster.events import Exit
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
 
 from .inside_cluster import serve
 from .inside_health import (

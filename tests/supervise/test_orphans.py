@@ -19,7 +19,7 @@ import pytest
 from aiocluster import Cluster
 from aiocluster.events import Exit
 from aiocluster.settings import START_METHODS
-from tests.serving import serving, wait_until_it_handles
+from tests.support.serving import serving, wait_until_it_handles
 
 from .inside_cluster import serve
 from .test_cluster import busy

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
 from ...events import Address
-from ...scheduling import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, Policy, check, maker
+from ...scheduling import Policy
+from ...scheduling._registry import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, check, maker
 from ...stats import ListenerStats
 from . import bpf as steering
 from .port import Listener
