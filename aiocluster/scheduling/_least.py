@@ -16,9 +16,9 @@ class Least(Policy[C]):
     Subclasses say what load is. A pick counts as a connection at once, before `changed` is called: many connections
     that arrive together are spread as well as those that arrive one by one.
 
-    Workers with the same load stand in one bucket, and the buckets' loads in a heap. An emptied bucket leaves its load in
-    the heap until it comes up, or until the heap holds many more loads than there are buckets. So the cost of picks and
-    changes grows with the logarithm of the number of different loads, not of workers.
+    Workers with the same load stand in one bucket, and the buckets' loads in a heap. An emptied bucket leaves its load
+    in the heap until that load comes up, or until the heap holds many more loads than there are buckets. So the cost of
+    picks and changes grows with the logarithm of the number of different loads, not of workers.
     """
 
     def __init__(self) -> None:
