@@ -19,7 +19,7 @@ from aiocluster.scheduling import UrlHash
 from tests.connections.clients import Crowd, gate, pids_of
 from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
-from tests.serving import Client, ask, serving
+from tests.support.serving import Client, ask, serving
 
 WINDOW = 64  # connections a worker is sent before it has taken any
 

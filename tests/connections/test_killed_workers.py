@@ -19,23 +19,24 @@ from aiocluster import Cluster, RestartPolicy
 from tests.connections.clients import Crowd, gate
 from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
-from tests.serving import Client, serving
+from tests.support.seeds import new_random
+from tests.support.serving import Client, serving
 
 FOR_EVER = RestartPolicy(limit=10_000, backoff=(0.0, 0.0))
 KINDS = ["round_robin", "shared", "reuse_port"]
 
 
-async def kill_at_random(scheduling: str, kills: int, connections_between: int) -> Crowd:
+async def kill_at_random(scheduling: str, choose: random.Random, kills: int, connections_between: int) -> Crowd:
     cluster = Cluster(serve, workers=3, scheduling=scheduling, restart=FOR_EVER, silent=True)
     backends = []
-    cluster.on("fork", lambda event: backends.append(event.worker.backend))
+    cluster.on("fork", lambda event: backends.append(event.worker._session.backend))
     async with serving(cluster, 3) as address:
         async with Crowd(address) as crowd:
             for _ in range(kills):
-                await crowd.ended(random.randrange(connections_between))
+                await crowd.ended(choose.randrange(connections_between))
                 at_work = [worker for worker in cluster.workers.values() if worker._session.life.is_ready]
                 if at_work:
-                    random.choice(at_work).kill(signal.SIGKILL)
+                    choose.choice(at_work).kill(signal.SIGKILL)
             await crowd.ended(100)
         if scheduling == "round_robin":
             (port,) = cluster.stats().ports
@@ -50,13 +51,13 @@ async def kill_at_random(scheduling: str, kills: int, connections_between: int) 
 
 @pytest.mark.parametrize("scheduling", KINDS)
 async def test_killing_workers_at_random(scheduling: str) -> None:
-    await kill_at_random(scheduling, kills=6, connections_between=150)
+    await kill_at_random(scheduling, random.Random(scheduling), kills=6, connections_between=150)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("scheduling", KINDS)
 async def test_killing_workers_at_random_for_long(scheduling: str) -> None:
-    crowd = await kill_at_random(scheduling, kills=100, connections_between=400)
+    crowd = await kill_at_random(scheduling, new_random(), kills=100, connections_between=400)
     print(f"{scheduling}: {dict(crowd.ends)}")
 
 
@@ -176,9 +177,10 @@ async def test_reloading_under_load_loses_nothing(scheduling: str) -> None:
 @pytest.mark.parametrize("scheduling", KINDS)
 async def test_scaling_and_reloading_for_long_loses_nothing(scheduling: str) -> None:
     cluster = Cluster(serve, workers=3, scheduling=scheduling)
+    choose = new_random()
     until = time.monotonic() + 20
     async with serving(cluster, 3) as address, Crowd(address) as crowd:
         while time.monotonic() < until:
-            await cluster.scale(random.randint(1, 4))
+            await cluster.scale(choose.randint(1, 4))
             await cluster.reload()
     assert set(crowd.ends) == {"answered"}

@@ -14,7 +14,7 @@ from aiocluster import Cluster
 from aiocluster.stats import ClusterStats
 from tests.connections.clients import Crowd
 from tests.connections.inside import serve
-from tests.serving import Client, serving
+from tests.support.serving import Client, serving
 
 
 def _sum(stats: ClusterStats, field: str) -> int:

@@ -16,7 +16,7 @@ from aiocluster import Cluster, Primary
 from aiocluster.events import Listening
 from tests.connections.clients import connect_from, pids_of
 from tests.connections.inside import serve
-from tests.serving import Client, ask, serving
+from tests.support.serving import Client, ask, serving
 
 ALL = [
     "round_robin",

@@ -16,7 +16,7 @@ import pytest
 
 from aiocluster import Primary, current_worker
 from aiocluster.events import Disconnect, Error, Event, Exit, Fork, Listening, Message, Online, Setup
-from tests.serving import ask
+from tests.support.serving import ask
 
 from .inside_cluster_behaviour import (
     echo,

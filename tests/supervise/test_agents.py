@@ -19,7 +19,7 @@ from aiocluster import (
     TargetError,
     current_worker,
 )
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
 
 from .inside_agents import ask_the_counter_when_told, broadcast_when_told, hold_file
 from .inside_cluster import crash, serve

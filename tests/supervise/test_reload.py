@@ -12,7 +12,7 @@ import pytest
 
 from aiocluster import Cluster, ClusterError, ReloadError
 from aiocluster.events import Listening
-from tests.serving import EXAMPLES, Client, ask, serving
+from tests.support.serving import EXAMPLES, Client, ask, serving
 
 from .inside_cluster import serve
 from .inside_reload import broken_if_told, idle, tell_colour

@@ -18,8 +18,9 @@ from aiocluster._wire.channel import Channel
 from aiocluster._wire.codec import Frame, encode
 from aiocluster._wire.descriptors import MAX_DESCRIPTORS, Descriptors
 from aiocluster.errors import ChannelClosedError, ProtocolError
+from tests.support.turns import turns
 
-from .ends import End, Pair, contents, marked, socket_pair, turns
+from .ends import End, Pair, contents, marked, socket_pair
 
 PLAIN = 1
 CARRYING = End.WITH_DESCRIPTORS

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...scheduling import REUSE_PORT, REUSE_PORT_IP_HASH
+from ...scheduling._registry import REUSE_PORT, REUSE_PORT_IP_HASH
 from . import bpf
 from .bpf import Choice, Instruction
 

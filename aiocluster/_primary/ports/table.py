@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
-from ...scheduling import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, Policy, check, maker
+from ...scheduling import Policy
+from ...scheduling._registry import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, check, maker
 from ...stats import PortStats
 from . import bpf
 from .bind import address_of, bind, bind_another, inherit

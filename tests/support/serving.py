@@ -15,7 +15,7 @@ from typing import Any
 from aiocluster import Cluster, Primary, is_worker
 from aiocluster.events import Address, Listening
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
