@@ -12,8 +12,9 @@ import anyio
 
 from .._events.emitter import Emitter
 from .._primary.primary import Primary
+from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
-from .._wire.conversation import RequestHandler
+from .._wire.mailbox import RequestHandler
 from ..errors import ClusterError, ReloadError, WorkerNotFoundError
 from ..stats import ClusterStats
 from . import reload_on_change as watch
@@ -88,9 +89,9 @@ class Cluster(Emitter):
         self._weights = dict(enumerate(weights or ()))
         self._agents = dict(agents or {})
         self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
-        self._hub = self._primary.hub
+        self._hub = self._primary._hub
         for agent in self._agents.values():
-            self._primary.check_target(agent)
+            self._primary._check_target(agent)
         self._reconciler = Reconciler(
             self._primary,
             self._arguments,
@@ -157,8 +158,8 @@ class Cluster(Emitter):
 
     def stats(self) -> ClusterStats:
         """What is known now of workers and ports."""
-        workers, listeners = self._primary.stats()
-        return ClusterStats(workers, listeners, self._reconciler.restarts)
+        workers, ports = self._primary._stats()
+        return ClusterStats(workers, ports, self._reconciler.restarts)
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `Primary.send`."""
@@ -188,24 +189,21 @@ class Cluster(Emitter):
             ChannelClosedError: The worker went before it returned. It may or may not have done the work.
             SerializationError: msgpack can't carry an argument.
         """
-        if not (able := self._at_work()):  # those that are online may have yet to start their loops
-            await self._wait_for_one_at_work(self._reconciler.start_timeout if timeout is None else timeout)
-            able = self._at_work()
+        if not (able := self._ready()):  # those that are online may have yet to start their loops
+            await self._wait_for_one_ready(self._reconciler.start_timeout if timeout is None else timeout)
+            able = self._ready()
         if not able:
             raise WorkerNotFoundError("no worker runs an event loop just now")
-        least_busy = min(able, key=lambda worker: (worker.calls, worker.connections))
+        least_busy = min(able, key=lambda session: (session.calls, session.backend.open))
         return await least_busy.run(function, args, timeout=timeout)
 
-    def _at_work(self) -> list[WorkerProcess]:
+    def _ready(self) -> list[Session]:
         """The workers whose event loops run, agents aside: they have work of their own."""
-        return [worker for worker in self.workers.values() if worker.is_at_work and worker.name is None]
+        return [worker._session for worker in self.workers.values() if worker._session.life.is_ready]
 
-    async def _wait_for_one_at_work(self, seconds: float) -> None:
-        waits = {
-            asyncio.ensure_future(worker.wait_at_work())
-            for worker in self.workers.values()
-            if not worker.is_unfit and not worker.is_leaving and worker.name is None
-        }
+    async def _wait_for_one_ready(self, seconds: float) -> None:
+        sessions = [worker._session for worker in self.workers.values()]
+        waits = {asyncio.ensure_future(session.wait_ready()) for session in sessions if session.life.takes_connections}
         try:
             if waits:
                 await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

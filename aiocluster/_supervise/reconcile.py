@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._primary.primary import Primary
-from .._primary.worker_process import WorkerProcess, startup_text
+from .._primary.session import Session
+from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError, StartupError
 from ..events import Exit, GiveUp
 from .health import HealthCheck, Limits, Sample
@@ -45,25 +46,26 @@ class Process(Seen):
 
 def look_at(process: Process, graceful_timeout: float, now: float) -> None:
     """Brings what is known of a process up to date. Only this and `_sample` read a worker's state."""
-    worker = process.worker
-    if worker is None:
+    if process.worker is None:
         process.is_failed = process.is_gone = process.fork is not None and process.fork.done()
         return
+    session = process.worker._session
+    life = session.life
     if not process.is_forked:
         process.is_forked, process.since = True, now
         process.signals.clear()  # of a fork that was given up too late
-    if not process.is_online and worker._online_since is not None:
+    if not process.is_online and session.has_been_online:
         process.is_online, process.since = True, now
-    process.ports = len(worker.backend.ports)
-    process.is_leaving = worker.is_leaving
-    process.is_gone = worker.is_dead() and worker._disconnected.is_set()
-    if worker.is_unfit and not worker.is_leaving and not process.is_failed:
+    process.ports = len(session.backend.ports)
+    process.is_leaving = life.is_leaving
+    process.is_gone = life.is_gone
+    if life.is_missed and not process.is_failed:
         process.is_failed = True
         process.leave_by = min(process.leave_by, now + graceful_timeout)
 
 
-def _sample(worker: WorkerProcess) -> Sample:
-    return Sample(worker.silence, worker.age, worker.memory, worker.backend.accepted)
+def _sample(session: Session) -> Sample:
+    return Sample(session.silence, session.age, session.memory, session.backend.accepted)
 
 
 class Reconciler:
@@ -183,7 +185,7 @@ class Reconciler:
         """Starts the task. Whoever calls this calls `end`."""
         if self._limits.are_set:
             self._next_check = time.monotonic() + self._check_interval
-        self._primary._changed = self.wake
+        self._primary._shared.changed = self.wake
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def wake(self) -> None:
@@ -245,7 +247,7 @@ class Reconciler:
             if begun is None:
                 break
             if isinstance(begun, Reload):
-                self._primary.renew_templates()
+                self._primary._renew_fork_servers()
         self._notice_the_end()
         return min(wake, self._next_check)
 
@@ -271,7 +273,7 @@ class Reconciler:
                 graceful_timeout = self._primary.settings.graceful_timeout
                 process.is_told = True
                 process.leave_by = min(process.leave_by, now + graceful_timeout)
-                worker.tell_to_leave(graceful_timeout)
+                worker._session.tell_to_leave(graceful_timeout)
             case Kill(_, number, reason):
                 process.signals[number] = now
                 self._kill(process, number, reason)
@@ -348,10 +350,10 @@ class Reconciler:
             return process.fork_error or StartupError("a worker could not be forked")
         what = "listening where its predecessor listens" if process.is_online else "online"
         if signal.SIGKILL not in process.signals:
-            return StartupError(startup_text(worker, what))
+            return StartupError(worker._session.why_not(what))
         return StartupError(
             f"worker {worker.id} (pid {worker.pid}) was not {what} within {self.start_timeout:g} seconds "
-            f"(start_timeout)\n\n{worker.early_stderr.strip()}"
+            f"(start_timeout)\n\n{worker._session.early_stderr.strip()}"
         )
 
     # ---- giving up, and the end
@@ -373,13 +375,14 @@ class Reconciler:
                     await worker.wait()
             except TimeoutError:
                 pass
-            if worker.failure is not None:
-                text = f"{text}\n\nthe last one: {worker.failure}"
-            elif worker.early_stderr:
-                text = f"{text}\n\nthe last one wrote:\n{worker.early_stderr}"
+            session = worker._session
+            if session.failure is not None:
+                text = f"{text}\n\nthe last one: {session.failure}"
+            elif session.early_stderr:
+                text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
         error.args = (text,)
         exits = tuple(Exit(one, one.exit_code, one.exit_signal) for _, one in self._unasked_ends if one.is_dead())
-        self._primary.hub.emit(GiveUp(exits, self._policy.period))
+        self._primary._hub.emit(GiveUp(exits, self._policy.period))
         self.over.set()
 
     def _notice_the_end(self) -> None:
@@ -419,7 +422,7 @@ class Reconciler:
                 continue
             if process.health_check is None:
                 process.health_check = HealthCheck(self._limits, self._chance())
-            sample = _sample(worker)
+            sample = _sample(worker._session)
             if process.health_check.is_hung(sample):
                 logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, sample.silence)
                 process.hung_at = now
