@@ -290,26 +290,25 @@ def _starts(
     may_start: Mapping[Slot, float],
     now: float,
 ) -> tuple[list[Action], float]:
-    """Fills empty slots at once, and replaces what is outdated or due, one at a time. Then, when the next may start."""
+    """Fills empty slots at once, side by side; then replaces what is outdated or due, one at a time."""
     actions: list[Action] = []
     wake = math.inf
-    is_busy = any(one.is_told or not one.is_accepted for one in everyone)
+    outdated: list[Seen] = []
     for slot in want.slots:
         group = groups[slot]
-        is_agent = isinstance(slot, str)
         newest = _newest(group)
-        current = newest if newest is not None and newest.is_up else None
-        is_coming = any(not one.is_accepted for one in group)
-        if current is None:
-            if is_coming or (is_agent and group):  # there are never two processes of an agent
-                continue
+        if newest is not None and newest.is_up:
+            if newest.generation < want.generation or newest.is_due:
+                outdated.append(newest)
+        elif all(one.is_accepted for one in group) and not (isinstance(slot, str) and group):
             when = may_start.get(slot, -math.inf)
             if when <= now:
                 actions.append(Start(slot, want.generation))
-                is_busy = True
             else:
                 wake = min(wake, when)
-        elif (current.generation < want.generation or current.is_due) and not is_busy:
-            actions.append(Leave(current.id) if is_agent else Start(slot, want.generation, current.id))
-            is_busy = True
+    is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
+    if outdated and not is_busy:
+        first = outdated[0]
+        is_agent = isinstance(first.slot, str)  # there are never two processes of an agent: it leaves first
+        actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake
