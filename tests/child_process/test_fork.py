@@ -14,6 +14,7 @@ import pytest
 
 from aiocluster._wire import frames as kinds
 from aiocluster._wire.codec import encode, pack
+from aiocluster._wire.frames import FunctionTarget
 from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
@@ -333,7 +334,7 @@ async def test_broken_frames_end_the_channel_and_nothing_else(written: bytes) ->
 async def test_a_child_may_not_run_code_here(tmp_path: Path) -> None:
     """It gets an error for an answer."""
     path = tmp_path / "ran"
-    named = {"kind": "function", "module": "pathlib", "name": "Path.touch"}
+    named = FunctionTarget("pathlib", "Path.touch").array()
     frame = encode(kinds.CALL, 0, 1, pack([named, [str(path)]]))
     stdio = ("pipe", "pipe", "inherit", "ipc")
     async with await forked("babble", frame.hex(), stdio=stdio) as child:

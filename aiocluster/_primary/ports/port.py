@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
+from ...errors import ProtocolError
 from ...events import Address
 from ...scheduling import Peeking, Policy
 from ...stats import PortStats
@@ -138,8 +139,15 @@ class Port:
         self._hand_over_pending()
 
     def taken(self, backend: Backend, count: int, returned: int) -> None:
-        """Of the connections that this worker was sent, it has taken the first ``count`` and returns the next ones."""
-        outstanding = self._outstanding[backend]
+        """Of the connections that this worker was sent, it has taken the first ``count`` and returns the next ones.
+
+        Raises:
+            ProtocolError: It was not sent so many.
+        """
+        outstanding = self._outstanding.get(backend)
+        if outstanding is None or not 0 <= count <= count + returned <= len(outstanding):
+            sent = len(outstanding or ())
+            raise ProtocolError(f"{count} connections taken and {returned} returned, of {sent} sent")
         for _ in range(count):
             os.close(outstanding.popleft()[0])
         for _ in range(returned):
