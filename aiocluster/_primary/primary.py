@@ -15,7 +15,7 @@ from typing import Any, Self
 import anyio
 
 from .._events.emitter import Emitter, EventHub
-from .._processes.pipes import PipeReader
+from .._processes.stdio import PipeReader
 from .._processes.title import set_title
 from .._wire import frames as kinds
 from .._wire.channel import Channel
@@ -27,7 +27,7 @@ from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Setup
 from ..settings import Settings
 from ..stats import ListenerStats, WorkerStats
-from .forkserver import Template
+from .forkserver import ForkServer
 from .launch import environment, spawn
 from .ports.table import Listeners
 from .router import Router
@@ -62,8 +62,8 @@ class Primary(Emitter):
         self._router = Router()
         self._listeners = Listeners()
         self._last_id = 0
-        self._templates: dict[Hashable, Template] = {}
-        self._all_templates: list[Template] = []
+        self._templates: dict[Hashable, ForkServer] = {}
+        self._all_templates: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._request_handler: RequestHandler | None = None
         self._all_gone = asyncio.Event()
@@ -217,7 +217,7 @@ class Primary(Emitter):
         self._all_gone.clear()
         return worker
 
-    def _template(self, settings: Settings, named: dict[str, Any]) -> Template:
+    def _template(self, settings: Settings, named: dict[str, Any]) -> ForkServer:
         """The warm interpreter for workers of that kind."""
         how = (
             str(settings.executable),
@@ -229,7 +229,7 @@ class Primary(Emitter):
         )
         template = self._templates.get(how)
         if template is None or not template.is_usable:
-            template = self._templates[how] = Template(settings, _welcome(settings, named))
+            template = self._templates[how] = ForkServer(settings, _welcome(settings, named))
             self._all_templates.append(template)
         return template
 

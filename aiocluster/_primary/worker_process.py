@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._events.emitter import Emitter, EventHub
 from .._processes.exit_status import ExitStatus
-from .._processes.pipes import PipeReader
 from .._wire import frames as kinds
 from .._wire.channel import Channel
 from .._wire.codec import Frame, encode
@@ -94,8 +93,8 @@ class WorkerProcess(Emitter):
         self.memory = 0
         self.tasks = 0
         self.calls = 0
-        self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
-        self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
+        self.stdout = child.stdout
+        self.stderr = child.stderr
         self.channel = channel
         self._hub = EventHub(hub)
         mailbox = WorkerMailbox(self, self._hub, request_handler)
