@@ -55,16 +55,14 @@ def open_streams(*, silent: bool) -> Iterator[Streams]:
     Raises:
         OSError: There are no descriptors left.
     """
-    output = "pipe" if silent else "inherit"
-    with (
-        open_stdio("inherit", output, output) as stdio,
-        contextlib.ExitStack() as theirs,
-        contextlib.ExitStack() as undo,
-    ):
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
         early_stderr = undo.enter_context(tempfile.TemporaryFile())
-        stderr = stdio.theirs[2]
-        if stderr is None:
-            stderr = os.dup(2)
+        if silent:
+            stdio = theirs.enter_context(open_stdio("inherit", "pipe", "pipe"))
+            stderr = stdio.theirs[2]
+            assert stderr is not None
+        else:
+            stdio, stderr = Stdio(), os.dup(2)
             theirs.callback(os.close, stderr)
         yield Streams(stdio, stderr, early_stderr)
         undo.pop_all()
