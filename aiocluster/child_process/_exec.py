@@ -104,17 +104,19 @@ async def exec(
         shell: The shell, which is called with ``-c``.
         encoding: How its output becomes str (bytes that are none of it become U+FFFD), and ``input`` bytes; None:
             bytes are returned.
-        **options: What follows.
-        input: What it reads; None, the default: ``/dev/null``.
-        cwd: Its working directory; None, the default: this process's.
-        env: Its whole environment; None, the default: this process's.
-        uid: Its user; needs root.
-        gid: Its group; needs root.
-        timeout: Seconds that it may take; None, the default: any time.
-        max_buffer: Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: any number, all
-            held in memory.
-        kill_signal: What its process group is ended with if it takes too long, writes too much, or the caller is
-            cancelled: SIGTERM by default. What has not ended a second later is killed.
+        **options: The following.
+
+    Keyword Args:
+        input (str | bytes | None): What it reads; None, the default: ``/dev/null``.
+        cwd (StrPath | None): Its working directory; None, the default: this process's.
+        env (Mapping[str, str] | None): Its whole environment; None, the default: this process's.
+        uid (int | None): Its user; needs root.
+        gid (int | None): Its group; needs root.
+        timeout (float | None): Seconds that it may take; None, the default: any time.
+        max_buffer (int | None): Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: any
+            number, all held in memory.
+        kill_signal (signal.Signals | int): What its process group is ended with if it takes too long, writes too much,
+            or the caller is cancelled: SIGTERM by default. What has not ended a second later is killed.
 
     Returns:
         Its output and how it ended. An exit code other than 0 is no exception; what the shell can't find is code 127.
@@ -128,7 +130,7 @@ async def exec(
         ValueError: A number is out of its range; the text names it.
         TypeError: One is no number, or there is no such option; the text names it.
     """
-    return await _Execution([os.fspath(shell), "-c", command], _Options(encoding=encoding, **options)).run()
+    return await _Execution([os.fspath(shell), "-c", command], _checked("exec", encoding, options)).run()
 
 
 @overload
@@ -163,7 +165,13 @@ async def exec_file(
         TypeError: One is no number, or there is no such option; the text names it.
     """
     argv = [os.fspath(file), *(os.fspath(arg) for arg in args)]
-    return await _Execution(argv, _Options(encoding=encoding, **options)).run()
+    return await _Execution(argv, _checked("exec_file", encoding, options)).run()
+
+
+def _checked(function: str, encoding: str | None, options: _Keywords) -> _Options:
+    for name in options.keys() - _Keywords.__optional_keys__:
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+    return _Options(encoding=encoding, **options)
 
 
 class _TooMuch(Exception):
