@@ -20,16 +20,15 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 from .._processes.environment import CHANNEL_FD
 from .._processes.exit_status import ExitStatus
 from .._processes.start import environment, start
 from .._processes.stdio import open_channel
 from .._processes.watch import ForeignProcess
-from .._wire import frames as kinds
+from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Frame, encode
+from .._wire.dispatch import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings
 from .launch import Child, command, open_streams
@@ -42,10 +41,10 @@ class ForkServer:
 
     Args:
         settings: How it is started: executable, exec_args, env, cwd.
-        welcome: What it imports; the same that its workers are told.
+        config: What it imports; the same that its workers are told.
     """
 
-    def __init__(self, settings: Settings, welcome: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, config: frames.WorkerConfig) -> None:
         loop = asyncio.get_running_loop()
         self._is_retired = False
         self._last_number = 0
@@ -63,9 +62,18 @@ class ForkServer:
             )
             self._process = Child(process, streams)
         self._channel = Channel(ours)
-        self._channel.attach(loop, self._receive, self._on_channel_end)
+        dispatch = Dispatch(
+            frames.FORK_SERVER,
+            [
+                on(frames.Warm, self._on_warm),
+                on(frames.Forked, self._on_forked),
+                on(frames.Unforked, self._on_unforked),
+                on(frames.Ended, self._on_ended),
+            ],
+        )
+        self._channel.attach(loop, dispatch, self._on_channel_end)
         self._process.watch(self._on_exit)
-        self._channel.send(encode(kinds.WELCOME, welcome))
+        self._channel.send(config.encode())
 
     @property
     def is_usable(self) -> bool:
@@ -94,7 +102,7 @@ class ForkServer:
                 fds = [fd for fd in (channel.fileno(), early_stderr, streams.stderr, stdout) if fd is not None]
                 if self._channel.is_closed:
                     raise StartupError("the fork server has ended")
-                self._channel.send(encode(kinds.FORK, number, dict(env)), fds)
+                self._channel.send(frames.Fork(number, dict(env)).encode(), fds)
                 return Child(await forked, streams)
         finally:
             self._forks.pop(number, None)
@@ -119,25 +127,26 @@ class ForkServer:
 
     # ---- what it says
 
-    def _receive(self, frame: Frame, take: Any) -> None:
-        match frame:
-            case [kinds.WARM]:
-                self._process.close()
-                self._is_warm.set_result(None)
-            case [kinds.FORKED, int(number), int(pid)]:
-                self._workers[pid] = worker = ForeignProcess(pid)
-                forked = self._forks.get(number)
-                if forked is not None and not forked.done():
-                    forked.set_result(worker)
-                else:  # whoever asked has been cancelled
-                    worker.send_signal(signal.SIGKILL)
-            case [kinds.UNFORKED, int(number), int(code)]:
-                forked = self._forks.get(number)
-                if forked is not None and not forked.done():
-                    forked.set_exception(OSError(code, os.strerror(code)))
-            case [kinds.ENDED, int(pid), int(code)]:
-                self._workers.pop(pid).tell(code)
-                self._end_if_idle()
+    def _on_warm(self, frame: frames.Warm) -> None:
+        self._process.close()
+        self._is_warm.set_result(None)
+
+    def _on_forked(self, frame: frames.Forked) -> None:
+        self._workers[frame.pid] = worker = ForeignProcess(frame.pid)
+        forked = self._forks.get(frame.number)
+        if forked is not None and not forked.done():
+            forked.set_result(worker)
+        else:  # the caller was cancelled
+            worker.send_signal(signal.SIGKILL)
+
+    def _on_unforked(self, frame: frames.Unforked) -> None:
+        forked = self._forks.get(frame.number)
+        if forked is not None and not forked.done():
+            forked.set_exception(OSError(frame.errno, os.strerror(frame.errno)))
+
+    def _on_ended(self, frame: frames.Ended) -> None:
+        self._workers.pop(frame.pid).tell(frame.code)
+        self._end_if_idle()
 
     def _on_channel_end(self, error: Exception | None) -> None:
         if not self._is_retired:

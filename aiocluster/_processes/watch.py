@@ -28,7 +28,7 @@ from .exit_status import ExitStatus
 _GRACE = 1.0  # seconds that a process group has to end before it is killed
 _POLL = 0.01  # seconds between two looks at whether a group is empty: there is no event to wait for
 _PROC = Path("/proc")
-_UNKNOWN = ExitStatus(None, None)
+_UNKNOWN = ExitStatus(None)
 
 
 class Process:
@@ -111,7 +111,7 @@ class OwnProcess(Process):
         except ChildProcessError:
             return _UNKNOWN  # somebody else has waited for it
         assert info is not None
-        return _exit_status(info.si_status if info.si_code == os.CLD_EXITED else -info.si_status)
+        return ExitStatus(info.si_status if info.si_code == os.CLD_EXITED else -info.si_status)
 
     def reap(self) -> None:
         if not self._is_reaped:
@@ -179,7 +179,7 @@ class ForeignProcess(Process):
 
     def tell(self, code: int) -> None:
         """It has ended with this code; as `subprocess` has it, below 0 for a signal."""
-        self._set_ended(_exit_status(code))
+        self._set_ended(ExitStatus(code))
 
     def tell_no_more(self) -> None:
         """Nobody is left who could tell: its end is still seen where there are pidfds, but not how it ended.
@@ -220,17 +220,7 @@ def _wait(pid: int) -> ExitStatus:
         _, status = os.waitpid(pid, 0)
     except ChildProcessError:
         return _UNKNOWN
-    return _exit_status(os.waitstatus_to_exitcode(status))
-
-
-def _exit_status(code: int) -> ExitStatus:
-    """From what `subprocess` calls a return code: an exit code, or a negative signal number."""
-    if code >= 0:
-        return ExitStatus(code, None)
-    try:
-        return ExitStatus(None, signal.Signals(-code))
-    except ValueError:  # one of Linux's real-time signals, which have no names
-        return ExitStatus(None, -code)  # type: ignore[arg-type]
+    return ExitStatus(os.waitstatus_to_exitcode(status))
 
 
 def _signal_group(group: int, number: int) -> bool:

@@ -161,7 +161,7 @@ async def test_a_signal_that_it_handles_is_no_end() -> None:
 
 @pytest.mark.parametrize(("timeout", "error"), [(float("nan"), ValueError), (-1, ValueError), ("5", TypeError)])
 async def test_what_is_no_timeout(timeout: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="^timeout must be a number of seconds from 0 on, not "):
+    with pytest.raises(error, match=r"^timeout must be a number of seconds from 0 on, not "):
         await spawn("true", timeout=timeout)
 
 

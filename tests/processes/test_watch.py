@@ -31,7 +31,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 @pytest.mark.parametrize(
-    ("line", "status"), [("exit 7", ExitStatus(7, None)), ("kill -USR1 $$", ExitStatus(None, signal.SIGUSR1))]
+    ("line", "status"), [("exit 7", ExitStatus(7)), ("kill -USR1 $$", ExitStatus(-signal.SIGUSR1))]
 )
 async def test_a_child_of_this_process(line: str, status: ExitStatus) -> None:
     process = start(["/bin/sh", "-c", line], NOTHING, env=environment(None, {}))
@@ -46,7 +46,7 @@ async def test_a_child_of_this_process(line: str, status: ExitStatus) -> None:
 async def test_a_signal() -> None:
     process = sleeping()
     assert process.send_signal(signal.SIGTERM)
-    assert await process.ended == ExitStatus(None, signal.SIGTERM)
+    assert await process.ended == ExitStatus(-signal.SIGTERM)
     process.reap()
 
 
@@ -58,7 +58,7 @@ async def test_another_processs_child() -> None:
     process.reap()
     assert not foreign.ended.done()
     foreign.tell(-signal.SIGTERM)
-    assert await foreign.ended == ExitStatus(None, signal.SIGTERM)
+    assert await foreign.ended == ExitStatus(-signal.SIGTERM)
     assert not foreign.send_signal(signal.SIGTERM)
     foreign.reap()
 
@@ -69,7 +69,7 @@ async def test_another_processs_child_that_was_reaped_before_this_process_knew_o
     foreign = ForeignProcess(ended.pid)
     assert not foreign.send_signal(0)
     foreign.tell(3)
-    assert await foreign.ended == ExitStatus(3, None)
+    assert await foreign.ended == ExitStatus(3)
 
 
 async def test_nobody_is_left_who_could_tell(system: str) -> None:
@@ -78,7 +78,7 @@ async def test_nobody_is_left_who_could_tell(system: str) -> None:
     foreign.tell_no_more()
     assert foreign.ended.done() == (system == "no_pidfd")
     process.send_signal(signal.SIGKILL)
-    assert await foreign.ended == ExitStatus(None, None)
+    assert await foreign.ended == ExitStatus(None)
     foreign.reap()
     await process.ended
     process.reap()
