@@ -15,7 +15,7 @@ from typing import Any, Self
 import anyio
 
 from .._events.emitter import Emitter
-from .._processes.pipes import PipeReader
+from .._processes.stdio import PipeReader
 from .._processes.title import set_title
 from .._wire.channel import Channel
 from .._wire.codec import pack
@@ -27,7 +27,7 @@ from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Setup
 from ..settings import Settings
 from ..stats import PortStats, WorkerStats
-from .forkserver import Template
+from .forkserver import ForkServer
 from .launch import environment, spawn
 from .session import Identity, Session, Shared
 from .target import name_target
@@ -61,8 +61,8 @@ class Primary(Emitter, Answerer):
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
-        self._templates: dict[Hashable, Template] = {}
-        self._all_templates: list[Template] = []
+        self._templates: dict[Hashable, ForkServer] = {}
+        self._all_templates: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
@@ -200,7 +200,7 @@ class Primary(Emitter, Answerer):
         self._all_gone.clear()
         return session.worker
 
-    def _template(self, settings: Settings, target: TargetName) -> Template:
+    def _template(self, settings: Settings, target: TargetName) -> ForkServer:
         """The warm interpreter for workers of that kind."""
         how = (
             str(settings.executable),
@@ -212,7 +212,7 @@ class Primary(Emitter, Answerer):
         )
         template = self._templates.get(how)
         if template is None or not template.is_usable:
-            template = self._templates[how] = Template(settings, _config(settings, target, name=None, peers={}))
+            template = self._templates[how] = ForkServer(settings, _config(settings, target, name=None, peers={}))
             self._all_templates.append(template)
         return template
 

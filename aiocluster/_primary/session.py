@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._events.emitter import EventHub
 from .._processes.exit_status import ExitStatus
-from .._processes.pipes import PipeReader
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Frame
@@ -124,9 +123,10 @@ class Session:
         self.shared = shared
         self.life = Life()
         self.hub = EventHub(shared.hub)
-        self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
-        self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
+        self.stdout = child.stdout
+        self.stderr = child.stderr
         self.happened: dict[str, Event] = {}
+        self._exit_status = ExitStatus(None)
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
         self.early_stderr = ""
@@ -223,9 +223,8 @@ class Session:
 
     def why_not(self, what: str) -> str:
         """Why a worker that has ended never came to be ``what``: its traceback, or the last that it wrote to stderr."""
-        end = self.exit.result()
         told = self.failure.remote_traceback if self.failure else self.early_stderr
-        how = ExitStatus(end.code, end.signal)
+        how = self._exit_status
         return f"worker {self.identity.id} (pid {self.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
 
     # ---- what is done with it
@@ -328,6 +327,7 @@ class Session:
         self._emit(Disconnect(self.worker))
 
     def _on_exit(self, end: ExitStatus) -> None:
+        self._exit_status = end
         self.early_stderr = self.child.take_early_stderr()
         self.channel.finish()
         self.life.move("exit")

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from .._checks import number
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -19,6 +21,7 @@ class RestartPolicy:
 
     Raises:
         ValueError: A number is out of its range; the text names it.
+        TypeError: One is no number; the text names it.
     """
 
     limit: int = 10
@@ -26,13 +29,15 @@ class RestartPolicy:
     backoff: tuple[float, float] = (0.0, 5.0)
 
     def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise ValueError(f"limit must be a number from 0 on, not {self.limit!r}")
-        if not self.period > 0:
-            raise ValueError(f"period must be a number of seconds above 0, not {self.period!r}")
-        shortest, longest = self.backoff
-        if not 0 <= shortest <= longest:
-            raise ValueError(f"backoff must be two numbers of seconds, the shorter first, not {self.backoff!r}")
+        number("limit", self.limit, at_least=0, infinite=True)
+        number("period", self.period, above=0, unit="seconds", infinite=True)
+        try:
+            shortest, longest = self.backoff
+            number("backoff", shortest, at_least=0)
+            number("backoff", longest, at_least=shortest, infinite=True)
+        except (TypeError, ValueError) as error:
+            text = f"backoff must be two numbers of seconds, the shorter first, not {self.backoff!r}"
+            raise type(error)(text) from None
 
 
 _FIRST_STEP = 0.1  # seconds: what waits are doubled from when the shortest is 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -12,11 +13,11 @@ from typing import Self
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from .._processes.exit_status import ExitStatus
-from .._processes.process import Process, to_the_end
+from .._processes.stdio import Stdio
+from .._processes.watch import OwnProcess, to_the_end
 from ..errors import ClusterError
 from ..events import ChildExit, Close, Spawn
 from ._link import Link
-from ._stdio import Stdio
 
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL when a child is closed
 
@@ -44,8 +45,9 @@ class ChildProcess(Link):
 
     def __init__(
         self,
-        process: Process,
+        process: OwnProcess,
         stdio: Stdio,
+        channel: socket.socket | None,
         *,
         spawn_file: str,
         spawn_args: Sequence[str],
@@ -53,7 +55,7 @@ class ChildProcess(Link):
         timeout: float | None,
         kill_signal: int,
     ) -> None:
-        super().__init__(stdio.channel, process.pid, f"the child with pid {process.pid}")
+        super().__init__(channel, process.pid, f"the child with pid {process.pid}")
         self.spawn_file = spawn_file
         self.spawn_args = tuple(spawn_args)
         self.detached = detached
