@@ -15,6 +15,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from .._processes.exit_status import ExitStatus
 from .._processes.stdio import Stdio
 from .._processes.watch import OwnProcess, to_the_end
+from .._wire.inbox import Inbox
 from ..errors import ClusterError
 from ..events import ChildExit, Close, Spawn
 from ._link import Link
@@ -55,7 +56,7 @@ class ChildProcess(Link):
         timeout: float | None,
         kill_signal: int,
     ) -> None:
-        super().__init__(channel, process.pid, f"the child with pid {process.pid}")
+        super().__init__(channel, process.pid, f"the child with pid {process.pid}", Inbox())
         self.spawn_file = spawn_file
         self.spawn_args = tuple(spawn_args)
         self.detached = detached

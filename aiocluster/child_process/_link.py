@@ -29,9 +29,9 @@ class Link(InboxPeer):
         pid: The other process's id.
     """
 
-    def __init__(self, sock: socket.socket | None, pid: int, whom: str) -> None:
+    def __init__(self, sock: socket.socket | None, pid: int, whom: str, inbox: Inbox) -> None:
         self.pid = pid
-        self._hub: Inbox = Inbox()
+        self._hub: Inbox = inbox
         self._requests = Requests()
         self._whom = whom
         self._channel: Channel | None = None

@@ -29,9 +29,8 @@ class Parent(Link):
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, os.getppid(), "the parent")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hub = _ParentInbox(self.attach)
+        super().__init__(sock, os.getppid(), "the parent", _ParentInbox(self.attach))
 
     def __repr__(self) -> str:
         return f"<Parent {self.pid}, {'connected' if self.connected else 'disconnected'}>"
