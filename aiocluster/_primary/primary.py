@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import anyio
 
-from .._events.emitter import Emitter, EventHub
+from .._events.emitter import Emitter, EventHub, PrimaryEvent
 from .._processes.pipes import PipeReader
 from .._processes.title import set_title
 from .._wire import frames as kinds
@@ -37,7 +37,7 @@ from .worker_process import WorkerProcess
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 
 
-class Primary(Emitter):
+class Primary(Emitter[PrimaryEvent]):
     """Starts workers and connects them. Use it as an async context manager.
 
     Leaving it ends every worker that is left: by SIGTERM, 2 s later by SIGKILL. To let them finish, `disconnect` first.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._events.emitter import Emitter, EventHub
+from .._events.emitter import Emitter, EventHub, WorkerProcessEvent
 from .._processes.exit_status import ExitStatus
 from .._processes.pipes import PipeReader
 from .._wire import frames as kinds
@@ -18,7 +18,7 @@ from .._wire.channel import Channel
 from .._wire.codec import Frame, encode
 from .._wire.conversation import Conversation, RequestHandler, TakeDescriptors
 from ..errors import ProtocolError, RemoteError, TargetError
-from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Message, Online
+from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Online
 from ..stats import WorkerStats
 from .launch import Child
 from .mailbox import WorkerMailbox
@@ -42,7 +42,7 @@ LIFE: Mapping[str, frozenset[str]] = {
 """A worker's life: from each state, those that may follow."""
 
 
-class WorkerProcess(Emitter):
+class WorkerProcess(Emitter[WorkerProcessEvent]):
     """A worker, in the primary. `Primary.fork` makes them; its events are limited to this worker.
 
     Attributes:
@@ -209,22 +209,12 @@ class WorkerProcess(Emitter):
     async def wait_listening(self, ports: int) -> None:
         """Returns when it listens on that many shared ports."""
         while len(self.backend.ports) < ports:
-            await super().wait_for(Listening.name)
+            await self._hub.next(Listening.name)
 
     async def wait_gone(self) -> None:
         """Returns when it has both disconnected and exited."""
         await asyncio.shield(self._exit)
         await self._disconnected.wait()
-
-    async def wait_for(self, name: str, *, timeout: float | None = None) -> Any:
-        """Like `Emitter.wait_for`; but an event of its life that has happened already is returned at once.
-
-        These are ``fork``, ``online``, ``listening`` (the last one), ``disconnect`` and ``exit``: waiting for a second
-        one would mean waiting for ever.
-        """
-        if name != Message.name and name in self._happened:
-            return self._happened[name]
-        return await super().wait_for(name, timeout=timeout)
 
     def kill(self, signal: signal.Signals | int = signal.SIGTERM) -> None:
         """Sends its process a signal; nothing if it has ended. An end by `kill` counts as unasked."""

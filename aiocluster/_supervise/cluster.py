@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import anyio
 
-from .._events.emitter import Emitter
+from .._events.emitter import Emitter, PrimaryEvent
 from .._primary.primary import Primary
 from .._primary.worker_process import WorkerProcess
 from .._wire.conversation import RequestHandler
@@ -30,7 +30,7 @@ from .slot import AgentSlot, Slot
 logger = logging.getLogger("aiocluster.cluster")
 
 
-class Cluster(Emitter):
+class Cluster(Emitter[PrimaryEvent]):
     """Keeps ``workers`` workers running that share their ports.
 
     ``async with`` returns when the agents and every first worker are online, and stops them gracefully when it is left.

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._events.emitter import Emitter
+from .._events.emitter import Emitter, WorkerEvent
 from .._wire import frames as kinds
 from .._wire.channel import Channel
 from .._wire.codec import Frame, encode, pack
@@ -28,7 +28,7 @@ from .load import find_function
 logger = logging.getLogger("aiocluster.worker")
 
 
-class Worker(Emitter):
+class Worker(Emitter[WorkerEvent]):
     """This process as a worker of a cluster.
 
     Attributes:

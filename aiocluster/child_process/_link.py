@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from .._events.emitter import Emitter
+from .._events.emitter import E_contra, Emitter
 from .._wire import frames as kinds
 from .._wire.channel import Channel
 from .._wire.codec import Frame, encode
@@ -24,7 +24,7 @@ _PEER = 0  # what frames name: there is but one other end
 _AT_MOST_ONCE = frozenset({"spawn", "exit", "close", "disconnect"})
 
 
-class Link(Emitter):
+class Link(Emitter[E_contra]):
     """What `ChildProcess` and `Parent` share: messages, requests and handles, both ways, over one channel.
 
     Attributes:
@@ -104,15 +104,6 @@ class Link(Emitter):
         sender once the next one is asked for, so a slow loop slows the sender down.
         """
         return self._hub.messages()
-
-    async def wait_for(self, name: str, *, timeout: float | None = None) -> Any:
-        """Like `Emitter.wait_for`; but what happens only once, and has happened, is returned at once.
-
-        These are ``spawn``, ``exit``, ``close`` and ``disconnect``: waiting for a second one would never end.
-        """
-        if name in self._happened:
-            return self._happened[name]
-        return await super().wait_for(name, timeout=timeout)
 
     def disconnect(self) -> None:
         """Closes the channel: what was sent before still arrives, and nothing can be sent after.

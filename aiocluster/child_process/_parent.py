@@ -10,14 +10,14 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._events.emitter import Handler
+from .._events.emitter import Handler, ParentEvent
 from .._wire.conversation import RequestHandler
 from .._wire.inbox import Inbox, MessageQueue
 from ._environment import PARENT_FD
 from ._link import Link
 
 
-class Parent(Link):
+class Parent(Link[ParentEvent]):
     """The process that started this one with a channel; see `parent`.
 
     Its events are ``message``, ``disconnect`` (it has gone, or has closed the channel), ``error`` and ``undelivered``.

@@ -13,6 +13,7 @@ import pytest
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
 from tests.serving import Client, ask, serving, wait_until_it_handles
+from tests.support.events import several
 
 # ---- targets: servers whose every request waits until the primary says "answer"
 
@@ -140,7 +141,7 @@ def runs_no_loop() -> None:
 
 @pytest.mark.parametrize("target", [plain, with_uvicorn, with_aiohttp])
 async def test_a_request_in_flight_is_answered(target: Any) -> None:
-    async with Primary(target) as primary, primary.events("message", "listening") as heard:
+    async with Primary(target) as primary, several(primary, "message", "listening") as heard:
         worker = await primary.fork()
         address = (await anext(heard)).address
         client = await Client.connect(address)
@@ -158,7 +159,7 @@ async def test_a_request_in_flight_is_answered(target: Any) -> None:
 
 @pytest.mark.parametrize("target", [plain, with_uvicorn, with_aiohttp])
 async def test_a_leaving_worker_gets_no_new_connections(target: Any) -> None:
-    async with Primary(target) as primary, primary.events("message", "listening") as heard:
+    async with Primary(target) as primary, several(primary, "message", "listening") as heard:
         first, second = [await primary.fork() for _ in range(2)]
         address = (await anext(heard)).address
         assert (await anext(heard)).address == address
@@ -219,7 +220,7 @@ async def test_a_worker_without_a_loop_is_sent_sigterm() -> None:
 
 
 async def test_the_deadline_ends_the_main_task() -> None:
-    async with Primary(plain) as primary, primary.events("message", "listening") as heard:
+    async with Primary(plain) as primary, several(primary, "message", "listening") as heard:
         worker = await primary.fork()
         client = await Client.connect((await anext(heard)).address)
         await client.send()

@@ -18,6 +18,7 @@ import pytest
 from aiocluster import Cluster, Primary, current_worker, exclusive
 from aiocluster.events import Address, Listening, Message
 from tests.serving import EXAMPLES, ask, in_worker, serving
+from tests.support.events import several
 
 # ---- targets: however the loop came to be
 
@@ -496,7 +497,7 @@ async def exclusive_ports() -> None:
 
 
 async def test_exclusive(worker_loop: str) -> None:
-    async with Primary(exclusive_ports, loop=worker_loop) as primary, primary.events("message", "listening") as heard:
+    async with Primary(exclusive_ports, loop=worker_loop) as primary, several(primary, "message", "listening") as heard:
         workers = [await primary.fork() for _ in range(2)]
         messages: list[Message] = [await anext(heard) for _ in range(2)]
         assert [type(message) for message in messages] == [Message, Message]
