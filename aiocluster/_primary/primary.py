@@ -23,8 +23,9 @@ from .._wire.codec import encode, pack
 from .._wire.conversation import RequestHandler
 from .._wire.endpoint import Endpoint
 from .._wire.windows import send_to_all
+from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
-from ..events import Address, Setup
+from ..events import Setup
 from ..settings import Settings
 from ..stats import ListenerStats, WorkerStats
 from .forkserver import Template

@@ -17,8 +17,9 @@ from .._wire import frames as kinds
 from .._wire.channel import Channel
 from .._wire.codec import Frame, encode
 from .._wire.conversation import Conversation, RequestHandler, TakeDescriptors
+from ..address import Address
 from ..errors import ProtocolError, RemoteError, TargetError
-from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Online
+from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online
 from ..stats import WorkerStats
 from .launch import Child
 from .mailbox import WorkerMailbox

@@ -12,8 +12,8 @@ from ..._wire.channel import Channel
 from ..._wire.codec import encode
 from ..._wire.endpoint import Endpoint
 from ..._wire.handles import closer
+from ...address import Address
 from ...errors import ProtocolError
-from ...events import Address
 from .table import Listeners
 
 

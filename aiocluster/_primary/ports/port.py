@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
-from ...events import Address
+from ...address import Address
 from ...scheduling import Peeking, Policy, RoundRobin
 from ...stats import ListenerStats
 from .peek import Peeker

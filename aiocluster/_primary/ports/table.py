@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
-from ...events import Address
+from ...address import Address
 from ...scheduling import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, Policy, check, maker
 from ...stats import ListenerStats
 from . import bpf as steering
