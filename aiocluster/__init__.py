@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ._primary.primary import Primary as Primary
     from ._primary.worker_process import WorkerProcess as WorkerProcess
     from ._supervise.cluster import Cluster as Cluster
-    from ._supervise.restart import RestartPolicy as RestartPolicy
     from ._worker.current import current_worker as current_worker, is_primary as is_primary, is_worker as is_worker
     from ._worker.listening.listener import listen as listen, listen_fd as listen_fd
     from ._worker.listening.patch import exclusive as exclusive
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
         TargetError as TargetError,
         WorkerNotFoundError as WorkerNotFoundError,
     )
-    from .settings import Settings as Settings
+    from .settings import RestartPolicy as RestartPolicy, Settings as Settings
     from .stats import ClusterStats as ClusterStats
 else:
     # Imported when they are first used: a worker starts faster without the primary's half.
@@ -49,7 +48,6 @@ else:
             "._primary.primary": "Primary",
             "._primary.worker_process": "WorkerProcess",
             "._supervise.cluster": "Cluster",
-            "._supervise.restart": "RestartPolicy",
             "._worker.current": "current_worker is_primary is_worker",
             "._worker.listening.listener": "listen listen_fd",
             "._worker.listening.patch": "exclusive",
@@ -58,7 +56,7 @@ else:
             ".errors": "ChannelClosedError ChildTimeoutError ClusterError HandleError MaxBufferError "
             "MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError SerializationError "
             "StartupError TargetError WorkerNotFoundError",
-            ".settings": "Settings",
+            ".settings": "RestartPolicy Settings",
             ".stats": "ClusterStats",
         },
     )

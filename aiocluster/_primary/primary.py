@@ -9,8 +9,9 @@ import socket
 import sys
 import weakref
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import anyio
 
@@ -26,7 +27,7 @@ from .._wire.windows import send_to_all
 from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Setup
-from ..settings import Settings
+from ..settings import PrimarySettings, Settings, SetupSettings, Target
 from ..stats import ListenerStats, WorkerStats
 from .forkserver import Template
 from .launch import environment, spawn
@@ -54,9 +55,19 @@ class Primary(Emitter[PrimaryEvent]):
         TypeError: There is no such setting, or it is of the wrong type.
     """
 
-    def __init__(self, target: Any = None, **settings: Any) -> None:
+    def __init__(self, target: Target = None, **settings: Unpack[PrimarySettings]) -> None:
+        self._begin(Settings()._changed("Primary", {"target": target, **settings}))
+
+    @classmethod
+    def _of(cls, settings: Settings) -> Self:
+        """A Cluster's."""
+        primary = cls.__new__(cls)
+        primary._begin(settings)
+        return primary
+
+    def _begin(self, settings: Settings) -> None:
         self._hub = EventHub()
-        self._settings = Settings().changed({"target": target, **settings})
+        self._settings = settings
         name_target(self._settings.target, self._settings.cwd)
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
@@ -90,7 +101,7 @@ class Primary(Emitter[PrimaryEvent]):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            self.renew_templates()
+            self._renew_templates()
             for template in self._all_templates:
                 await template.wait_gone()
             for stream in list(self._streams):
@@ -124,7 +135,7 @@ class Primary(Emitter[PrimaryEvent]):
         """How the next worker will be started."""
         return self._settings
 
-    def setup(self, **settings: Any) -> None:
+    def setup(self, **settings: Unpack[SetupSettings]) -> None:
         """Changes settings for later forks, the others staying as they are; emits ``setup``.
 
         Raises:
@@ -132,17 +143,12 @@ class Primary(Emitter[PrimaryEvent]):
             ValueError: A setting is out of its range.
             TypeError: There is no such setting, or it is of the wrong type.
         """
-        changed = self._settings.changed(settings)
+        changed = self._settings._changed("Primary", settings)
         name_target(changed.target, changed.cwd)
         self._settings = changed
         self._hub.emit_soon(Setup(changed))
 
-    @property
-    def hub(self) -> EventHub:
-        """Where its events go."""
-        return self._hub
-
-    def check_target(self, target: Any) -> None:
+    def _check_target(self, target: Any) -> None:
         """Raises TargetError unless workers could find this target."""
         name_target(target, self._settings.cwd)
 
@@ -174,7 +180,7 @@ class Primary(Emitter[PrimaryEvent]):
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         if weight < 1:
             raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
-        settings = self._settings if target is ... else self._settings.changed({"target": target})
+        settings = self._settings if target is ... else replace(self._settings, target=target)
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id = self._last_id + 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -234,7 +240,7 @@ class Primary(Emitter[PrimaryEvent]):
             self._all_templates.append(template)
         return template
 
-    def renew_templates(self) -> None:
+    def _renew_templates(self) -> None:
         """Later forks get new templates, which import their code anew."""
         for template in self._templates.values():
             template.retire()
@@ -255,10 +261,6 @@ class Primary(Emitter[PrimaryEvent]):
         """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
         for worker in self._workers.values():
             worker.tell_to_leave(self._settings.graceful_timeout if timeout is None else timeout)
-        await self._all_gone.wait()
-
-    async def wait_all_gone(self) -> None:
-        """Returns when there is no worker left."""
         await self._all_gone.wait()
 
     def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:

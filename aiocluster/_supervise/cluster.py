@@ -7,24 +7,27 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Self, Unpack
 
 import anyio
 
+from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
 from .._primary.primary import Primary
 from .._primary.worker_process import WorkerProcess
 from .._wire.conversation import RequestHandler
 from ..errors import ClusterError, ReloadError, RestartLimitError, WorkerNotFoundError
 from ..events import Exit, GiveUp
+from ..settings import ClusterSettings, RestartPolicy, Settings, Target
 from ..stats import ClusterStats
 from . import reload_on_change as watch
 from . import signals
 from .cpus import available_cpus
 from .crew import CANNOT_START, Crew
 from .health import HealthCheck, Limits, Sample
-from .restart import RestartHistory, RestartPolicy
+from .restart import RestartHistory
 from .slot import AgentSlot, Slot
 
 logger = logging.getLogger("aiocluster.cluster")
@@ -38,21 +41,7 @@ class Cluster(Emitter[PrimaryEvent]):
 
     Args:
         target: What workers run; see `Primary`.
-        workers: How many; ``"auto"``: as many as this process may use CPUs, by affinity and control group.
-        weights: One per worker, for weighted scheduling.
-        restart: When workers that end unasked are replaced.
-        agents: Further targets by name. Each runs in one process of its own, started before the workers and restarted
-            like them: for what must be done once in the whole cluster. Any worker reaches it by ``send_to(name, …)``.
-        start_timeout: Seconds a worker may take to come online.
-        graceful_timeout: Seconds a worker that is told to leave may take; then SIGTERM, 2 s later SIGKILL.
-        hang_timeout: Seconds an event loop may be blocked; then the worker's stacks go to its stderr, it is killed and
-            replaced.
-        max_memory: Bytes of resident memory; a worker that has more is replaced gracefully.
-        max_lifetime: Seconds a worker may live, likewise.
-        max_connections: Connections a worker may take, likewise.
-        reload_on_change: Files and folders; when a Python file there changes, the workers are reloaded. For
-            development; needs the extra ``watch``.
-        **settings: How workers are started; see `Settings`.
+        **settings: See `Settings`.
 
     Raises:
         TargetError: No worker could find the target.
@@ -60,45 +49,28 @@ class Cluster(Emitter[PrimaryEvent]):
         TypeError: An argument is of the wrong type, or there is none of that name.
     """
 
-    def __init__(
-        self,
-        target: Any = None,
-        *,
-        workers: int | str = "auto",
-        weights: Sequence[int] | None = None,
-        restart: RestartPolicy | None = None,
-        agents: Mapping[str, Any] | None = None,
-        start_timeout: float = 30.0,
-        graceful_timeout: float = 30.0,
-        hang_timeout: float | None = None,
-        max_memory: int | None = None,
-        max_lifetime: float | None = None,
-        max_connections: int | None = None,
-        reload_on_change: watch.Paths = (),
-        **settings: Any,
-    ) -> None:
-        count = _checked_count(available_cpus() if workers == "auto" else workers)
-        _check_seconds("start_timeout", start_timeout)
-        _check_seconds("graceful_timeout", graceful_timeout)
-        if weights is not None and (len(weights) != count or min(weights) < 1):
+    def __init__(self, target: Target = None, **settings: Unpack[ClusterSettings]) -> None:
+        checked = Settings()._changed("Cluster", {"target": target, **settings})
+        if checked.hang_timeout is not None and "heartbeat" not in settings:
+            checked = replace(checked, heartbeat=min(1.0, checked.hang_timeout / 4))
+        count = available_cpus() if checked.workers == "auto" else checked.workers
+        weights, agents = checked.weights, checked.agents or {}
+        if weights is not None and len(weights) != count:
             raise ValueError(f"weights must be {count} numbers from 1 on, one per worker, not {weights!r}")
-        self._limits = Limits(hang_timeout, max_memory, max_lifetime, max_connections)
-        if hang_timeout is not None:
-            settings.setdefault("heartbeat", min(1.0, hang_timeout / 4))
-        watch.check(reload_on_change)
-        self._watched = tuple(reload_on_change)
-        self._restart = restart or RestartPolicy()
-        self._start_timeout = start_timeout
-        self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
-        self._hub = self._primary.hub
-        self._crew = Crew(self._primary, start_timeout, graceful_timeout)
+        self._limits = Limits(checked.hang_timeout, checked.max_memory, checked.max_lifetime, checked.max_connections)
+        self._watched = checked.reload_on_change
+        self._restart = checked.restart or RestartPolicy()
+        self._start_timeout = checked.start_timeout
+        self._primary = Primary._of(checked)
+        self._hub = self._primary._hub
+        self._crew = Crew(self._primary, checked.start_timeout, checked.graceful_timeout)
         self._slots = [self._slot(number, weights[number] if weights else 1) for number in range(count)]
         self._agents = {
             name: AgentSlot(self._crew, self._wait_before_restart, name=name, target=agent)
-            for name, agent in (agents or {}).items()
+            for name, agent in agents.items()
         }
-        for agent in (agents or {}).values():
-            self._primary.check_target(agent)
+        for agent in agents.values():
+            self._primary._check_target(agent)
         self._history = RestartHistory(self._restart)
         self._exits: list[tuple[float, Exit]] = []
         self._restarts = 0
@@ -312,7 +284,7 @@ class Cluster(Emitter[PrimaryEvent]):
 
     async def _reload(self) -> None:
         async with self._changing:
-            self._primary.renew_templates()
+            self._primary._renew_templates()
             for slot in (*self._agents.values(), *self._slots):
                 try:
                     await slot.renew(self._on_slot_over)
@@ -335,7 +307,7 @@ class Cluster(Emitter[PrimaryEvent]):
             StartupError: A new worker did not come up; those that did stay.
             ClusterError: The cluster is stopping.
         """
-        _checked_count(workers)
+        whole_number("workers", workers, at_least=1)
         self._check_can_scale()
         async with self._changing:
             self._check_can_scale()
@@ -404,7 +376,7 @@ class Cluster(Emitter[PrimaryEvent]):
                 await asyncio.gather(*(self._crew.see_off(worker) for worker in workers.values()))
         for worker in self._primary.workers.values():
             worker.kill(signal.SIGKILL)
-        await self._primary.wait_all_gone()
+        await self._primary._all_gone.wait()
         await self._crew.finish()
         self._over.set()
 
@@ -434,18 +406,3 @@ class Cluster(Emitter[PrimaryEvent]):
 
     async def _stop_or_kill(self) -> None:
         await self.stop(graceful=not self._is_stopping)
-
-
-def _checked_count(count: int | str) -> int:
-    if not isinstance(count, int) or isinstance(count, bool):
-        raise TypeError(f'workers must be a number or "auto", not {count!r}')
-    if count < 1:
-        raise ValueError(f'workers must be a number from 1 on, or "auto", not {count!r}')
-    return count
-
-
-def _check_seconds(name: str, seconds: object) -> None:
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
-    if not seconds >= 0:
-        raise ValueError(f"{name} must be a number of seconds from 0 on, not {seconds!r}")

@@ -12,6 +12,7 @@ from typing import Self
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from .._events.emitter import ChildEvent
+from .._no_constructor import NoConstructor
 from .._processes.exit_status import ExitStatus
 from .._processes.process import Process, to_the_end
 from ..errors import ClusterError
@@ -22,7 +23,7 @@ from ._stdio import Stdio
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL when a child is closed
 
 
-class ChildProcess(Link[ChildEvent]):
+class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() or fork()"):
     """A process that `spawn` or `fork` has started, as Node's class of that name.
 
     Use it as ``async with``: leaving that ends the process, see `aclose`. Otherwise nothing does: it runs on, also when

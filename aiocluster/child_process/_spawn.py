@@ -78,7 +78,7 @@ async def spawn(
             session=detached,
         )
         try:
-            return ChildProcess(
+            return ChildProcess._create(
                 process,
                 ours,
                 spawn_file=file,

@@ -18,6 +18,7 @@ import pytest
 
 from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
 from aiocluster.events import Disconnect, Error, Exit, Message
+from aiocluster.settings import Loop
 from tests.primary import nobody
 from tests.serving import ask, serving
 from tests.support.events import several
@@ -233,7 +234,7 @@ async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest
 # ---- a worker's own children
 
 
-async def test_a_workers_children_are_no_workers(worker_loop: str) -> None:
+async def test_a_workers_children_are_no_workers(worker_loop: Loop) -> None:
     async with Primary(has_children, loop=worker_loop) as primary, primary.events("message") as heard:
         await primary.fork()
         # The only descriptor beyond stdio is the one that listdir had open, and closed.

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
 
 from aiocluster import Cluster
 from aiocluster.events import Exit
-from aiocluster.settings import START_METHODS
+from aiocluster.settings import StartMethod
 from tests.serving import serving, wait_until_it_handles
 
 from .inside_cluster import serve
@@ -119,7 +120,7 @@ def end_primary(phase: str, end: str, start_method: str, delay: float) -> int:
     ],
 )
 def test_no_process_outlives_the_primary(phase: str, end: str) -> None:
-    start_method = random.choice(START_METHODS)
+    start_method = random.choice(get_args(StartMethod))
     assert end_primary(phase, end, start_method, random.uniform(0, 0.5)) >= 1
 
 
@@ -133,7 +134,7 @@ def test_no_process_outlives_the_primary_at_any_moment() -> None:
         end_primary(
             choose.choice(["start", "reload", "stop"]),
             choose.choice([*ENDS]),
-            choose.choice(START_METHODS),
+            choose.choice(get_args(StartMethod)),
             choose.uniform(0, 1.0),
         )
         for _ in range(50)

@@ -12,6 +12,7 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
+from aiocluster.settings import Loop
 from tests.serving import Client, ask, serving, wait_until_it_handles
 from tests.support.events import several
 
@@ -185,7 +186,7 @@ async def test_a_worker_that_leaves_of_its_own_accord() -> None:
         assert worker.exited_after_disconnect
 
 
-async def test_shutdown_tells_the_deadline(worker_loop: str) -> None:
+async def test_shutdown_tells_the_deadline(worker_loop: Loop) -> None:
     async with Primary(tells_its_deadline, loop=worker_loop) as primary, primary.events("message") as heard:
         worker = await primary.fork()
         assert (await anext(heard)).message == "running"
@@ -194,7 +195,7 @@ async def test_shutdown_tells_the_deadline(worker_loop: str) -> None:
         assert (worker.exit_code, worker.exit_signal) == (0, None)
 
 
-async def test_the_main_task_may_clean_up(worker_loop: str) -> None:
+async def test_the_main_task_may_clean_up(worker_loop: Loop) -> None:
     async with Primary(cleans_up, loop=worker_loop) as primary, primary.events("message") as heard:
         worker = await primary.fork()
         assert (await anext(heard)).message == "running"
