@@ -31,8 +31,8 @@ class Child(ABC):
 
     def __init__(self, pid: int, stdio: Stdio) -> None:
         self.pid = pid
-        self.stdout = stdio.stdout_read
-        self.stderr = stdio.stderr_read
+        self.stdout: int | None = stdio.stdout_read
+        self.stderr: int | None = stdio.stderr_read
         self._early_stderr = stdio.early_stderr
 
     @abstractmethod

@@ -82,27 +82,29 @@ class WorkerProcess(Emitter[WorkerProcessEvent]):
         gone: Callable[[WorkerProcess], None],
     ) -> None:
         self.id = id
-        self.pid = child.pid
+        self.pid: int = child.pid
         self.env = env
         self.name = name
         self.exited_after_disconnect: bool | None = None
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
-        self.backend = Backend(
+        self.backend: Backend = Backend(
             channel, listeners, weight=weight, slot=slot, scheduling=scheduling, listening=self._on_listening
         )
-        self.loop_delay = 0.0
-        self.memory = 0
-        self.tasks = 0
-        self.calls = 0
-        self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
-        self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
+        self.loop_delay: float = 0.0
+        self.memory: int = 0
+        self.tasks: int = 0
+        self.calls: int = 0
+        self.stdout: PipeReader | None = PipeReader(child.stdout) if child.stdout is not None else None
+        self.stderr: PipeReader | None = PipeReader(child.stderr) if child.stderr is not None else None
         self.channel = channel
         self._hub = EventHub(hub)
         mailbox = WorkerMailbox(self, self._hub, request_handler)
-        self.conversation = Conversation(channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", mailbox)
+        self.conversation: Conversation = Conversation(
+            channel, os.getpid(), child.pid, f"worker {id} (pid {child.pid})", mailbox
+        )
         self.failure: RemoteError | None = None
-        self.early_stderr = ""
+        self.early_stderr: str = ""
         self._child = child
         self._router = router
         self._gone = gone

@@ -119,7 +119,7 @@ class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
     """
 
     def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
-        self.sender = 0
+        self.sender: int = 0
         self.handles: tuple[socket.socket, ...] = ()
         self._waiting: deque[tuple[Message, Callable[[], None]]] = deque()
         self._wakeup = asyncio.Event()

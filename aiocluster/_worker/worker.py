@@ -40,12 +40,12 @@ class Worker(Emitter[WorkerEvent]):
 
     def __init__(self, id: int, channel: Channel, welcome: dict[str, Any]) -> None:
         self.id = id
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self.primary_pid: int = welcome["primary_pid"]
         self.name: str | None = welcome.get("name")
         self.channel = channel
-        self.ports = Ports(channel)
-        self.is_leaving = False
+        self.ports: Ports = Ports(channel)
+        self.is_leaving: bool = False
         self.is_over = False  # it has closed the channel itself, and ends
         self._has_failed = False
         self.main: asyncio.Future[Any] | None = None  # what the running loop runs until it is complete

@@ -57,14 +57,14 @@ class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() o
     ) -> None:
         super().__init__(stdio.channel, process.pid, f"the child with pid {process.pid}")
         self.spawn_file = spawn_file
-        self.spawn_args = tuple(spawn_args)
+        self.spawn_args: tuple[str, ...] = tuple(spawn_args)
         self.detached = detached
         self.stdin: ByteSendStream | None = stdio.stdin
         self.stdout: ByteReceiveStream | None = stdio.stdout
         self.stderr: ByteReceiveStream | None = stdio.stderr
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
-        self.killed = False
+        self.killed: bool = False
         self._process = process
         self._stdio = stdio
         loop = asyncio.get_running_loop()

@@ -20,7 +20,8 @@ Line = tuple[str, int]
 
 def output(module: str, *arguments: str) -> str:
     """What a type checker prints; it ends with 1 if it has found something."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}  # where `--verifytypes` looks for the package
+    # Where pyright looks for the package and what it imports, `--verifytypes` too.
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode not in (0, 1):
         sys.exit(f"{module} failed:\n{done.stdout}{done.stderr}")
@@ -46,7 +47,7 @@ def found_by_mypy() -> dict[Line, str]:
 
 def found_by_pyright() -> dict[Line, str]:
     """What pyright complains of."""
-    report = json.loads(output("pyright", "--outputjson", "--pythonpath", sys.executable, *map(str, FILES)))
+    report = json.loads(output("pyright", "--outputjson", *map(str, FILES)))
     return {
         (Path(one["file"]).name, one["range"]["start"]["line"] + 1): one["message"]
         for one in report["generalDiagnostics"]
@@ -56,11 +57,9 @@ def found_by_pyright() -> dict[Line, str]:
 
 def verify_public_names() -> list[str]:
     """What pyright knows too little of."""
-    report = json.loads(
-        output(
-            "pyright", "--outputjson", "--pythonpath", sys.executable, "--ignoreexternal", "--verifytypes", "aiocluster"
-        )
-    )["typeCompleteness"]
+    report = json.loads(output("pyright", "--outputjson", "--ignoreexternal", "--verifytypes", "aiocluster"))[
+        "typeCompleteness"
+    ]
     counts = report["exportedSymbolCounts"]
     print(f"{sum(counts.values())} public symbols, {report['completenessScore']:.1%} of them of a known type")
     if not sum(counts.values()):

@@ -85,9 +85,9 @@ class Listener:
         self.group = group
         self.holders: set[Backend] = set()
         self.owns_path = False
-        self.is_kept = False
-        self.accepted = 0
-        self.hands_over = policy is not None
+        self.is_kept: bool = False
+        self.accepted: int = 0
+        self.hands_over: bool = policy is not None
         self._policy: Policy[Backend] = policy if policy is not None else RoundRobin()
         self._fallback: RoundRobin[Backend] = RoundRobin()
         self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None

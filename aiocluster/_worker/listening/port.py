@@ -81,7 +81,9 @@ class Port:
         self.ask = ask
         self.sock = sock
         self.is_handed_over = is_handed_over
-        self.bound = ask if sock.family == socket.AF_UNIX else ask._replace(port=sock.getsockname()[1], ordinal=0)
+        self.bound: Endpoint = (
+            ask if sock.family == socket.AF_UNIX else ask._replace(port=sock.getsockname()[1], ordinal=0)
+        )
         self.taker: Taker | None = None
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
@@ -183,7 +185,7 @@ class Ports:
         self._last_number = 0
         self._answers: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
-        self.is_stopped = False
+        self.is_stopped: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
