@@ -7,6 +7,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,9 @@ import aiocluster
 import aiocluster.child_process
 import aiocluster.events
 from aiocluster import ClusterError
+from aiocluster._events.stream import EventStream
+from aiocluster._wire.inbox import MessageQueue
+from aiocluster.child_process import ChildProcess, Parent
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,6 +93,20 @@ def test_all_errors_are_cluster_errors_and_what_else_they_promise() -> None:
             assert issubclass(getattr(aiocluster, name), ClusterError)
             assert issubclass(getattr(aiocluster, name), bases.get(name, ClusterError))
     assert issubclass(aiocluster.SerializationError, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("cls", "maker"),
+    [
+        (ChildProcess, r"spawn\(\) or fork\(\)"),
+        (Parent, r"parent\(\)"),
+        (MessageQueue, r"messages\(\)"),
+        (EventStream, r"events\(\)"),
+    ],
+)
+def test_what_only_the_library_makes_says_so(cls: Callable[[], object], maker: str) -> None:
+    with pytest.raises(TypeError, match=rf"\(…\) can't be called: {maker} makes these objects$"):
+        cls()
 
 
 def test_the_package_is_typed() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self, Unpack
 
 import anyio
 
+from .._checks import whole_number
 from .._events.emitter import Emitter, EventHub, PrimaryEvent
 from .._processes.pipes import PipeReader
 from .._processes.title import set_title
@@ -152,7 +153,23 @@ class Primary(Emitter[PrimaryEvent]):
         """Raises TargetError unless workers could find this target."""
         name_target(target, self._settings.cwd)
 
-    async def fork(
+    async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
+        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+
+        Args:
+            env: Added to the environment of this worker alone.
+            weight: Its share under weighted scheduling, from 1 on.
+
+        Raises:
+            ClusterError: This Primary has not been entered, or has been left.
+            TargetError: The target has gone since `setup`.
+            ValueError: The weight is below 1.
+            TypeError: The weight is no whole number.
+            OSError: The process can't be started.
+        """
+        return await self._fork(env, weight=weight)
+
+    async def _fork(
         self,
         env: Mapping[str, str] | None = None,
         *,
@@ -161,25 +178,18 @@ class Primary(Emitter[PrimaryEvent]):
         name: str | None = None,
         target: Any = ...,
     ) -> WorkerProcess:
-        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+        """What `fork` does, for a Cluster.
 
         Args:
-            env: Added to the environment of this worker alone.
-            weight: Its share under weighted scheduling, from 1 on.
+            env: As for `fork`.
+            weight: As for `fork`.
             slot: Its place among the workers, from 0 on, which policies like ``ip_hash`` go by; None: a new one.
             name: Makes it an agent of that name.
             target: What this worker runs instead of the settings' target.
-
-        Raises:
-            ClusterError: This Primary has not been entered, or has been left.
-            TargetError: The target has gone since `setup`.
-            ValueError: The weight is below 1.
-            OSError: The process can't be started.
         """
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
-        if weight < 1:
-            raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
+        whole_number("weight", weight, at_least=1)
         settings = self._settings if target is ... else replace(self._settings, target=target)
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id = self._last_id + 1
@@ -263,7 +273,7 @@ class Primary(Emitter[PrimaryEvent]):
             worker.tell_to_leave(self._settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
 
-    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:
+    def _stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:
         """What is known now of the workers, and of the shared ports."""
         workers = tuple(worker.stats() for worker in self._workers.values())
         return workers, self._listeners.stats()

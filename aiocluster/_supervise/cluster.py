@@ -148,7 +148,7 @@ class Cluster(Emitter[PrimaryEvent]):
 
     def stats(self) -> ClusterStats:
         """What is known now of workers and ports."""
-        workers, listeners = self._primary.stats()
+        workers, listeners = self._primary._stats()
         return ClusterStats(workers, listeners, self._restarts)
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:

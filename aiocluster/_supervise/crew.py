@@ -51,7 +51,7 @@ class Crew:
             TargetError: The target has gone.
             OSError: It could not be started.
         """
-        worker = await self._primary.fork(**how)
+        worker = await self._primary._fork(**how)
         try:
             if not await self._happens_in_time(worker, worker.wait_for("online")):
                 raise await self._failed(worker, "online")

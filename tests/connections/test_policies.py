@@ -157,7 +157,7 @@ async def test_the_primary_opens_a_port_with_a_policy() -> None:
         for _ in range(2):
             await primary.fork()
             assert (await anext(heard)).address == address
-        assert [listener.scheduling for listener in primary.stats()[1]] == ["ip_hash"]
+        assert [listener.scheduling for listener in primary._stats()[1]] == ["ip_hash"]
         assert len(set(await pids_of(address, 10))) == 1
         await primary.disconnect()
 
