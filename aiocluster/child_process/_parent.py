@@ -51,14 +51,17 @@ class Parent(Link[ParentEvent], metaclass=NoConstructor, made_by="parent()"):
         self._attach(loop)
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
+        """Sends the parent a message; see `ChildProcess.send`."""
         self._attach_to_running_loop()
         await super().send(message, handles, keep_open=keep_open)
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
+        """Sends the parent a request and returns the reply; see `ChildProcess.request`."""
         self._attach_to_running_loop()
         return await super().request(message, timeout=timeout)
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
+        """Answers the parent's requests from now on; see `ChildProcess.handle_requests`."""
         self._attach_to_running_loop()
         super().handle_requests(handler)
 
