@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ._primary.worker_process import WorkerProcess as WorkerProcess
     from ._supervise.cluster import Cluster as Cluster
     from ._worker.current import current_worker as current_worker, is_primary as is_primary, is_worker as is_worker
+    from ._worker.listening.exclusive import exclusive as exclusive
     from ._worker.listening.listener import listen as listen, listen_fd as listen_fd
-    from ._worker.listening.patch import exclusive as exclusive
     from ._worker.worker import Worker as Worker
     from .address import Address as Address
     from .errors import (
@@ -50,7 +50,7 @@ else:
             "._supervise.cluster": "Cluster",
             "._worker.current": "current_worker is_primary is_worker",
             "._worker.listening.listener": "listen listen_fd",
-            "._worker.listening.patch": "exclusive",
+            "._worker.listening.exclusive": "exclusive",
             "._worker.worker": "Worker",
             ".address": "Address",
             ".errors": "ChannelClosedError ChildTimeoutError ClusterError HandleError MaxBufferError "

@@ -21,9 +21,9 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-from . import scheduling as policies
 from ._checks import number, whole_number
 from ._did_you_mean import did_you_mean
+from .scheduling import _registry
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Target: TypeAlias = Callable[..., Any] | StrPath | None
@@ -127,7 +127,7 @@ def _loop(name: str, value: object) -> object:
 def _scheduling(name: str, value: object) -> object:
     if value is None:
         value = os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin"
-    policies.check(value)
+    _registry.check(value)
     return value
 
 

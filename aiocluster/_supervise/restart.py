@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Hashable
 
@@ -18,19 +17,20 @@ class RestartHistory:
     delay a healthy one.
 
     Args:
-        policy: What is put up with.
+        policy: Its numbers.
     """
 
     def __init__(self, policy: RestartPolicy) -> None:
         self.policy = policy
         self._ends: deque[tuple[float, Hashable]] = deque()
 
-    def ended(self, slot: Hashable, now: float) -> float | None:
+    def ended(self, slot: Hashable, now: float, chance: float) -> float | None:
         """A worker has ended unasked.
 
         Args:
-            slot: Which one.
+            slot: Its slot.
             now: A monotonic time, in seconds.
+            chance: A random number from 0 to 1: where in its range of ±25 % the wait lies.
 
         Returns:
             The seconds to wait before its replacement is started; None: too many have ended, give up.
@@ -45,5 +45,5 @@ class RestartHistory:
         shortest, longest = self.policy.backoff
         if not earlier:
             return shortest
-        wait = max(shortest, _FIRST_STEP) * 2.0 ** min(earlier - 1, 60) * random.uniform(0.75, 1.25)
+        wait = max(shortest, _FIRST_STEP) * 2.0 ** min(earlier - 1, 60) * (0.75 + 0.5 * chance)
         return min(longest, max(shortest, wait))

@@ -12,8 +12,8 @@ from typing import Any
 
 from .._events.emitter import Handler, ParentEvent
 from .._no_constructor import NoConstructor
-from .._wire.conversation import RequestHandler
 from .._wire.inbox import Inbox, MessageQueue
+from .._wire.mailbox import RequestHandler
 from ._environment import PARENT_FD
 from ._link import Link
 

@@ -15,8 +15,8 @@ import pytest
 
 from aiocluster import Primary, exclusive
 from aiocluster.events import Listening, Message
-from tests.serving import in_worker
 from tests.support.events import several
+from tests.support.serving import in_worker
 
 from .inside_cluster_ports_behaviour import (
     Ignoring,

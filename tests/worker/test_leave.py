@@ -13,8 +13,8 @@ import pytest
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
 from aiocluster.settings import Loop
-from tests.serving import Client, ask, serving, wait_until_it_handles
 from tests.support.events import several
+from tests.support.serving import Client, ask, serving, wait_until_it_handles
 
 # ---- targets: servers whose every request waits until the primary says "answer"
 

@@ -18,8 +18,8 @@ import pytest
 from aiocluster import Cluster, Primary, current_worker, exclusive
 from aiocluster.events import Address, Listening, Message
 from aiocluster.settings import Loop
-from tests.serving import EXAMPLES, ask, in_worker, serving
 from tests.support.events import several
+from tests.support.serving import EXAMPLES, ask, in_worker, serving
 
 # ---- targets: however the loop came to be
 
