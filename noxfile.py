@@ -41,6 +41,12 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(tags=["check"])
+def typing(session: nox.Session) -> None:
+    """What mypy and pyright make of the public API: deliberate mistakes, correct uses, and every public name's type."""
+    run(session, "python", "-m", "tests.typing", group="dev")
+
+
+@nox.session(tags=["check"])
 def imports(session: nox.Session) -> None:
     """The walls between the package's folders."""
     run(session, "lint-imports", group="lint")

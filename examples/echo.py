@@ -21,7 +21,7 @@ async def main() -> None:
         worker = await primary.fork()
         await worker.send("hi there")
         event = await worker.wait_for("message")
-        print(f"msg: {event.message} from worker#{event.worker.id}")
+        print(f"msg: {event.message} from worker#{worker.id}")
 
 
 if __name__ == "__main__":

@@ -4,41 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
 
-from .._checks import number
-
-
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """When workers that end unasked are replaced, and when that is given up.
-
-    Attributes:
-        limit: How many workers may end unasked within ``period``; with one more, no more are replaced.
-        period: Seconds.
-        backoff: The shortest and the longest wait before a replacement, in seconds. The first one starts after the
-            shortest; each further one within ``period`` waits twice as long, with jitter.
-
-    Raises:
-        ValueError: A number is out of its range; the text names it.
-        TypeError: One is no number; the text names it.
-    """
-
-    limit: int = 10
-    period: float = 60.0
-    backoff: tuple[float, float] = (0.0, 5.0)
-
-    def __post_init__(self) -> None:
-        number("limit", self.limit, at_least=0, infinite=True)
-        number("period", self.period, above=0, unit="seconds", infinite=True)
-        try:
-            shortest, longest = self.backoff
-            number("backoff", shortest, at_least=0)
-            number("backoff", longest, at_least=shortest, infinite=True)
-        except (TypeError, ValueError) as error:
-            text = f"backoff must be two numbers of seconds, the shorter first, not {self.backoff!r}"
-            raise type(error)(text) from None
-
+from ..settings import RestartPolicy
 
 _FIRST_STEP = 0.1  # seconds: what waits are doubled from when the shortest is 0
 

@@ -47,25 +47,25 @@ class Session:
 
     def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig) -> None:
         self.id = id
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self.config = config
         self.channel = channel
-        self.ports = Ports(channel)
-        self.inbox = Inbox()
-        self.requests = Requests()
+        self.ports: Ports = Ports(channel)
+        self.inbox: Inbox = Inbox()
+        self.requests: Requests = Requests()
         self.main: asyncio.Future[Any] | None = None
-        self.is_leaving = False
+        self.is_leaving: bool = False
         self.is_over = False
         self._has_failed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
-        self.primary = self._conversation(config.primary_pid, "the primary")
+        self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
         self.peers: dict[int | str, Conversation] = {config.primary_pid: self.primary}
         self.workers: dict[int, Conversation] = {}
         for pid, name in config.peers.items():
             self._add_peer(pid, name)
-        self.worker = Worker._create(self)
+        self.worker: Worker = Worker._create(self)
         self._leaving: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(

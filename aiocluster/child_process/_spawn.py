@@ -88,7 +88,7 @@ async def spawn(
             session=detached,
         )
         try:
-            return ChildProcess(
+            return ChildProcess._create(
                 process,
                 streams,
                 channel,

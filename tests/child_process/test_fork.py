@@ -18,6 +18,7 @@ from aiocluster._wire.frames import FunctionTarget
 from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
+from tests.support.events import several
 
 from .processes import INSIDE, read_all
 
@@ -314,7 +315,7 @@ async def test_broken_frames_end_the_channel_and_nothing_else(written: bytes) ->
     async with (
         await forked("babble", written.hex(), stdio=stdio) as child,
         await forked("echo") as other,
-        child.events("error", "disconnect") as events,
+        several(child, "error", "disconnect") as events,
     ):
         event = await anext(events)
         assert isinstance(event, Error)

@@ -17,6 +17,8 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker, exclusive
 from aiocluster.events import Address, Listening, Message
+from aiocluster.settings import Loop
+from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, in_worker, serving
 
 # ---- targets: however the loop came to be
@@ -253,7 +255,7 @@ async def serve_unix(path: str) -> None:
     await server.serve_forever()
 
 
-async def test_unix_socket(tmp_path: Path, worker_loop: str) -> None:
+async def test_unix_socket(tmp_path: Path, worker_loop: Loop) -> None:
     path = tmp_path / "socket"
     cluster = Cluster(serve_unix, args=[str(path)], workers=2, loop=worker_loop)
     async with serving(cluster, 2) as address:
@@ -342,7 +344,7 @@ async def serve_udp() -> None:
         transport.close()
 
 
-async def test_udp(worker_loop: str) -> None:
+async def test_udp(worker_loop: Loop) -> None:
     cluster = Cluster(serve_udp, workers=2, loop=worker_loop)
     loop = asyncio.get_running_loop()
     async with serving(cluster, 2) as address:
@@ -495,8 +497,8 @@ async def exclusive_ports() -> None:
     await server.serve_forever()
 
 
-async def test_exclusive(worker_loop: str) -> None:
-    async with Primary(exclusive_ports, loop=worker_loop) as primary, primary.events("message", "listening") as heard:
+async def test_exclusive(worker_loop: Loop) -> None:
+    async with Primary(exclusive_ports, loop=worker_loop) as primary, several(primary, "message", "listening") as heard:
         workers = [await primary.fork() for _ in range(2)]
         messages: list[Message] = [await anext(heard) for _ in range(2)]
         assert [type(message) for message in messages] == [Message, Message]

@@ -11,7 +11,7 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.dispatch import Route, on, on_ints
 from ..._wire.handles import closer
-from ...events import Address
+from ...address import Address
 from ..life import Life
 from .table import PortTable
 
@@ -54,12 +54,12 @@ class Backend:
         self.life = life
         self.weight = weight
         self.slot = slot
-        self.open = 0
+        self.open: int = 0
         self.under_way = 0
-        self.accepted = 0
-        self.returned = 0
+        self.accepted: int = 0
+        self.returned: int = 0
         self.redispatched = 0
-        self.delay = 0.0
+        self.delay: float = 0.0
         self.ports: set[int] = set()
         self._table = table
         self._scheduling = scheduling

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
+from ...address import Address
 from ...errors import ProtocolError
-from ...events import Address
 from ...scheduling import Peeking, Policy
 from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
@@ -84,9 +84,9 @@ class Port:
         self.group = group
         self.holders: set[Backend] = set()
         self.owns_path = False
-        self.is_kept = False
-        self.accepted = 0
-        self.hands_over = policy is not None
+        self.is_kept: bool = False
+        self.accepted: int = 0
+        self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
         self._pickable = self._policy.pickable
         self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None

@@ -95,7 +95,7 @@ class Port:
         self.endpoint = endpoint
         self.sock = sock
         self.is_handed_over = is_handed_over
-        self.bound = endpoint
+        self.bound: Endpoint = endpoint
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
@@ -199,7 +199,7 @@ class Ports:
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
-        self.is_stopped = False
+        self.is_stopped: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocluster._supervise.restart import RestartHistory, RestartPolicy
+from aiocluster import RestartPolicy
+from aiocluster._supervise.restart import RestartHistory
 
 
 def test_the_defaults_are_the_promised_ones() -> None:
@@ -16,11 +17,11 @@ def test_the_defaults_are_the_promised_ones() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"limit": -1}, "limit must be a number from 0 on, not -1"),
+        ({"limit": -1}, "limit must be a whole number from 0 on, not -1"),
         ({"period": 0}, "period must be a number of seconds above 0, not 0"),
         ({"period": -1.0}, "period must be"),
         ({"period": float("nan")}, "period must be"),
-        ({"backoff": (-1, 5)}, "backoff must be two numbers of seconds, the shorter first"),
+        ({"backoff": (-1, 5)}, "backoff must be a number of seconds from 0 on, not -1"),
         ({"backoff": (5, 1)}, "backoff must be"),
         ({"backoff": (0, float("nan"))}, "backoff must be"),
     ],
