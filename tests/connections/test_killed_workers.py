@@ -28,21 +28,21 @@ KINDS = ["round_robin", "shared", "reuse_port"]
 
 async def kill_at_random(scheduling: str, choose: random.Random, kills: int, connections_between: int) -> Crowd:
     cluster = Cluster(serve, workers=3, scheduling=scheduling, restart=FOR_EVER, silent=True)
-    seats = []
-    cluster.on("fork", lambda event: seats.append(event.worker.backend))
+    backends = []
+    cluster.on("fork", lambda event: backends.append(event.worker._session.backend))
     async with serving(cluster, 3) as address:
         async with Crowd(address) as crowd:
             for _ in range(kills):
                 await crowd.ended(choose.randrange(connections_between))
-                at_work = [worker for worker in cluster.workers.values() if worker.is_at_work]
+                at_work = [worker for worker in cluster.workers.values() if worker._session.life.is_ready]
                 if at_work:
                     choose.choice(at_work).kill(signal.SIGKILL)
             await crowd.ended(100)
         if scheduling == "round_robin":
-            (listener,) = cluster.stats().listeners
-            assert listener.waiting == 0
+            (port,) = cluster.stats().ports
+            assert port.waiting == 0
             assert crowd.ends["reset"] == 0
-            assert sum(backend.accepted for backend in seats) == listener.accepted == crowd.total
+            assert sum(backend.accepted for backend in backends) == port.accepted == crowd.total
         await cluster.stop(graceful=False)
     assert crowd.ends["refused"] == 0
     assert crowd.ends["reset"] + crowd.ends["lost"] <= kills * crowd.size
@@ -70,12 +70,12 @@ async def test_what_a_blocked_worker_had_not_taken_survives_its_death(tmp_path: 
             await blocked.send(["block", barrier.path])
             await barrier.reached()
             async with Crowd(address, size=40) as crowd:
-                while blocked.backend.under_way < 30:
+                while blocked._session.backend.under_way < 30:
                     await asyncio.sleep(0.001)
                 blocked.kill(signal.SIGKILL)
                 await blocked.wait_gone()
             assert set(crowd.ends) == {"answered"}
-            assert blocked.stats().redispatched >= 30
+            assert blocked._session.stats().redispatched >= 30
 
 
 # ---- reuse_port

@@ -29,7 +29,7 @@ async def weather(directory: Path, messages: int, kills: int, choose: random.Ran
     async with Cluster(storm.storm, workers=WORKERS, args=[str(directory), str(WORKERS)], restart=endless) as cluster:
 
         def alive() -> list[WorkerProcess]:
-            return [worker for worker in cluster.workers.values() if worker.is_at_work]
+            return [worker for worker in cluster.workers.values() if worker._session.life.is_ready]
 
         def handled() -> int:
             """Roughly: the journals have some other entries too."""

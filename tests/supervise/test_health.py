@@ -91,7 +91,7 @@ def fewest_at_work(cluster: Cluster) -> list[int]:
     seen: list[int] = []
 
     def note(event: Any) -> None:
-        seen.append(sum(w.state == "listening" and not w.is_leaving for w in cluster.workers.values()))
+        seen.append(sum(w.state == "listening" and not w._session.life.is_leaving for w in cluster.workers.values()))
 
     cluster.on("disconnect", note)
     cluster.on("exit", note)
@@ -124,9 +124,9 @@ async def test_one_that_has_grown_too_large_is_replaced() -> None:
     cluster = Cluster(grow_when_told, workers=2, max_memory=most, heartbeat=0.1)
     async with serving(cluster, 2) as address:
         large, other = cluster.workers.values()
-        while not large.memory:
+        while not large._session.memory:
             await asyncio.sleep(0.01)
-        assert 5_000_000 < large.memory < most
+        assert 5_000_000 < large._session.memory < most
         seen = fewest_at_work(cluster)
         await large.send(most)
         await replaced(cluster, [large])

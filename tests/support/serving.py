@@ -112,8 +112,8 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
         worker = await primary.fork()
         exit = await worker.wait()
         await worker.wait_gone()
-        if worker.failure is not None:
-            raise AssertionError(f"in the worker:\n\n{worker.failure.remote_traceback}")
+        if worker._session.failure is not None:
+            raise AssertionError(f"in the worker:\n\n{worker._session.failure.remote_traceback}")
         assert (exit.code, exit.signal) == (0, None)
 
 

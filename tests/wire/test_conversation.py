@@ -29,7 +29,7 @@ from .parties import PEER, Party, parties
 
 
 def handle(party: Party, handler: Callable[[Any, int], Any]) -> None:
-    party.request_handler = handler
+    party.requests.handler = handler
 
 
 # ---- messages
