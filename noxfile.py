@@ -99,3 +99,21 @@ def simulation(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Four workers behind one port, and a few requests that show it."""
     run(session, "python", "examples/demo.py", *session.posargs, group="test")
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """How many small faults in the pure modules the unit tests find; arguments after -- name mutants."""
+    run(session, "mutmut", "run", "--max-children", "2", *session.posargs, group="mutation")
+    run(session, "python", "-m", "tests.support.mutation_score", group="mutation")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Which lines the tests run, in workers too; arguments after -- go to pytest."""
+    run(session, "coverage", "erase", group="coverage")
+    try:
+        run(session, "coverage", "run", "-m", "pytest", *session.posargs, group="coverage")
+    finally:
+        run(session, "coverage", "combine", "--quiet", group="coverage")
+        run(session, "coverage", "report", group="coverage")

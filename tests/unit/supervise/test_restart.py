@@ -33,59 +33,61 @@ def test_what_is_out_of_range_is_named(settings: dict[str, float], text: str) ->
 
 
 def test_the_first_replacement_starts_after_the_shortest_wait() -> None:
-    assert RestartHistory(RestartPolicy()).ended("a", 100.0) == 0.0
-    assert RestartHistory(RestartPolicy(backoff=(0.5, 5))).ended("a", 100.0) == 0.5
+    assert RestartHistory(RestartPolicy()).ended("a", 100.0, 0.5) == 0.0
+    assert RestartHistory(RestartPolicy(backoff=(0.5, 5))).ended("a", 100.0, 0.5) == 0.5
 
 
-def test_each_further_one_waits_twice_as_long_up_to_the_longest() -> None:
+@pytest.mark.parametrize(
+    ("chance", "expected"),
+    [
+        (0.0, [1, 1, 1.5, 3, 6, 12, 16, 16]),
+        (0.25, [1, 1, 1.75, 3.5, 7, 14, 16, 16]),
+        (0.5, [1, 1, 2, 4, 8, 16, 16, 16]),
+        (1.0, [1, 1.25, 2.5, 5, 10, 16, 16, 16]),
+    ],
+)
+def test_each_further_one_waits_twice_as_long_up_to_the_longest(chance: float, expected: list[float]) -> None:
+    """By chance, up to a quarter less or more, but within the shortest and the longest."""
     history = RestartHistory(RestartPolicy(limit=20, backoff=(1.0, 16.0)))
-    waits = [history.ended("a", float(second)) for second in range(12)]
-    for wait, expected in zip(waits, [1, 1, 2, 4, 8, 16, 16, 16], strict=False):
-        assert wait is not None
-        assert max(1.0, expected * 0.75) <= wait <= min(16.0, expected * 1.25)
-    assert waits[-1] == 16.0
+    assert [history.ended("a", float(second), chance) for second in range(8)] == expected
 
 
 def test_with_a_shortest_wait_of_nothing_the_second_replacement_waits_a_little() -> None:
     history = RestartHistory(RestartPolicy())
-    assert history.ended("a", 0.0) == 0.0
-    second, third = history.ended("a", 1.0), history.ended("a", 2.0)
-    assert second is not None
-    assert third is not None
-    assert 0.05 < second < third < 1.0
+    assert [history.ended("a", float(second), 0.5) for second in range(4)] == [0.0, 0.1, 0.2, 0.4]
 
 
 def test_a_failing_slot_does_not_delay_a_healthy_one() -> None:
     history = RestartHistory(RestartPolicy(backoff=(0.0, 5.0)))
     for second in range(5):
-        history.ended("failing", float(second))
-    assert history.ended("healthy", 5.0) == 0.0
+        history.ended("failing", float(second), 0.5)
+    assert history.ended("healthy", 5.0, 0.5) == 0.0
 
 
 def test_one_end_more_than_the_limit_is_too_many() -> None:
     history = RestartHistory(RestartPolicy(limit=3, period=60))
-    assert all(history.ended(slot, 0.0) is not None for slot in ("a", "b", "c"))
-    assert history.ended("d", 60.0) is None
-    assert history.ended("a", 60.0) is None
+    assert all(history.ended(slot, 0.0, 0.5) is not None for slot in ("a", "b", "c"))
+    assert history.ended("d", 60.0, 0.5) is None
+    assert history.ended("a", 60.0, 0.5) is None
 
 
 def test_ends_before_the_period_count_no_more() -> None:
     history = RestartHistory(RestartPolicy(limit=3, period=60))
     for second in (0.0, 1.0, 2.0):
-        assert history.ended("a", second) is not None
-    assert history.ended("a", 60.5) is not None  # the first one is forgotten
-    assert history.ended("a", 60.9) is None
-    assert history.ended("a", 1000.0) == 0.0  # all of them are, and so is the wait
+        assert history.ended("a", second, 0.5) is not None
+    assert history.ended("a", 60.5, 0.5) is not None  # the first one is forgotten
+    assert history.ended("a", 60.9, 0.5) is None
+    assert history.ended("a", 1000.0, 0.5) == 0.0  # all of them are, and so is the wait
 
 
 def test_a_limit_of_nothing_replaces_nobody() -> None:
-    assert RestartHistory(RestartPolicy(limit=0)).ended("a", 0.0) is None
+    assert RestartHistory(RestartPolicy(limit=0)).ended("a", 0.0, 0.5) is None
 
 
 def test_any_number_of_ends_has_a_wait() -> None:
     """Twice as long each time is soon more than a float holds."""
     history = RestartHistory(RestartPolicy(limit=3000, period=1e9, backoff=(0.0, 5.0)))
-    waits = [history.ended("a", float(second)) for second in range(3000)]
+    waits = [history.ended("a", float(second), 0.5) for second in range(3000)]
     assert waits[-1] == 5.0
 
 
@@ -94,9 +96,10 @@ def test_any_number_of_ends_has_a_wait() -> None:
     st.floats(0.1, 100),
     st.lists(st.tuples(st.floats(0, 30), st.sampled_from("abc")), max_size=40),
     st.tuples(st.floats(0, 2), st.floats(2, 10)),
+    st.floats(0, 1),
 )
 def test_it_gives_up_exactly_when_there_were_more_ends_than_the_limit(
-    limit: int, period: float, ends: list[tuple[float, str]], backoff: tuple[float, float]
+    limit: int, period: float, ends: list[tuple[float, str]], backoff: tuple[float, float], chance: float
 ) -> None:
     history = RestartHistory(RestartPolicy(limit=limit, period=period, backoff=backoff))
     now = 0.0
@@ -104,7 +107,12 @@ def test_it_gives_up_exactly_when_there_were_more_ends_than_the_limit(
     for pause, slot in ends:
         now += pause
         times.append(now)
-        wait = history.ended(slot, now)
+        wait = history.ended(slot, now, chance)
         recent = sum(1 for time in times if now - time <= period)
         assert (wait is None) == (recent > limit)
         assert wait is None or backoff[0] <= wait <= backoff[1]
+
+
+def test_of_a_policys_numbers_the_bounds_are_allowed() -> None:
+    for policy in (RestartPolicy(limit=0, period=0.001, backoff=(0, 0)), RestartPolicy(backoff=(3, 3))):
+        assert RestartHistory(policy).policy is policy
