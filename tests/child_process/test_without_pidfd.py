@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Literal
 
 import psutil
 import pytest
@@ -66,7 +67,7 @@ async def test_a_channel() -> None:
 
 
 @pytest.mark.parametrize("start_method", ["spawn", "template"])
-async def test_a_worker(start_method: str) -> None:
+async def test_a_worker(start_method: Literal["spawn", "template"]) -> None:
     async with Primary(end_with_7, start_method=start_method, silent=True) as primary:
         worker = await primary.fork()
         ended = await worker.wait()
@@ -77,7 +78,7 @@ async def test_a_worker(start_method: str) -> None:
 
 
 @pytest.mark.parametrize("start_method", ["spawn", "template"])
-async def test_signals_to_a_worker(start_method: str) -> None:
+async def test_signals_to_a_worker(start_method: Literal["spawn", "template"]) -> None:
     async with Primary(stay, start_method=start_method) as primary:
         worker = await primary.fork()
         await worker.wait_for("online")
