@@ -188,23 +188,16 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
 
     actions: list[Action] = []
     for one in everyone:
-        action = _outcome(one, groups[one.slot], one.slot in wanted)
-        if action is not None:
-            actions.append(action)
+        if (outcome := _outcome(one, groups[one.slot], one.slot in wanted)) is not None:
+            actions.append(outcome)
+        elif _should_leave(want, one, groups, wanted):
+            actions.append(Leave(one.id))
     if actions:
-        return actions, now  # they change what is wanted: everything else is decided after them
+        return actions, now  # what else is to be done depends on these
 
-    wake = math.inf
-    for one in everyone:
-        when, kill = _next_signal(want, one, one.slot in wanted)
-        if kill is not None and when <= now:
-            actions.append(kill)
-        else:
-            wake = min(wake, when)
-
-    actions += [Leave(one.id) for one in everyone if _should_leave(want, one, groups, wanted)]
-    starts, when = _starts(want, groups, everyone, may_start, now)
-    return [*actions, *starts], min(wake, when)
+    signals, next_signal = _signals(want, everyone, wanted, now)
+    starts, next_start = _starts(want, groups, everyone, may_start, now)
+    return [*signals, *starts], min(next_signal, next_start)
 
 
 def is_settled(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float]) -> bool:
@@ -244,6 +237,30 @@ def _newest(group: list[Seen]) -> Seen | None:
     return max((one for one in group if one.is_accepted), key=lambda one: one.id, default=None)
 
 
+def _should_leave(want: Want, one: Seen, groups: Mapping[Slot, list[Seen]], wanted: frozenset[Slot]) -> bool:
+    """Whether it is to be told to leave now: it is not wanted, or its replacement has been accepted."""
+    if not one.is_accepted or one.is_told or one.is_gone or want.stop == "at once":
+        return False
+    if one.slot in wanted:
+        return one.is_up and one is not _newest(groups[one.slot])
+    is_agent = isinstance(one.slot, str)
+    workers_first = want.stop is not None and is_agent and any(isinstance(slot, int) for slot in groups)
+    return not workers_first
+
+
+def _signals(want: Want, everyone: list[Seen], wanted: frozenset[Slot], now: float) -> tuple[list[Action], float]:
+    """The signals that are due, and when the next one will be."""
+    actions: list[Action] = []
+    wake = math.inf
+    for one in everyone:
+        when, kill = _next_signal(want, one, one.slot in wanted)
+        if kill is not None and when <= now:
+            actions.append(kill)
+        else:
+            wake = min(wake, when)
+    return actions, wake
+
+
 def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | None]:
     """The next signal for this process and its time."""
     kill, term, abort = signal.SIGKILL, signal.SIGTERM, signal.SIGABRT
@@ -266,17 +283,6 @@ def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | 
     return min(times, key=lambda entry: entry[0])
 
 
-def _should_leave(want: Want, one: Seen, groups: Mapping[Slot, list[Seen]], wanted: frozenset[Slot]) -> bool:
-    """Whether it is to be told to leave now: it is not wanted, or its replacement has been accepted."""
-    if not one.is_accepted or one.is_told or one.is_gone or want.stop == "at once":
-        return False
-    if one.slot in wanted:
-        return one.is_up and one is not _newest(groups[one.slot])
-    is_agent = isinstance(one.slot, str)
-    workers_first = want.stop is not None and is_agent and any(isinstance(slot, int) for slot in groups)
-    return not workers_first
-
-
 def _starts(
     want: Want,
     groups: Mapping[Slot, list[Seen]],
@@ -284,25 +290,25 @@ def _starts(
     may_start: Mapping[Slot, float],
     now: float,
 ) -> tuple[list[Action], float]:
-    """Fills empty slots at once, and replaces what is outdated or due: one at a time."""
+    """Fills empty slots at once, side by side; then replaces what is outdated or due, one at a time."""
     actions: list[Action] = []
     wake = math.inf
-    is_busy = any(one.is_told or not one.is_accepted for one in everyone)
+    outdated: list[Seen] = []
     for slot in want.slots:
         group = groups[slot]
-        is_agent = isinstance(slot, str)
-        current = next((one for one in group if one.is_accepted and one.is_up), None)
-        is_coming = any(not one.is_accepted for one in group)
-        if current is None:
-            if is_coming or (is_agent and group):  # there are never two processes of an agent
-                continue
+        newest = _newest(group)
+        if newest is not None and newest.is_up:
+            if newest.generation < want.generation or newest.is_due:
+                outdated.append(newest)
+        elif all(one.is_accepted for one in group) and not (isinstance(slot, str) and group):
             when = may_start.get(slot, -math.inf)
             if when <= now:
                 actions.append(Start(slot, want.generation))
-                is_busy = True
             else:
                 wake = min(wake, when)
-        elif (current.generation < want.generation or current.is_due) and not is_busy:
-            actions.append(Leave(current.id) if is_agent else Start(slot, want.generation, current.id))
-            is_busy = True
+    is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
+    if outdated and not is_busy:
+        first = outdated[0]
+        is_agent = isinstance(first.slot, str)  # there are never two processes of an agent: it leaves first
+        actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake

@@ -1,0 +1,568 @@
+"""What a cluster does next: single situations, and thousands of histories of a cluster without processes."""
+
+from __future__ import annotations
+
+import math
+import signal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiocluster._supervise.plan import (
+    Accept,
+    Action,
+    Close,
+    Count,
+    Fail,
+    Forget,
+    Kill,
+    Leave,
+    Seen,
+    Slot,
+    Start,
+    Want,
+    is_settled,
+    plan,
+)
+from aiocluster._supervise.restart import RestartPolicy
+from aiocluster._supervise.wanted import Scale
+from aiocluster.errors import ReloadError, StartupError
+
+from .world import AGENTS, GRACEFUL_TIMEOUT, START_TIMEOUT, World
+
+NEVER = math.inf
+
+
+def ready(id: int, slot: Slot = 0, generation: int = 0, ports: int = 1, **more: object) -> Seen:
+    one = Seen(id=id, slot=slot, generation=generation, ports=ports, is_forked=True, is_online=True, is_accepted=True)
+    return changed(one, **more)
+
+
+def starting(id: int, slot: Slot = 0, generation: int = 0, **more: object) -> Seen:
+    return changed(Seen(id=id, slot=slot, generation=generation, is_forked=True), **more)
+
+
+def changed(one: Seen, **more: object) -> Seen:
+    for name, value in more.items():
+        setattr(one, name, value)
+    return one
+
+
+def leaving(id: int, slot: Slot = 0, **more: object) -> Seen:
+    return changed(ready(id, slot, is_leaving=True, is_told=True), **more)
+
+
+def failed(one: Seen, *, is_gone: bool = False) -> Seen:
+    return changed(one, is_failed=True, is_gone=is_gone)
+
+
+TWO = Want(workers=(0, 1))
+NEW = Want(workers=(0, 1), generation=1)
+AGENT = Want(agents=("a",), workers=(0,))
+STOP = Want(agents=("a",), workers=(0, 1), stop="gracefully")
+KILL = Want(agents=("a",), workers=(0, 1), stop="at once")
+NONE: dict[Slot, float] = {}
+TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("want", "seen", "may_start", "actions", "wake"),
+    [
+        pytest.param(TWO, [], NONE, [Start(0, 0), Start(1, 0)], NEVER, id="all slots are filled side by side"),
+        pytest.param(AGENT, [], NONE, [Start("a", 0), Start(0, 0)], NEVER, id="agents first"),
+        pytest.param(TWO, [ready(1), ready(2, 1)], NONE, [], NEVER, id="all is well"),
+        pytest.param(TWO, [ready(1), Seen(id=2, slot=1)], NONE, [], NEVER, id="a fork has no deadline"),
+        pytest.param(TWO, [ready(1), starting(2, 1, since=95.0)], NONE, [], 125.0, id="a start has one"),
+        pytest.param(
+            TWO,
+            [ready(1), starting(2, 1, since=70.0)],
+            NONE,
+            [Kill(2, SIGKILL, "start_timeout")],
+            NEVER,
+            id="a start that takes too long is ended",
+        ),
+        pytest.param(
+            TWO,
+            [ready(1), starting(2, 1, is_online=True)],
+            NONE,
+            [Accept(2)],
+            100.0,
+            id="online is enough for a first one",
+        ),
+        pytest.param(TWO, [ready(1)], {1: 100.0}, [Start(1, 0)], NEVER, id="a slot is filled when it may be"),
+        pytest.param(TWO, [ready(1)], {1: 100.5}, [], 100.5, id="a slot is not filled before it may be"),
+        pytest.param(TWO, [ready(1)], {1: NEVER}, [], NEVER, id="a closed slot stays empty"),
+        # ends
+        pytest.param(TWO, [failed(ready(1)), ready(2, 1)], NONE, [Count(1)], 100.0, id="an unasked end counts"),
+        pytest.param(
+            TWO,
+            [changed(failed(ready(1)), is_settled=True, leave_by=130.0), ready(2, 1)],
+            NONE,
+            [Start(0, 0)],
+            131.0,
+            id="a failed one may finish what it has beside its replacement",
+        ),
+        pytest.param(
+            AGENT,
+            [changed(failed(ready(1, "a")), is_settled=True, leave_by=130.0), ready(2)],
+            NONE,
+            [],
+            131.0,
+            id="an agent's replacement waits until the failed one is gone",
+        ),
+        pytest.param(TWO, [ready(1, is_leaving=True), ready(2, 1)], NONE, [Close(1)], 100.0, id="it leaves by itself"),
+        pytest.param(
+            TWO, [failed(starting(1)), ready(2, 1)], NONE, [], NEVER, id="a failed start counts when it is gone"
+        ),
+        pytest.param(
+            TWO, [failed(starting(1), is_gone=True), ready(2, 1)], NONE, [Fail(1, None)], 100.0, id="a failed start"
+        ),
+        pytest.param(
+            TWO,
+            [ready(1, ports=0), failed(starting(3, instead_of=1), is_gone=True), ready(2, 1)],
+            NONE,
+            [Fail(3, 1)],
+            100.0,
+            id="a failed replacement, and who stays",
+        ),
+        pytest.param(
+            TWO,
+            [changed(failed(ready(1), is_gone=True), is_settled=True), ready(2, 1)],
+            NONE,
+            [Forget(1)],
+            100.0,
+            id="gone",
+        ),
+        # replacements
+        pytest.param(NEW, [ready(1), ready(2, 1)], NONE, [Start(0, 1, 1)], NEVER, id="a reload replaces one at a time"),
+        pytest.param(
+            NEW,
+            [ready(1), starting(3, 0, 1, instead_of=1, since=99.0), ready(2, 1)],
+            NONE,
+            [],
+            129.0,
+            id="waits for it",
+        ),
+        pytest.param(
+            NEW,
+            [ready(1), starting(3, 0, 1, instead_of=1, since=99.0, is_online=True, ports=0), ready(2, 1)],
+            NONE,
+            [],
+            129.0,
+            id="online is not enough for a replacement",
+        ),
+        pytest.param(
+            NEW,
+            [ready(1), starting(3, 0, 1, instead_of=1, is_online=True, ports=1), ready(2, 1)],
+            NONE,
+            [Accept(3)],
+            100.0,
+            id="a replacement listens where its predecessor does",
+        ),
+        pytest.param(
+            NEW, [ready(1), ready(3, 0, 1), ready(2, 1)], NONE, [Leave(1)], 100.0, id="then the predecessor leaves"
+        ),
+        pytest.param(
+            NEW,
+            [leaving(1, leave_by=130.0), ready(3, 0, 1), ready(2, 1)],
+            NONE,
+            [],
+            131.0,
+            id="the next one's turn comes when the predecessor is gone",
+        ),
+        pytest.param(
+            NEW,
+            [failed(ready(1)), starting(3, 0, 1, instead_of=1, is_online=True, ports=0), ready(2, 1)],
+            NONE,
+            [Count(1), Accept(3)],
+            100.0,
+            id="a predecessor that has failed needs no equal",
+        ),
+        pytest.param(TWO, [ready(1), ready(2, 1, is_due=True)], NONE, [Start(1, 0, 2)], NEVER, id="a limit"),
+        pytest.param(
+            Want(agents=("a",), workers=(0,), generation=1),
+            [ready(1, "a"), ready(2)],
+            NONE,
+            [Leave(1)],
+            NEVER,
+            id="an agent leaves first",
+        ),
+        pytest.param(
+            Want(agents=("a",), workers=(0,), generation=1),
+            [ready(2)],
+            NONE,
+            [Start("a", 1)],
+            NEVER,
+            id="then it is started anew, and the workers wait",
+        ),
+        # surplus, stop
+        pytest.param(Want(workers=(0,)), [ready(1), ready(2, 1)], NONE, [Leave(2)], 100.0, id="surplus"),
+        pytest.param(
+            Want(workers=(0,)),
+            [ready(1), Seen(id=2, slot=1)],
+            NONE,
+            [Kill(2, SIGKILL, "not wanted")],
+            NEVER,
+            id="a surplus start is ended",
+        ),
+        pytest.param(STOP, [ready(1, "a"), ready(2), ready(3, 1)], NONE, [Leave(2), Leave(3)], 100.0, id="stop"),
+        pytest.param(STOP, [ready(1, "a"), leaving(2, leave_by=130)], NONE, [], 131.0, id="agents wait for workers"),
+        pytest.param(STOP, [ready(1, "a")], NONE, [Leave(1)], 100.0, id="agents at last"),
+        pytest.param(
+            STOP, [ready(2, is_leaving=True)], NONE, [Leave(2)], 100.0, id="one that leaves already gets its deadline"
+        ),
+        pytest.param(
+            KILL,
+            [ready(1, "a"), leaving(2), starting(3, 1)],
+            NONE,
+            [Kill(1, SIGKILL, "not wanted"), Kill(2, SIGKILL, "not wanted"), Kill(3, SIGKILL, "not wanted")],
+            NEVER,
+            id="stop at once",
+        ),
+        pytest.param(KILL, [ready(1, signals={SIGKILL: 99.0})], NONE, [], NEVER, id="killed once"),
+        # deadlines
+        pytest.param(
+            TWO,
+            [leaving(1, leave_by=99.0), ready(3), ready(2, 1)],
+            NONE,
+            [Kill(1, TERM, "graceful_timeout")],
+            NEVER,
+            id="SIGTERM",
+        ),
+        pytest.param(
+            TWO,
+            [leaving(1, leave_by=50.0, signals={TERM: 99.0}), ready(3), ready(2, 1)],
+            NONE,
+            [],
+            101.0,
+            id="2 s more",
+        ),
+        pytest.param(
+            TWO,
+            [leaving(1, leave_by=50.0, signals={TERM: 98.0}), ready(3), ready(2, 1)],
+            NONE,
+            [Kill(1, SIGKILL, "graceful_timeout")],
+            NEVER,
+            id="SIGKILL",
+        ),
+        pytest.param(
+            TWO,
+            [ready(1, is_leaving=True, is_settled=True), ready(2, 1)],
+            {0: NEVER},
+            [],
+            NEVER,
+            id="one that leaves of its own accord has no deadline",
+        ),
+        pytest.param(
+            TWO, [ready(1, hung_at=100.0), ready(2, 1)], NONE, [Kill(1, ABRT, "hang_timeout")], NEVER, id="blocked"
+        ),
+        pytest.param(
+            TWO, [ready(1, hung_at=99.9, signals={ABRT: 99.9}), ready(2, 1)], NONE, [], 100.4, id="it writes its stacks"
+        ),
+        pytest.param(
+            TWO,
+            [ready(1, hung_at=99.0, signals={ABRT: 99.5}), ready(2, 1)],
+            NONE,
+            [Kill(1, SIGKILL, "hang_timeout")],
+            NEVER,
+            id="blocked, and ignores SIGABRT",
+        ),
+    ],
+)
+def test_single_situations(
+    want: Want, seen: list[Seen], may_start: dict[Slot, float], actions: list[Action], wake: float
+) -> None:
+    assert plan(want, seen, may_start, 100.0) == (actions, wake)
+
+
+@pytest.mark.parametrize(
+    ("want", "seen", "may_start", "settled"),
+    [
+        (TWO, [ready(1), ready(2, 1)], NONE, True),
+        (TWO, [ready(1)], NONE, False),
+        (TWO, [ready(1)], {1: 105.0}, True),
+        (TWO, [ready(1), starting(2, 1)], {1: 99.0}, False),
+        (TWO, [ready(1), ready(2, 1), leaving(3, 1)], NONE, False),
+        (TWO, [ready(1), ready(2, 1), ready(3, 2)], NONE, False),
+        (NEW, [ready(1), ready(2, 1, 1)], NONE, False),
+        (NEW, [ready(1, 0, 2), ready(2, 1, 1)], NONE, True),
+        (TWO, [ready(1), failed(ready(2, 1))], NONE, False),
+        (STOP, [], NONE, True),
+        (STOP, [ready(1)], NONE, False),
+    ],
+)
+def test_when_a_request_is_done(want: Want, seen: list[Seen], may_start: dict[Slot, float], settled: bool) -> None:
+    assert is_settled(want, seen, may_start) is settled
+
+
+# ---- stories
+
+
+def entered(workers: int = 3, agents: tuple[str, ...] = (), policy: RestartPolicy | None = None) -> World:
+    world = World(policy or RestartPolicy())
+    world.enter(workers, agents)
+    world.check_at_rest()
+    return world
+
+
+def starts(world: World) -> list[Slot]:
+    return [action.slot for action in world.actions if isinstance(action, Start)]
+
+
+def test_agents_are_up_before_the_first_worker_is_started() -> None:
+    world = World(RestartPolicy())
+    world.enter(2, AGENTS)
+    accepted = [action for action in world.actions if isinstance(action, Start | Accept)]
+    assert [type(action) for action in accepted] == [Start, Start, Accept, Accept, Start, Start, Accept, Accept]
+    assert starts(world) == ["a", "b", 0, 1]
+
+
+def test_a_first_worker_that_fails_ends_the_start() -> None:
+    world = World(RestartPolicy())
+    request = Scale(workers=2)
+    world.wanted.ask(request)
+    world.step()
+    first, second = world.processes.values()
+    world.end(first)
+    assert world.finished == [request]
+    assert isinstance(request.error, StartupError)
+    assert second.is_gone
+    assert not world.processes
+    assert world.wanted.restarts == 0
+
+
+def test_a_scale_that_fails_keeps_the_new_ones_that_are_there() -> None:
+    world = entered(1)
+    request = world.scale(4)
+    world.come_online(world.coming(2))
+    world.end(world.coming(1))
+    assert isinstance(request.error, StartupError)
+    assert list(world.wanted.want.workers) == [0, 2]
+    world.go_well()
+    world.check_at_rest()
+    world.scale(3)
+    world.go_well()
+    assert list(world.wanted.want.workers) == [0, 2, 1]
+    world.check_at_rest()
+
+
+@pytest.mark.parametrize("replaced", range(3))
+def test_a_replacement_that_fails_ends_a_reload_and_the_old_ones_stay(replaced: int) -> None:
+    world = entered(3)
+    old = [world.current(slot) for slot in range(3)]
+    request = world.reload()
+    for slot in range(replaced):
+        world.come_online(world.coming(slot))
+        world.end(old[slot])
+    world.fail(world.coming(replaced))
+    world.end(world.coming(replaced))
+    assert world.finished[-1] is request
+    assert isinstance(request.error, ReloadError)
+    assert "as it should" in str(request.error)
+    world.pass_time(1000)
+    assert [one.is_up for one in old] == [False] * replaced + [True] * (3 - replaced)
+    assert starts(world)[3:] == list(range(replaced + 1))
+    world.check_at_rest()
+    again = world.reload()
+    world.go_well()
+    assert again.error is None
+    assert starts(world)[3 + replaced + 1 :] == [0, 1, 2]
+    assert world.wanted.restarts == 0
+
+
+def test_a_replacement_that_never_listens_ends_a_reload_at_start_timeout() -> None:
+    world = entered(1)
+    request = world.reload()
+    new = world.coming(0)
+    world.pass_time(3)
+    world.come_online(new, ports=1)
+    world.pass_time(START_TIMEOUT - 0.1)
+    assert not new.is_gone
+    world.pass_time(0.2)
+    assert isinstance(request.error, ReloadError)
+    world.check_at_rest()
+
+
+def test_an_agent_whose_replacement_fails_in_a_reload_is_left_to_the_restart_policy() -> None:
+    world = entered(1, ("a",), RestartPolicy(limit=5, backoff=(1.0, 5.0)))
+    request = world.reload()
+    world.end(world.current_or_leaving("a"))
+    world.end(world.coming("a"))
+    assert isinstance(request.error, ReloadError)
+    assert world.wanted.restarts == 1
+    assert not world.of("a")
+    world.pass_time(1.0)
+    world.come_online(world.coming("a"))
+    world.check_at_rest()
+
+
+def test_a_failed_replacement_for_a_limit_is_no_unasked_end() -> None:
+    world = entered(2)
+    old = world.current(1)
+    old.is_due = True
+    world.step()
+    world.end(world.coming(1))
+    assert old.is_up
+    assert not old.is_due
+    assert world.wanted.restarts == 0
+    world.check_at_rest()
+
+
+def test_one_that_left_of_its_own_accord_comes_back_with_a_reload_only() -> None:
+    world = entered(2)
+    world.leave(world.current(1))
+    world.go_well()
+    world.pass_time(1000)
+    assert not world.of(1)
+    request = world.reload()
+    world.end(world.coming(1))
+    assert isinstance(request.error, ReloadError)
+    world.go_well()
+    world.pass_time(1000)
+    assert not world.of(1)
+    world.reload()
+    world.go_well()
+    assert world.current(1).is_up
+
+
+def test_a_reload_does_not_wait_for_the_restart_policy() -> None:
+    world = entered(1, policy=RestartPolicy(backoff=(100.0, 200.0)))
+    world.end(world.current(0))
+    assert not world.of(0)
+    world.reload()
+    world.come_online(world.coming(0))
+    world.check_at_rest()
+
+
+def test_it_gives_up_after_the_limit_and_a_reload_fills_the_slots_once_more() -> None:
+    world = entered(2, policy=RestartPolicy(limit=2, backoff=(0.0, 0.0)))
+    for slot in (0, 1):
+        world.end(world.current(slot))
+        world.go_well()
+    assert not world.wanted.is_given_up
+    world.end(world.current(0))
+    assert world.wanted.is_given_up
+    world.end(world.current(1))
+    world.pass_time(1000)
+    assert not world.processes
+    world.reload()
+    world.go_well()
+    assert len(world.processes) == 2
+    world.end(world.current(0))
+    world.pass_time(1000)
+    assert not world.of(0)
+    assert world.wanted.restarts == 2
+
+
+def test_requests_take_turns() -> None:
+    world = entered(1)
+    requests = [world.scale(3), world.reload(), world.scale(2)]
+    assert [one.slot for one in world.processes.values()] == [0, 1, 2]
+    world.go_well()
+    assert world.finished[-3:] == requests
+    assert all(request.error is None for request in requests)
+    assert [one.generation for one in world.processes.values()] == [1, 1]
+
+
+def test_a_stop_gives_requests_up() -> None:
+    world = entered(1)
+    requests = [world.reload(), world.scale(3)]
+    world.stop(graceful=True)
+    assert world.finished[-2:] == requests
+    world.go_well()
+    assert not world.processes
+
+
+def test_one_that_does_not_leave_is_ended_in_time() -> None:
+    world = entered(1)
+    old = world.current(0)
+    world.stop(graceful=True)
+    world.pass_time(GRACEFUL_TIMEOUT + 0.9)
+    assert not old.signals
+    world.pass_time(3)
+    assert {number: round(when, 3) for number, when in old.signals.items()} == {TERM: 6.0, SIGKILL: 8.0}
+    assert not world.processes
+
+
+# ---- histories
+
+KINDS = [
+    *["online", "online", "online", "well", "well", "listen", "gone", "gone", "fail", "end", "end", "leave"],
+    *["time", "time", "long", "due", "hang", "scale", "scale", "reload", "reload"],
+]
+POLICIES = [RestartPolicy(), RestartPolicy(limit=2, period=30.0), RestartPolicy(limit=1000, backoff=(0.0, 1.0))]
+
+
+def live(world: World, history: bytes) -> None:
+    """Each byte is an event: what happens, and to which process."""
+    for byte in history:
+        kind, number = KINDS[byte % len(KINDS)], byte // len(KINDS)
+        processes = [one for one in world.processes.values() if not one.is_gone]
+        if kind == "time":
+            world.pass_time(number * 0.3)
+        elif kind == "long":
+            world.pass_time(number * 2.0)
+        elif kind == "scale":
+            world.scale(1 + number % 4)
+        elif kind == "reload":
+            world.reload()
+        elif processes:
+            one = processes[number % len(processes)]
+            happen(world, kind, one)
+
+
+def happen(world: World, kind: str, one: Seen) -> None:
+    match kind:
+        case "online":
+            world.come_online(one)
+        case "listen":
+            world.come_online(one, ports=1)
+        case "gone" if one.is_leaving or one.is_failed:
+            world.end(one)
+        case "fail":
+            world.fail(one)
+        case "end":
+            world.end(one)
+        case "leave":
+            world.leave(one)
+        case "due" if one.is_accepted and one.is_up:
+            one.is_due = True
+            world.step()
+        case "hang" if one.is_accepted and one.is_up and one.hung_at is None:
+            one.hung_at = world.now
+            world.step()
+        case "well":
+            for other in list(world.processes.values()):
+                if not other.is_accepted:
+                    world.come_online(other)
+                elif not other.is_up:
+                    world.end(other)
+
+
+@settings(max_examples=settings().max_examples * 20, deadline=None)
+@given(st.integers(1, 4), st.sampled_from([(), ("a",), AGENTS]), st.sampled_from(POLICIES), st.binary(max_size=60))
+def test_it_always_comes_to_what_is_wanted(
+    workers: int, agents: tuple[str, ...], policy: RestartPolicy, history: bytes
+) -> None:
+    world = World(policy)
+    world.enter(workers, agents)
+    live(world, history)
+    world.go_well()
+    world.check_at_rest()
+
+
+@settings(deadline=None)
+@given(st.sampled_from([(), AGENTS]), st.binary(max_size=40), st.booleans(), st.booleans())
+def test_a_stop_ends_everything(agents: tuple[str, ...], history: bytes, graceful: bool, obedient: bool) -> None:
+    world = World(RestartPolicy())
+    world.enter(3, agents)
+    live(world, history)
+    started = len(starts(world))
+    world.stop(graceful=graceful)
+    if obedient and graceful:
+        world.go_well()
+    else:
+        world.pass_time(3 * (GRACEFUL_TIMEOUT + 3) if graceful else 0.0)
+    assert not world.processes
+    assert len(starts(world)) == started
