@@ -26,11 +26,7 @@ async def leave(worker: Worker, timeout: float) -> None:
         await asyncio.sleep(min(_SETTLING, timeout))
         signal.raise_signal(signal.SIGTERM)
         return
-    try:
-        async with asyncio.timeout(timeout):
-            await worker.drain()
-    except TimeoutError:
-        pass
+    await worker.drain(timeout)
     if worker.main is not None:
         worker.main.cancel()
     else:

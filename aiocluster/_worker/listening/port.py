@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -164,8 +165,12 @@ class Port:
         self._ports.closed(self.number)
 
     async def drain(self) -> None:
-        """Returns when every connection that came from this port has been closed."""
+        """Waits until all connections from this port are closed, or until `stop_draining`."""
         await self._idle.wait()
+
+    def stop_draining(self) -> None:
+        """Ends `drain`, whatever is still open."""
+        self._idle.set()
 
     def close(self) -> None:
         """Wants no more connections, and closes the socket. Idempotent."""
@@ -183,6 +188,7 @@ class Ports:
         self._last_number = 0
         self._answers: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
+        self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.is_stopped = False
         self._connections = 0
         self._idle = asyncio.Event()
@@ -249,6 +255,7 @@ class Ports:
         port = Port(listener, ask, socket.socket(fileno=fds[0]), is_handed_over, self)
         port.sock.setblocking(False)
         self._open[listener] = port
+        self._all.add(port)
         if future.done():  # whoever asked has been cancelled
             port.close()
         else:
@@ -311,3 +318,8 @@ class Ports:
     async def drain(self) -> None:
         """Returns when every connection that was taken has been closed."""
         await self._idle.wait()
+
+    def stop_draining(self) -> None:
+        """Ends `Port.drain` for all ports: this worker has no time left."""
+        for port in self._all:
+            port.stop_draining()
