@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ._supervise.cluster import Cluster
     from ._supervise.restart import RestartPolicy
     from ._worker.current import current_worker, is_primary, is_worker
+    from ._worker.listening.exclusive import exclusive
     from ._worker.listening.listener import listen, listen_fd
-    from ._worker.listening.patch import exclusive
     from ._worker.worker import Worker
     from .errors import (
         ChannelClosedError,
@@ -67,7 +67,7 @@ _HOMES = {
     "current_worker": "_worker.current",
     "is_primary": "_worker.current",
     "is_worker": "_worker.current",
-    "exclusive": "_worker.listening.patch",
+    "exclusive": "_worker.listening.exclusive",
     "listen": "_worker.listening.listener",
     "listen_fd": "_worker.listening.listener",
     "Worker": "_worker.worker",

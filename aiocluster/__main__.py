@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ._supervise.cluster import Cluster
 from .errors import ClusterError, RestartLimitError, StartupError
-from .scheduling import BY_KERNEL, POLICIES
+from .scheduling._registry import BY_KERNEL, POLICIES
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

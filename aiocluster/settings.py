@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .scheduling import check
+from .scheduling._registry import check
 
 Target = Callable[..., Any] | str | Path | None
 

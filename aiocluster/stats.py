@@ -1,4 +1,4 @@
-"""What a cluster knows of itself, as plain data."""
+"""The current numbers of a cluster, as plain data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class WorkerStats:
         pid: Its process id.
         name: An agent's name; else None.
         state: See `WorkerProcess.state`.
-        connections: How many connections it has open that it took from shared ports.
-        accepted: How many it has taken since it started.
-        returned: How many that it was sent it gave back.
-        redispatched: How many that it was sent went to others because it ended.
-        calls: How many functions it runs for `Cluster.call`.
-        loop_delay: Seconds its event loop was late at its last report.
+        connections: How many connections from shared ports it has open.
+        accepted: How many connections it has taken since it started.
+        returned: How many connections it was sent and returned to the primary.
+        redispatched: How many connections it had not taken when it ended; they went to other workers.
+        calls: How many functions it is running for `Cluster.call`.
+        loop_delay: How late its event loop was at its last report, in seconds.
         memory: Bytes of resident memory at its last report; 0 before the first.
         tasks: How many asyncio tasks it had at its last report.
         age: Seconds since it came online; 0 before.
@@ -43,14 +43,14 @@ class WorkerStats:
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerStats:
+class PortStats:
     """One shared port.
 
     Attributes:
-        address: Where it is.
+        address: Where it is bound.
         scheduling: Its policy.
         accepted: How many connections the primary has accepted on it.
-        waiting: How many it has accepted and no worker has taken yet.
+        waiting: How many of these no worker has taken yet.
     """
 
     address: Address
@@ -61,14 +61,14 @@ class ListenerStats:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStats:
-    """A cluster at one moment.
+    """The numbers of a cluster at one moment.
 
     Attributes:
         workers: One entry for each worker and agent.
-        listeners: One entry for each shared port.
-        restarts: How many workers have been replaced because they ended unasked.
+        ports: One entry for each shared port.
+        restarts: How many workers have been replaced because they ended unexpectedly.
     """
 
     workers: tuple[WorkerStats, ...]
-    listeners: tuple[ListenerStats, ...]
+    ports: tuple[PortStats, ...]
     restarts: int

@@ -3,64 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from aiocluster.events import Address
-from tests.serving import Client, wait_until_it_handles
-
-ROOT = Path(__file__).parent.parent
-
-
-@contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Address]]:
-    """Runs the command, waits until its workers are online and a port is open, and stops it."""
-    command = [sys.executable, "-W", "error", "-m", "aiocluster", "run", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    with process, process.stderr as stderr:
-        try:
-            address = listening_address(process.pid)
-            wait_until_it_handles(signal.SIGQUIT, process.pid)  # all its workers are online
-            yield process, address
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                log = stderr.read()
-                code = process.wait(10)
-            finally:
-                process.kill()
-    assert code == 0, log
-    assert "Traceback" not in log
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PORT": "0", "PYTHONPATH": str(ROOT)}
-
-
-def listening_address(pid: int) -> Address:
-    """Where that process listens; waits until it does, or has ended."""
-    process = psutil.Process(pid)
-    while process.status() != psutil.STATUS_ZOMBIE:
-        for connection in process.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                return Address("tcp4", *connection.laddr)
-        time.sleep(0.005)
-    raise AssertionError("it ended without listening")
+from tests.support.programs import ROOT, environment, running_command
+from tests.support.serving import Client
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "aiohttp", "asyncio"])
 async def test_an_unmodified_http_server(server: str) -> None:
-    with running(f"examples/{server}_app.py", "-w", "4") as (process, address):
+    with running_command(f"examples/{server}_app.py", "-w", "4") as (process, address):
         workers = {child.pid for child in psutil.Process(process.pid).children()}
         assert len(workers) == 4
         answered: set[int] = set()
@@ -73,7 +29,7 @@ async def test_an_unmodified_http_server(server: str) -> None:
 async def test_an_unmodified_websocket_server() -> None:
     from websockets.asyncio.client import connect
 
-    with running("examples/websockets_app.py", "-w", "4") as (process, address):
+    with running_command("examples/websockets_app.py", "-w", "4") as (process, address):
         workers = {child.pid for child in psutil.Process(process.pid).children()}
         answered: set[int] = set()
         while answered != workers:
@@ -124,7 +80,7 @@ def test_a_module_that_can_not_be_imported(tmp_path: Path) -> None:
 def test_arguments_are_the_targets(order: str, tmp_path: Path) -> None:
     (tmp_path / "args.py").write_text(
         "import os, signal, sys, time\n"
-        "from tests.serving import wait_until_it_handles\n"
+        "from tests.support.serving import wait_until_it_handles\n"
         "print(sys.argv[1:], flush=True)\n"
         "wait_until_it_handles(signal.SIGQUIT, os.getppid())\n"
         "os.kill(os.getppid(), signal.SIGTERM)\n"

@@ -9,8 +9,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.serving import EXAMPLES, wait_until_it_handles
-from tests.test_command import environment, listening_address
+from tests.support.programs import environment, listening_address
+from tests.support.serving import EXAMPLES, wait_until_it_handles
 
 README = Path(__file__).parent.parent / "README.md"
 

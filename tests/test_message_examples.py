@@ -9,44 +9,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
-import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from aiocluster.events import Address
-from tests.serving import EXAMPLES, Client, ask, wait_until_it_handles
-from tests.test_command import environment, listening_address
-
-
-@contextmanager
-def running(name: str, number: signal.Signals, **env: str) -> Iterator[tuple[subprocess.Popen[str], Address]]:
-    """Runs an example until that signal, and holds it to its silence."""
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
-    process = subprocess.Popen(
-        command, env={**environment(), **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process, process.stdout, process.stderr:
-        try:
-            yield process, listening_address(process.pid)
-            wait_until_it_handles(number, process.pid)
-            process.send_signal(number)
-            assert (process.stderr.read(), process.wait(20)) == ("", 0)
-        finally:
-            for child in psutil.Process(process.pid).children() if process.poll() is None else ():
-                child.kill()
-            process.kill()
-
-
-async def printed(process: subprocess.Popen[str]) -> str:
-    """The next line that it prints."""
-    assert process.stdout is not None
-    return await asyncio.to_thread(process.stdout.readline)
+from tests.support.programs import environment, printed, running_server
+from tests.support.serving import EXAMPLES, Client, ask
 
 
 @pytest.mark.parametrize(
@@ -65,7 +35,7 @@ def test_it_names_its_seeds(name: str, seeds: list[str]) -> None:
 
 
 async def test_send_server() -> None:
-    with running("send_server.py", signal.SIGINT) as (process, address):
+    with running_server("send_server.py", signal.SIGINT) as (process, address):
         workers = {int((await printed(process)).removeprefix("created worker ")) for _ in range(4)}
         assert len(workers) == 4
         assert await ask(address) in workers
@@ -79,7 +49,7 @@ async def test_send_server() -> None:
 
 
 async def test_send_connections() -> None:
-    with running("send_connections.py", signal.SIGINT) as (process, address):
+    with running_server("send_connections.py", signal.SIGINT) as (process, address):
         workers = set(map(int, (await printed(process)).removeprefix("workers: ").split()))
         answers = [await ask(address) for _ in range(12)]
         assert Counter(answers) == dict.fromkeys(answers, 3)
@@ -103,7 +73,7 @@ def test_worker_to_worker() -> None:
 
 
 async def test_long_computation() -> None:
-    with running("long_computation.py", signal.SIGTERM, COUNT="10000000") as (_, address):
+    with running_server("long_computation.py", signal.SIGTERM, COUNT="10000000") as (_, address):
 
         async def get(path: str) -> str:
             client = await Client.connect(address)
@@ -121,7 +91,7 @@ async def test_long_computation() -> None:
 
 
 async def test_chat() -> None:
-    with running("chat.py", signal.SIGTERM) as (_, address):
+    with running_server("chat.py", signal.SIGTERM) as (_, address):
         page = await Client.connect(address)
         await page.send("/")
         assert b"new WebSocket(" in await page._reader.readuntil(b"</script>")

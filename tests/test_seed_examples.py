@@ -9,24 +9,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from aiocluster.events import Address
-from tests.serving import EXAMPLES, ask, wait_until_it_handles
-from tests.test_command import environment, listening_address
-from tests.test_message_examples import printed
+from tests.support.programs import (
+    ended,
+    environment,
+    listening_address,
+    printed,
+    running_example,
+    started_example,
+    whole_lines,
+)
+from tests.support.serving import EXAMPLES, ask, wait_until_it_handles
 
 SEEDS = {"000", "001", "002", "003", "004"}
-
-
-def whole_lines() -> dict[str, str]:
-    """An environment in which what a process prints with ``flush=True`` arrives as one, whoever else prints."""
-    return {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
 
 
 def output(name: str, **env: str) -> str:
@@ -35,40 +37,6 @@ def output(name: str, **env: str) -> str:
     done = subprocess.run(command, env={**whole_lines(), **env}, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
-
-
-@contextmanager
-def started(name: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """Starts an example, and sees to it that nothing of it stays."""
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
-    process = subprocess.Popen(
-        command, env={**whole_lines(), **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process, process.stdout, process.stderr:
-        try:
-            yield process
-        finally:
-            for child in psutil.Process(process.pid).children() if process.poll() is None else ():
-                child.kill()
-            process.kill()
-
-
-@contextmanager
-def running(name: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs an example until SIGINT, which it takes without a word."""
-    with started(name, **env) as process:
-        yield process
-        process.send_signal(signal.SIGINT)
-        assert ended(process) == ("", "")
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Waits until an example has ended well. Returns what it still printed, and what it wrote to stderr."""
-    stdout, stderr = process.communicate(timeout=20)
-    assert process.returncode == 0, stderr
-    return stdout, stderr
 
 
 class Upload:
@@ -131,7 +99,7 @@ def test_seeds_that_are_named_exist() -> None:
 
 
 async def test_same_script() -> None:
-    with running("same_script.py") as process:
+    with running_example("same_script.py") as process:
         assert await printed(process) == f"primary {process.pid} is running\n"
         lines = [await printed(process) for _ in range(4)]
         workers = {int(line.rpartition(" ")[2]) for line in lines}
@@ -164,7 +132,7 @@ def test_life_of_a_worker() -> None:
 
 
 async def test_smooth_restart() -> None:
-    with started("smooth_restart.py", WORKERS="1", SECONDS="40") as process:
+    with started_example("smooth_restart.py", WORKERS="1", SECONDS="40") as process:
         worker = int((await printed(process)).removeprefix("worker ").removesuffix(" listens\n"))
         address = listening_address(process.pid)
         async with uploading(address) as upload:
@@ -186,7 +154,7 @@ async def test_smooth_restart() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
 def test_the_primary_takes_its_workers_along(number: signal.Signals) -> None:
-    with started("smooth_restart.py") as process:
+    with started_example("smooth_restart.py") as process:
         assert process.stdout is not None
         workers = {process.stdout.readline().split()[1] for _ in range(2)}
         wait_until_it_handles(signal.SIGQUIT, process.pid)
@@ -198,7 +166,7 @@ def test_the_primary_takes_its_workers_along(number: signal.Signals) -> None:
 
 
 async def test_graceful_leave() -> None:
-    with running("graceful_leave.py", WORKERS="1") as process:
+    with running_example("graceful_leave.py", WORKERS="1") as process:
         worker = int((await printed(process)).removeprefix("worker ").removesuffix(" is serving\n"))
         address = listening_address(process.pid)
         async with uploading(address) as upload:
@@ -234,7 +202,7 @@ def test_shared_state() -> None:
 
 
 async def test_own_ports() -> None:
-    with running("own_ports.py") as process:
+    with running_example("own_ports.py") as process:
         lines = [re.fullmatch(r"worker (\d+): (\d+) ready\n", await printed(process)) for _ in range(4)]
         places = {int(line[2]): int(line[1]) for line in lines if line is not None}
         assert len(set(places.values())) == 4

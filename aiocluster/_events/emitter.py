@@ -11,7 +11,8 @@ import inspect
 import logging
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from ..events._either import Error
@@ -207,6 +208,8 @@ class Emitter:
     """The event methods that `Cluster`, `Primary`, `WorkerProcess` and `Worker` share."""
 
     _hub: EventHub
+    _happened: Mapping[str, Event] = MappingProxyType({})
+    """The events that come at most once and have come: `wait_for` returns them at once."""
 
     @overload
     def on(self, name: str) -> Callable[[H], H]: ...
@@ -245,6 +248,8 @@ class Emitter:
             TimeoutError: None came in time.
             ValueError: There is no event of that name.
         """
+        if name in self._happened:
+            return self._happened[name]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def heard(event: Event) -> None:

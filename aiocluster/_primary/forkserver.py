@@ -21,12 +21,11 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from .._processes.exit_status import ExitStatus, exit_status
-from .._wire import frames as kinds
+from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Frame, encode
+from .._wire.dispatch import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings
 from .launch import CHANNEL_FD, Child, SpawnedChild, Stdio, command, open_stdio
@@ -39,10 +38,10 @@ class Template:
 
     Args:
         settings: How it is started: executable, exec_args, env, cwd.
-        welcome: What it imports; the same that its workers are told.
+        config: What it imports; the same that its workers are told.
     """
 
-    def __init__(self, settings: Settings, welcome: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, config: frames.WorkerConfig) -> None:
         loop = asyncio.get_running_loop()
         self._is_retired = False
         self._last_number = 0
@@ -66,9 +65,18 @@ class Template:
                 ours.close()
                 raise
         self._channel = Channel(ours)
-        self._channel.attach(loop, self._receive, self._on_channel_end)
+        dispatch = Dispatch(
+            frames.FORK_SERVER,
+            [
+                on(frames.Warm, self._on_warm),
+                on(frames.Forked, self._on_forked),
+                on(frames.Unforked, self._on_unforked),
+                on(frames.Ended, self._on_ended),
+            ],
+        )
+        self._channel.attach(loop, dispatch, self._on_channel_end)
         self._process.watch(self._on_exit)
-        self._channel.send(encode(kinds.WELCOME, welcome))
+        self._channel.send(config.encode())
 
     @property
     def is_usable(self) -> bool:
@@ -98,7 +106,7 @@ class Template:
                     fds.append(stdio.stdout_write)
                 if self._channel.is_closed:
                     raise StartupError("the template that workers are forked from has ended")
-                self._channel.send(encode(kinds.FORK, number, dict(env)), fds)
+                self._channel.send(frames.Fork(number, dict(env)).encode(), fds)
                 child: ForkedChild = await forked
                 child.adopt(stdio)
                 return child
@@ -125,26 +133,27 @@ class Template:
 
     # ---- what it says
 
-    def _receive(self, frame: Frame, take: Any) -> None:
-        match frame:
-            case [kinds.WARM]:
-                self._process.close()
-                self._is_warm.set_result(None)
-            case [kinds.FORKED, int(number), int(pid)]:
-                self._children[pid] = child = ForkedChild(pid)
-                forked = self._forks.get(number)
-                if forked is not None and not forked.done():
-                    forked.set_result(child)
-                else:  # whoever asked has been cancelled
-                    child.send_signal(signal.SIGKILL)
-            case [kinds.UNFORKED, int(number), int(code)]:
-                forked = self._forks.get(number)
-                if forked is not None and not forked.done():
-                    forked.set_exception(OSError(code, os.strerror(code)))
-            case [kinds.ENDED, int(pid), int(code)]:
-                child = self._children.pop(pid)
-                child.end(exit_status(code))
-                self._end_if_idle()
+    def _on_warm(self, frame: frames.Warm) -> None:
+        self._process.close()
+        self._is_warm.set_result(None)
+
+    def _on_forked(self, frame: frames.Forked) -> None:
+        self._children[frame.pid] = child = ForkedChild(frame.pid)
+        forked = self._forks.get(frame.number)
+        if forked is not None and not forked.done():
+            forked.set_result(child)
+        else:  # the caller was cancelled
+            child.send_signal(signal.SIGKILL)
+
+    def _on_unforked(self, frame: frames.Unforked) -> None:
+        forked = self._forks.get(frame.number)
+        if forked is not None and not forked.done():
+            forked.set_exception(OSError(frame.errno, os.strerror(frame.errno)))
+
+    def _on_ended(self, frame: frames.Ended) -> None:
+        child = self._children.pop(frame.pid)
+        child.end(exit_status(frame.code))
+        self._end_if_idle()
 
     def _on_channel_end(self, error: Exception | None) -> None:
         if not self._is_retired:

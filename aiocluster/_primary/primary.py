@@ -14,30 +14,29 @@ from typing import Any, Self
 
 import anyio
 
-from .._events.emitter import Emitter, EventHub
+from .._events.emitter import Emitter
 from .._processes.pipes import PipeReader
 from .._processes.title import set_title
-from .._wire import frames as kinds
 from .._wire.channel import Channel
-from .._wire.codec import encode, pack
-from .._wire.conversation import RequestHandler
+from .._wire.codec import pack
 from .._wire.endpoint import Endpoint
+from .._wire.frames import TargetName, WorkerConfig
+from .._wire.peer import Answerer
 from .._wire.windows import send_to_all
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Address, Setup
 from ..settings import Settings
-from ..stats import ListenerStats, WorkerStats
+from ..stats import PortStats, WorkerStats
 from .forkserver import Template
 from .launch import environment, spawn
-from .ports.table import Listeners
-from .router import Router
+from .session import Identity, Session, Shared
 from .target import name_target
 from .worker_process import WorkerProcess
 
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 
 
-class Primary(Emitter):
+class Primary(Emitter, Answerer):
     """Starts workers and connects them. Use it as an async context manager.
 
     Leaving it ends every worker that is left: by SIGTERM, 2 s later by SIGKILL. To let them finish, `disconnect` first.
@@ -54,18 +53,17 @@ class Primary(Emitter):
     """
 
     def __init__(self, target: Any = None, **settings: Any) -> None:
-        self._hub = EventHub()
-        self._settings = Settings().changed({"target": target, **settings})
-        name_target(self._settings.target, self._settings.cwd)
+        given = Settings().changed({"target": target, **settings})
+        name_target(given.target, given.cwd)
+        self._shared = Shared(given, gone=self._on_gone)
+        self._hub = self._shared.hub
+        self._requests = self._shared.requests
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
-        self._router = Router()
-        self._listeners = Listeners()
         self._last_id = 0
         self._templates: dict[Hashable, Template] = {}
         self._all_templates: list[Template] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
-        self._request_handler: RequestHandler | None = None
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._is_open = False
@@ -89,12 +87,12 @@ class Primary(Emitter):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            self.renew_templates()
+            self._renew_fork_servers()
             for template in self._all_templates:
                 await template.wait_gone()
             for stream in list(self._streams):
                 stream.close()
-            self._listeners.close()
+            self._shared.ports.close()
             self._hub.cancel()
             while self._closing:
                 await asyncio.wait(self._closing)
@@ -118,10 +116,13 @@ class Primary(Emitter):
             raise WorkerNotFoundError(f"no worker has pid {pid}; there are {sorted(self._by_pid) or 'none'}")
         return worker
 
+    def _all_sessions(self) -> list[Session]:
+        return [worker._session for worker in self._workers.values()]
+
     @property
     def settings(self) -> Settings:
         """How the next worker will be started."""
-        return self._settings
+        return self._shared.settings
 
     def setup(self, **settings: Any) -> None:
         """Changes settings for later forks, the others staying as they are; emits ``setup``.
@@ -131,19 +132,14 @@ class Primary(Emitter):
             ValueError: A setting is out of its range.
             TypeError: There is no such setting, or it is of the wrong type.
         """
-        changed = self._settings.changed(settings)
+        changed = self.settings.changed(settings)
         name_target(changed.target, changed.cwd)
-        self._settings = changed
+        self._shared.settings = changed
         self._hub.emit_soon(Setup(changed))
 
-    @property
-    def hub(self) -> EventHub:
-        """Where its events go."""
-        return self._hub
-
-    def check_target(self, target: Any) -> None:
+    def _check_target(self, target: Any) -> None:
         """Raises TargetError unless workers could find this target."""
-        name_target(target, self._settings.cwd)
+        name_target(target, self.settings.cwd)
 
     async def fork(
         self,
@@ -173,7 +169,7 @@ class Primary(Emitter):
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         if weight < 1:
             raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
-        settings = self._settings if target is ... else self._settings.changed({"target": target})
+        settings = self.settings if target is ... else self.settings.changed({"target": target})
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id = self._last_id + 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -194,30 +190,17 @@ class Primary(Emitter):
             ours.close()
             raise ClusterError("this Primary has been left")
         channel = Channel(ours)
-        worker = WorkerProcess(
-            worker_id,
-            child,
-            channel,
-            env=MappingProxyType(dict(env or {})),
-            weight=weight,
-            slot=worker_id - 1 if slot is None else slot,
-            scheduling=settings.scheduling,
-            name=name,
-            graceful_timeout=settings.graceful_timeout,
-            hub=self._hub,
-            router=self._router,
-            listeners=self._listeners,
-            request_handler=lambda: self._request_handler,
-            gone=self._on_gone,
-        )
-        peers = self._router.add(worker)
-        channel.send(encode(kinds.WELCOME, {**_welcome(settings, named), "peers": peers, "name": name}))
-        self._workers[worker.id] = self._by_pid[worker.pid] = worker
-        self._streams.update(stream for stream in (worker.stdout, worker.stderr) if stream is not None)
+        slot = worker_id - 1 if slot is None else slot
+        identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
+        session = Session(identity, child, channel, self._shared)
+        peers = self._shared.router.add(session)
+        channel.send(_config(settings, named, name=name, peers=peers).encode())
+        self._workers[worker_id] = self._by_pid[session.pid] = session.worker
+        self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
         self._all_gone.clear()
-        return worker
+        return session.worker
 
-    def _template(self, settings: Settings, named: dict[str, Any]) -> Template:
+    def _template(self, settings: Settings, target: TargetName) -> Template:
         """The warm interpreter for workers of that kind."""
         how = (
             str(settings.executable),
@@ -225,26 +208,26 @@ class Primary(Emitter):
             tuple(sorted((settings.env or {}).items())),
             str(settings.cwd),
             settings.preload,
-            repr(named),
+            target,
         )
         template = self._templates.get(how)
         if template is None or not template.is_usable:
-            template = self._templates[how] = Template(settings, _welcome(settings, named))
+            template = self._templates[how] = Template(settings, _config(settings, target, name=None, peers={}))
             self._all_templates.append(template)
         return template
 
-    def renew_templates(self) -> None:
+    def _renew_fork_servers(self) -> None:
         """Later forks get new templates, which import their code anew."""
         for template in self._templates.values():
             template.retire()
         self._templates.clear()
         self._all_templates = [template for template in self._all_templates if not template.is_gone]
 
-    def _on_gone(self, worker: WorkerProcess) -> None:
-        del self._workers[worker.id]
-        if self._by_pid.get(worker.pid) is worker:
-            del self._by_pid[worker.pid]
-        task = asyncio.get_running_loop().create_task(worker.close())
+    def _on_gone(self, session: Session) -> None:
+        del self._workers[session.identity.id]
+        if self._by_pid.get(session.pid) is session.worker:
+            del self._by_pid[session.pid]
+        task = asyncio.get_running_loop().create_task(session.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         if not self._workers:
@@ -252,18 +235,18 @@ class Primary(Emitter):
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
         """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
-        for worker in self._workers.values():
-            worker.tell_to_leave(self._settings.graceful_timeout if timeout is None else timeout)
+        for session in self._all_sessions():
+            session.tell_to_leave(self.settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
 
-    async def wait_all_gone(self) -> None:
+    async def _wait_all_gone(self) -> None:
         """Returns when there is no worker left."""
         await self._all_gone.wait()
 
-    def stats(self) -> tuple[tuple[WorkerStats, ...], tuple[ListenerStats, ...]]:
+    def _stats(self) -> tuple[tuple[WorkerStats, ...], tuple[PortStats, ...]]:
         """What is known now of the workers, and of the shared ports."""
-        workers = tuple(worker.stats() for worker in self._workers.values())
-        return workers, self._listeners.stats()
+        workers = tuple(session.stats() for session in self._all_sessions())
+        return workers, self._shared.ports.stats()
 
     # ---- ports and messages
 
@@ -295,18 +278,18 @@ class Primary(Emitter):
         if path is not None:
             if host is not None or port is not None:
                 raise ValueError("path can't be combined with host and port")
-            wanted = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
+            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
         else:
             found = await asyncio.get_running_loop().getaddrinfo(
                 host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             family, kind, _, _, address = found[0]
-            wanted = self._listeners.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
-        listener = self._listeners.open(
-            wanted, backlog=backlog, scheduling=scheduling, default=self._settings.scheduling, mode=mode
+            endpoint = self._shared.ports.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
+        opened = self._shared.ports.open(
+            endpoint, backlog=backlog, scheduling=scheduling, default=self.settings.scheduling, mode=mode
         )
-        listener.is_kept = True
-        return listener.address
+        opened.is_kept = True
+        return opened.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
         """Makes a listening socket that this process has open a shared port: workers that ask for its address get it.
@@ -318,10 +301,10 @@ class Primary(Emitter):
         Raises:
             OSError: It is no listening socket.
         """
-        wanted = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
-        listener = self._listeners.open(wanted, backlog=100, scheduling=scheduling, default=self._settings.scheduling)
-        listener.is_kept = True
-        return listener.address
+        endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
+        opened = self._shared.ports.open(endpoint, backlog=100, scheduling=scheduling, default=self.settings.scheduling)
+        opened.is_kept = True
+        return opened.address
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `WorkerProcess.send`.
@@ -334,32 +317,28 @@ class Primary(Emitter):
     async def broadcast(self, message: Any) -> None:
         """Sends a message, packed once, to every worker, but no agent; waits for the slowest to have room for it."""
         body = pack(message)
-        workers = (worker for worker in self._workers.values() if worker.name is None)
-        await send_to_all([worker.conversation.send_window for worker in workers], body)
-
-    def handle_requests(self, handler: RequestHandler | None) -> None:
-        """Answers the workers' requests from now on: ``handler(message, sender)``, sync or async.
-
-        What it returns is the reply; what it raises is the requester's `RemoteError`.
-        """
-        self._request_handler = handler
+        workers = (session for session in self._all_sessions() if session.identity.name is None)
+        await send_to_all([session.conversation.send_window for session in workers], body)
 
 
-def _welcome(settings: Settings, named: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "target": named,
-        "args": list(settings.args),
-        "argv0": sys.argv[0] if sys.argv else "",
-        "path": [os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
-        "uid": settings.uid,
-        "gid": settings.gid,
-        "loop": settings.loop,
-        "preload": list(settings.preload),
-        "primary_pid": os.getpid(),
-        "graceful_timeout": settings.graceful_timeout,
-        "heartbeat": settings.heartbeat,
-        "ignore_sigint": _has_terminal(),
-    }
+def _config(settings: Settings, target: TargetName, *, name: str | None, peers: dict[int, str | None]) -> WorkerConfig:
+    """What a worker, or a fork server, is told first."""
+    return WorkerConfig(
+        target=target,
+        args=list(settings.args),
+        argv0=sys.argv[0] if sys.argv else "",
+        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
+        uid=settings.uid,
+        gid=settings.gid,
+        loop=settings.loop,
+        preload=list(settings.preload),
+        primary_pid=os.getpid(),
+        graceful_timeout=settings.graceful_timeout,
+        heartbeat=settings.heartbeat,
+        ignore_sigint=_has_terminal(),
+        name=name,
+        peers=peers,
+    )
 
 
 def _has_terminal() -> bool:

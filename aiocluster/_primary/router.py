@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from .._wire import frames as kinds
 from .._wire.codec import Frame, encode
+from .._wire.frames import PeerJoined, PeerLeft, flow_fields
 from ..errors import ProtocolError
 
 if TYPE_CHECKING:
-    from .._wire.conversation import TakeDescriptors
-    from .worker_process import WorkerProcess
+    from .._wire.dispatch import TakeDescriptors
+    from .session import Session
 
 
 class Router:
@@ -27,32 +28,32 @@ class Router:
 
     def __init__(self) -> None:
         self._own_pid = os.getpid()
-        self._workers: dict[int, WorkerProcess] = {}
+        self._workers: dict[int, Session] = {}
         self._peers: dict[int, str | None] = {}
 
-    def add(self, worker: WorkerProcess) -> dict[int, str | None]:
+    def add(self, worker: Session) -> dict[int, str | None]:
         """A worker starts: it hears of what changes from now on. Returns the peers of now, as names by pid."""
         self._workers[worker.pid] = worker
         return dict(self._peers)
 
-    def join(self, worker: WorkerProcess) -> None:
+    def join(self, worker: Session) -> None:
         """A worker is online: the others learn of it."""
-        self._peers[worker.pid] = worker.name
-        self._tell_others(worker, encode(kinds.PEER_JOINED, worker.pid, worker.name))
+        name = self._peers[worker.pid] = worker.identity.name
+        self._tell_others(worker, PeerJoined(worker.pid, name).encode())
 
-    def leave(self, worker: WorkerProcess) -> None:
+    def leave(self, worker: Session) -> None:
         """A worker's channel is closed, and all it sent has been passed on."""
         if self._workers.get(worker.pid) is worker:
             del self._workers[worker.pid]
             if self._peers.pop(worker.pid, self) is not self:
-                self._tell_others(worker, encode(kinds.PEER_LEFT, worker.pid))
+                self._tell_others(worker, PeerLeft(worker.pid).encode())
 
-    def _tell_others(self, worker: WorkerProcess, frame: bytes) -> None:
+    def _tell_others(self, worker: Session, frame: bytes) -> None:
         for other in self._workers.values():
             if other is not worker and not other.channel.is_closed:
                 other.channel.send(frame)
 
-    def route(self, sender: WorkerProcess, frame: Frame, take: TakeDescriptors) -> None:
+    def route(self, sender: Session, frame: Frame, take: TakeDescriptors) -> None:
         """Passes a frame on to the worker it names; to nobody if there is none.
 
         The sender of a frame for a worker that has just gone learns so from ``PEER_LEFT``.
@@ -60,9 +61,7 @@ class Router:
         Raises:
             ProtocolError: It is no such frame.
         """
-        kind, peer, number, body = frame
-        if type(peer) is not int or type(number) is not int or type(body) is not bytes:
-            raise ProtocolError(f"a frame of kind {kinds.NAMES[kind]} with fields of the wrong types")
+        kind, peer, number, body = flow_fields(frame)
         if kind == kinds.CALL:
             raise ProtocolError("a worker has asked to run code in another process")
         if peer == self._own_pid:
@@ -83,7 +82,7 @@ class Router:
             whole = encode(kind, sender.pid, number, body)
             worker.channel.send(whole, descriptors.peek(), descriptors.close, without)
 
-    def _without(self, sender: WorkerProcess, worker: WorkerProcess, lost: int, body: bytes) -> bytes:
+    def _without(self, sender: Session, worker: Session, lost: int, body: bytes) -> bytes:
         """The frame that tells the receiver of a message that its descriptors were lost; tells the sender, too."""
         if not sender.channel.is_closed:
             sender.channel.send(encode(kinds.LOST, worker.pid, lost, b""))

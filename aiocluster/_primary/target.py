@@ -13,14 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
 from ..errors import TargetError
 from ..settings import Target
 
-Named = dict[str, Any]
-"""What a worker is told: ``kind`` is "function", "module" or "script"; the other fields say where it stands."""
 
-
-def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> Named:
+def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> TargetName:
     """How another process finds this target.
 
     Args:
@@ -31,7 +29,7 @@ def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> Na
         TargetError: No worker could find it; the text says what to do.
     """
     if target is None:
-        return {"kind": "main", **_main_script("None as a target runs the main script again")}
+        return _main_script("None as a target runs the main script again")
     if isinstance(target, str):
         if _looks_like_a_path(target):
             return _script(Path(target), cwd)
@@ -46,7 +44,7 @@ def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> Na
     raise TargetError(f"a target is a function, a string, a path or None, not {target!r}")
 
 
-def _function(function: Any) -> Named:
+def _function(function: Any) -> TargetName:
     name = getattr(function, "__qualname__", "")
     module = getattr(function, "__module__", None)
     if "<lambda>" in name:
@@ -63,32 +61,27 @@ def _function(function: Any) -> Named:
     if found != function:  # not `is`: a class method is a new object each time
         raise TargetError(f"{module}:{name} is not {function!r}: give a function under its own module-level name")
     if module == "__main__":
-        return {
-            "kind": "function",
-            "module": "__mp_main__",
-            "name": name,
-            **_main_script(f"{name} is in the main script"),
-        }
-    return {"kind": "function", "module": module, "name": name}
+        return FunctionTarget("__mp_main__", name, _main_script(f"{name} is in the main script"))
+    return FunctionTarget(module, name)
 
 
-def _main_script(what: str) -> Named:
+def _main_script(what: str) -> MainTarget:
     """How to run the main script again; multiprocessing's spawn finds it in the same two ways."""
     main = sys.modules["__main__"]
     spec: ModuleSpec | None = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in ("__main__", None):
-        return {"main_module": spec.name.removesuffix(".__main__") if spec.name.endswith(".__main__") else spec.name}
+        return MainTarget(module=spec.name.removesuffix(".__main__"))
     path = getattr(main, "__file__", None)
     if path is None or not os.path.exists(path):  # "<stdin>", for one
         raise TargetError(f"{what}, and there is none here (an interactive session?): put it in a file")
-    return {"main_path": os.path.abspath(path)}
+    return MainTarget(path=os.path.abspath(path))
 
 
 def _looks_like_a_path(target: str) -> bool:
     return target.endswith((".py", ".pyc")) or os.sep in target
 
 
-def _script(path: Path, cwd: str | os.PathLike[str] | None) -> Named:
+def _script(path: Path, cwd: str | os.PathLike[str] | None) -> TargetName:
     whole = Path(cwd or ".", path).absolute()
     if not whole.exists():
         raise TargetError(f"there is no script {path} in {Path(cwd or '.').absolute()}")
@@ -96,24 +89,24 @@ def _script(path: Path, cwd: str | os.PathLike[str] | None) -> Named:
         raise TargetError(f"{path} is a folder without a __main__.py")
     if not os.access(whole, os.R_OK):
         raise TargetError(f"the script {path} can't be read")
-    return {"kind": "script", "path": str(whole)}
+    return ScriptTarget(str(whole))
 
 
-def _module(module: str, cwd: str | os.PathLike[str] | None) -> Named:
+def _module(module: str, cwd: str | os.PathLike[str] | None) -> TargetName:
     spec = _find(module, cwd)
     if spec.submodule_search_locations is not None:
         _find(f"{module}.__main__", cwd, f"{module} is a package without a __main__")
-    return {"kind": "module", "module": module}
+    return ModuleTarget(module)
 
 
-def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> Named:
+def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> TargetName:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{module}:{name}: what stands behind the colon must be a name")
     spec = _find(module, cwd)
     first = name.partition(".")[0]
     if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
         raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
-    return {"kind": "function", "module": module, "name": name, "in_cwd": True}
+    return FunctionTarget(module, name, in_cwd=True)
 
 
 def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:

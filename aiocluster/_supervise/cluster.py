@@ -1,12 +1,10 @@
-"""`Cluster`: keeps n workers alive. It decides; what it decides `Primary` does."""
+"""`Cluster`: says how many workers there should be, and waits until the reconciler has them."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import signal
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -14,18 +12,18 @@ import anyio
 
 from .._events.emitter import Emitter
 from .._primary.primary import Primary
+from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
-from .._wire.conversation import RequestHandler
-from ..errors import ClusterError, ReloadError, RestartLimitError, WorkerNotFoundError
-from ..events import Exit, GiveUp
+from .._wire.mailbox import RequestHandler
+from ..errors import ClusterError, ReloadError, WorkerNotFoundError
 from ..stats import ClusterStats
 from . import reload_on_change as watch
 from . import signals
 from .cpus import available_cpus
-from .crew import CANNOT_START, Crew
-from .health import HealthCheck, Limits, Sample
-from .restart import RestartHistory, RestartPolicy
-from .slot import AgentSlot, Slot
+from .health import Limits
+from .plan import Slot
+from .reconcile import Reconciler
+from .restart import RestartPolicy
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -82,55 +80,47 @@ class Cluster(Emitter):
         _check_seconds("graceful_timeout", graceful_timeout)
         if weights is not None and (len(weights) != count or min(weights) < 1):
             raise ValueError(f"weights must be {count} numbers from 1 on, one per worker, not {weights!r}")
-        self._limits = Limits(hang_timeout, max_memory, max_lifetime, max_connections)
+        limits = Limits(hang_timeout, max_memory, max_lifetime, max_connections)
         if hang_timeout is not None:
             settings.setdefault("heartbeat", min(1.0, hang_timeout / 4))
         watch.check(reload_on_change)
         self._watched = tuple(reload_on_change)
-        self._restart = restart or RestartPolicy()
-        self._start_timeout = start_timeout
+        self._count = count
+        self._weights = dict(enumerate(weights or ()))
+        self._agents = dict(agents or {})
         self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
-        self._hub = self._primary.hub
-        self._crew = Crew(self._primary, start_timeout, graceful_timeout)
-        self._slots = [self._slot(number, weights[number] if weights else 1) for number in range(count)]
-        self._agents = {
-            name: AgentSlot(self._crew, self._wait_before_restart, name=name, target=agent)
-            for name, agent in (agents or {}).items()
-        }
-        for agent in (agents or {}).values():
-            self._primary.check_target(agent)
-        self._history = RestartHistory(self._restart)
-        self._exits: list[tuple[float, Exit]] = []
-        self._restarts = 0
-        self._health_checks: dict[int, HealthCheck] = {}
-        self._changing = asyncio.Lock()  # reload, scale and replacements change slots one after the other
-        self._reloading: asyncio.Task[None] | None = None
-        self._health: asyncio.Task[None] | None = None
+        self._hub = self._primary._hub
+        for agent in self._agents.values():
+            self._primary._check_target(agent)
+        self._reconciler = Reconciler(
+            self._primary,
+            self._arguments,
+            policy=restart or RestartPolicy(),
+            limits=limits,
+            start_timeout=start_timeout,
+        )
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
-        self._is_stopping = False
-        self._given_up: RestartLimitError | None = None
-        self._over = asyncio.Event()  # given up, stopped, or nobody left
 
-    def _slot(self, number: int, weight: int) -> Slot:
-        return Slot(self._crew, self._wait_before_restart, weight=weight, slot=number)
+    def _arguments(self, slot: Slot) -> dict[str, Any]:
+        """What `Primary.fork` is told of a process in this slot."""
+        if isinstance(slot, str):
+            return {"name": slot, "target": self._agents[slot]}
+        return {"slot": slot, "weight": self._weights.get(slot, 1)}
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
             raise ClusterError("this Cluster has been entered already; make another one")
         self._is_entered = True
         await self._primary.__aenter__()
-        self.on("exit", self._remember)
+        self._reconciler.begin()
         try:
-            await self._open(self._agents.values())
-            await self._open(self._slots)
+            await self._reconciler.start_agents(tuple(self._agents))
+            await self._reconciler.scale(self._count)
         except BaseException:
-            self._is_stopping = True
             with anyio.CancelScope(shield=True):
                 await self._end()
             raise
-        if self._limits.are_set:
-            self._health = asyncio.get_running_loop().create_task(self._watch_health())
         if self._watched:
             self._watching = asyncio.get_running_loop().create_task(self._reload_on_change())
         return self
@@ -143,19 +133,10 @@ class Cluster(Emitter):
                 await self._end()
 
     async def _end(self) -> None:
-        for slot in (*self._slots, *self._agents.values()):
-            slot.abandon()
-        await self._primary.__aexit__(None, None, None)
-        await self._crew.finish()
-
-    async def _open(self, slots: Iterable[Slot]) -> None:
-        """Fills these slots, side by side; the first failure is raised."""
         try:
-            async with asyncio.TaskGroup() as starts:
-                for slot in slots:
-                    starts.create_task(slot.open(self._on_slot_over))
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            await self._reconciler.end()
+        finally:
+            await self._primary.__aexit__(None, None, None)
 
     # ---- what there is
 
@@ -172,12 +153,13 @@ class Cluster(Emitter):
     @property
     def agents(self) -> Mapping[str, WorkerProcess]:
         """The agents by name: one that has ended, until its replacement is at work."""
-        return {name: slot.worker for name, slot in self._agents.items() if slot.worker is not None}
+        found = ((name, self._reconciler.at_work(name)) for name in self._agents)
+        return {name: worker for name, worker in found if worker is not None}
 
     def stats(self) -> ClusterStats:
         """What is known now of workers and ports."""
-        workers, listeners = self._primary.stats()
-        return ClusterStats(workers, listeners, self._restarts)
+        workers, ports = self._primary._stats()
+        return ClusterStats(workers, ports, self._reconciler.restarts)
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with that pid; see `Primary.send`."""
@@ -207,24 +189,21 @@ class Cluster(Emitter):
             ChannelClosedError: The worker went before it returned. It may or may not have done the work.
             SerializationError: msgpack can't carry an argument.
         """
-        if not (able := self._at_work()):  # those that are online may have yet to start their loops
-            await self._wait_for_one_at_work(self._start_timeout if timeout is None else timeout)
-            able = self._at_work()
+        if not (able := self._ready()):  # those that are online may have yet to start their loops
+            await self._wait_for_one_ready(self._reconciler.start_timeout if timeout is None else timeout)
+            able = self._ready()
         if not able:
             raise WorkerNotFoundError("no worker runs an event loop just now")
-        least_busy = min(able, key=lambda worker: (worker.calls, worker.connections))
+        least_busy = min(able, key=lambda session: (session.calls, session.backend.open))
         return await least_busy.run(function, args, timeout=timeout)
 
-    def _at_work(self) -> list[WorkerProcess]:
+    def _ready(self) -> list[Session]:
         """The workers whose event loops run, agents aside: they have work of their own."""
-        return [worker for worker in self.workers.values() if worker.is_at_work and worker.name is None]
+        return [worker._session for worker in self.workers.values() if worker._session.life.is_ready]
 
-    async def _wait_for_one_at_work(self, seconds: float) -> None:
-        waits = {
-            asyncio.ensure_future(worker.wait_at_work())
-            for worker in self.workers.values()
-            if not worker.is_unfit and not worker.is_leaving and worker.name is None
-        }
+    async def _wait_for_one_ready(self, seconds: float) -> None:
+        sessions = [worker._session for worker in self.workers.values()]
+        waits = {asyncio.ensure_future(session.wait_ready()) for session in sessions if session.life.takes_connections}
         try:
             if waits:
                 await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -235,49 +214,6 @@ class Cluster(Emitter):
     def handle_requests(self, handler: RequestHandler | None) -> None:
         """Answers the workers' requests from now on; see `Primary.handle_requests`."""
         self._primary.handle_requests(handler)
-
-    # ---- keeping them alive
-
-    def _remember(self, event: Exit) -> None:
-        self._health_checks.pop(event.worker.id, None)
-        if not event.worker.is_leaving and not self._is_stopping:
-            self._exits = [
-                (when, exit) for when, exit in self._exits if when >= time.monotonic() - self._restart.period
-            ]
-            self._exits.append((time.monotonic(), event))
-
-    def _wait_before_restart(self, slot: Slot, worker: WorkerProcess) -> float | None:
-        """Decides what `Slot` asks when its worker has ended unasked."""
-        if self._is_stopping or self._given_up is not None:
-            return None
-        wait = self._history.ended(slot, time.monotonic())
-        if wait is None:
-            self._crew.in_background(self._give_up(worker))
-        else:
-            self._restarts += 1
-        return wait
-
-    async def _give_up(self, worker: WorkerProcess) -> None:
-        self._given_up = error = RestartLimitError()
-        with anyio.move_on_after(1.0):
-            await worker.wait()
-        exits = tuple(exit for _, exit in self._exits)
-        text = (
-            f"more than {self._restart.limit} workers ended unasked within {self._restart.period:g} seconds: "
-            "no more replacements"
-        )
-        logger.critical("%s", text)
-        if worker.failure is not None:
-            text = f"{text}\n\nthe last one: {worker.failure}"
-        elif worker.early_stderr:
-            text = f"{text}\n\nthe last one wrote:\n{worker.early_stderr}"
-        error.args = (text,)
-        self._hub.emit(GiveUp(exits, self._restart.period))
-        self._over.set()
-
-    def _on_slot_over(self) -> None:
-        if not any(slot.is_kept for slot in self._slots) and self._given_up is None:
-            self._over.set()
 
     # ---- changing them
 
@@ -292,32 +228,9 @@ class Cluster(Emitter):
             ReloadError: A new worker did not come up; the old ones that have not been replaced yet stay.
             ClusterError: The cluster is stopping, or began to before this was done.
         """
-        if self._is_stopping or not self._is_entered:
+        if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: nothing to reload")
-        if self._reloading is None:
-            self._reloading = asyncio.get_running_loop().create_task(self._reload())
-            self._reloading.add_done_callback(self._on_reloaded)
-        reloading = self._reloading
-        try:
-            await asyncio.shield(reloading)
-        except asyncio.CancelledError:
-            if reloading.cancelled() and self._is_stopping:  # by `stop`, not the caller's own task
-                raise ClusterError("the cluster is stopping: the reload has been given up") from None
-            raise
-
-    def _on_reloaded(self, task: asyncio.Task[None]) -> None:
-        self._reloading = None
-        if not task.cancelled():
-            task.exception()  # whoever waits for it has it; perhaps nobody does any more
-
-    async def _reload(self) -> None:
-        async with self._changing:
-            self._primary.renew_templates()
-            for slot in (*self._agents.values(), *self._slots):
-                try:
-                    await slot.renew(self._on_slot_over)
-                except CANNOT_START as error:
-                    raise ReloadError(f"the reload has been given up, the old workers stay: {error}") from error
+        await self._reconciler.reload()
 
     async def _reload_on_change(self) -> None:
         async for changed in watch.changes(self._watched):
@@ -336,53 +249,9 @@ class Cluster(Emitter):
             ClusterError: The cluster is stopping.
         """
         _checked_count(workers)
-        self._check_can_scale()
-        async with self._changing:
-            self._check_can_scale()
-            taken = {slot.number for slot in self._slots}
-            free = (number for number in itertools.count() if number not in taken)
-            new = [self._slot(next(free), 1) for _ in range(workers - len(self._slots))]
-            surplus = self._slots[workers:]
-            del self._slots[workers:]
-            await asyncio.gather(*(slot.close() for slot in surplus))
-            try:
-                await self._open(new)
-            finally:
-                self._slots += [slot for slot in new if slot.worker is not None]
-
-    def _check_can_scale(self) -> None:
-        if self._is_stopping or not self._is_entered:
+        if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: it can't be scaled")
-
-    async def _watch_health(self) -> None:
-        """Replaces workers that have reached a limit, one at a time."""
-        interval = min(0.25, (self._limits.hang_timeout or 1.0) / 4)
-        while True:
-            due = time.monotonic() + interval
-            await asyncio.sleep(interval)
-            if time.monotonic() - due > interval:
-                continue  # this loop was blocked itself: what the workers reported meanwhile has yet to be read
-            for slot in (*self._slots, *self._agents.values()):
-                worker = slot.worker
-                if worker is None or worker.is_unfit or worker.is_leaving or worker.state == "starting":
-                    continue
-                health_check = self._health_checks.setdefault(worker.id, HealthCheck(self._limits))
-                sample = Sample(worker.silence, worker.age, worker.memory, worker.backend.accepted)
-                if health_check.is_hung(sample):
-                    logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, sample.silence)
-                    self._crew.in_background(self._crew.abort(worker))
-                elif (why := health_check.why_due(sample)) and not self._changing.locked():
-                    logger.info("%r is replaced: %s", worker, why)
-                    self._crew.in_background(self._renew(slot, worker))
-
-    async def _renew(self, slot: Slot, worker: WorkerProcess) -> None:
-        async with self._changing:
-            has_been = slot.worker is not worker or worker.is_unfit or worker.is_leaving
-            if not self._is_stopping and not has_been:
-                try:
-                    await slot.renew(self._on_slot_over)
-                except CANNOT_START as error:
-                    logger.error("%s", error)
+        await self._reconciler.scale(workers)
 
     # ---- the end
 
@@ -393,20 +262,9 @@ class Cluster(Emitter):
             graceful: They are told to leave and have ``graceful_timeout`` seconds for it; then SIGTERM, and 2 s later
                 SIGKILL. False: SIGKILL at once, also to those that an earlier call has told to leave.
         """
-        self._is_stopping = True
-        for task in (self._health, self._watching, self._reloading):
-            if task is not None:
-                task.cancel()
-        for slot in (*self._slots, *self._agents.values()):
-            slot.abandon()
-        for workers in (self.workers, self.agents):
-            if graceful:
-                await asyncio.gather(*(self._crew.see_off(worker) for worker in workers.values()))
-        for worker in self._primary.workers.values():
-            worker.kill(signal.SIGKILL)
-        await self._primary.wait_all_gone()
-        await self._crew.finish()
-        self._over.set()
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._reconciler.stop(graceful=graceful)
 
     async def serve_forever(self) -> None:
         """Runs until a signal says to stop, and returns when the workers are gone.
@@ -419,21 +277,21 @@ class Cluster(Emitter):
                 left.
         """
         await signals.until(
-            self._over,
+            self._reconciler.over,
             {
                 signal.SIGINT: self._stop_or_kill,
                 signal.SIGTERM: self._stop_or_kill,
                 signal.SIGQUIT: lambda: self.stop(graceful=False),
                 signal.SIGHUP: self.reload,
-                signal.SIGTTIN: lambda: self.scale(len(self._slots) + 1),
-                signal.SIGTTOU: lambda: self.scale(max(1, len(self._slots) - 1)),
+                signal.SIGTTIN: lambda: self.scale(self._reconciler.workers + 1),
+                signal.SIGTTOU: lambda: self.scale(max(1, self._reconciler.workers - 1)),
             },
         )
-        if self._given_up is not None:
-            raise self._given_up
+        if self._reconciler.given_up is not None:
+            raise self._reconciler.given_up
 
     async def _stop_or_kill(self) -> None:
-        await self.stop(graceful=not self._is_stopping)
+        await self.stop(graceful=not self._reconciler.is_stopping)
 
 
 def _checked_count(count: int | str) -> int:

@@ -1,16 +1,15 @@
-"""Which workers are due to be replaced: blocked, too large, too old, or worked enough. Sans-I/O."""
+"""Which workers should be replaced: blocked, too large, too old, or with enough connections served. Sans-I/O."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a worker may use before it is replaced; None: as much as it likes.
 
-    The last three are drawn anew for each worker from the tenth below, so that workers of one age do not go together.
+    By chance, the last two are up to a tenth lower for each worker, so that workers of one age do not leave at once.
 
     Attributes:
         hang_timeout: Seconds without a report from its event loop.
@@ -67,10 +66,11 @@ class HealthCheck:
 
     Args:
         limits: The cluster's.
+        chance: A random number from 0 to 1: by how much of a tenth this worker's limits lie below them.
     """
 
     limits: Limits
-    _share: float = field(default_factory=lambda: random.uniform(0.9, 1.0))
+    chance: float
 
     def is_hung(self, sample: Sample) -> bool:
         """Whether its event loop is blocked."""
@@ -79,7 +79,7 @@ class HealthCheck:
 
     def why_due(self, sample: Sample) -> str | None:
         """Why it should be replaced gracefully; None if it should not."""
-        limits, share = self.limits, self._share
+        limits, share = self.limits, 1.0 - 0.1 * self.chance
         if limits.max_memory is not None and sample.memory > limits.max_memory:
             return f"it has {sample.memory} bytes, more than max_memory ({limits.max_memory})"
         if limits.max_lifetime is not None and sample.age > limits.max_lifetime * share:

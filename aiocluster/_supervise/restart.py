@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ class RestartPolicy:
     """When workers that end unasked are replaced, and when that is given up.
 
     Attributes:
-        limit: How many unasked ends within ``period`` are put up with; one more is too many.
+        limit: How many workers may end unasked within ``period``; with one more, no more are replaced.
         period: Seconds.
         backoff: The shortest and the longest wait before a replacement, in seconds. The first one starts after the
             shortest; each further one within ``period`` waits twice as long, with jitter.
@@ -46,19 +45,20 @@ class RestartHistory:
     delay a healthy one.
 
     Args:
-        policy: What is put up with.
+        policy: Its numbers.
     """
 
     def __init__(self, policy: RestartPolicy) -> None:
         self.policy = policy
         self._ends: deque[tuple[float, Hashable]] = deque()
 
-    def ended(self, slot: Hashable, now: float) -> float | None:
+    def ended(self, slot: Hashable, now: float, chance: float) -> float | None:
         """A worker has ended unasked.
 
         Args:
-            slot: Which one.
+            slot: Its slot.
             now: A monotonic time, in seconds.
+            chance: A random number from 0 to 1: where in its range of ±25 % the wait lies.
 
         Returns:
             The seconds to wait before its replacement is started; None: too many have ended, give up.
@@ -73,5 +73,5 @@ class RestartHistory:
         shortest, longest = self.policy.backoff
         if not earlier:
             return shortest
-        wait = max(shortest, _FIRST_STEP) * 2.0 ** min(earlier - 1, 60) * random.uniform(0.75, 1.25)
+        wait = max(shortest, _FIRST_STEP) * 2.0 ** min(earlier - 1, 60) * (0.75 + 0.5 * chance)
         return min(longest, max(shortest, wait))

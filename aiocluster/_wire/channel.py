@@ -21,7 +21,7 @@ from typing import Protocol
 
 from ..errors import ChannelClosedError, ProtocolError
 from .codec import MAX_FRAME, Decoder, Frame
-from .descriptors import Descriptors, receive, send
+from .descriptors import ANCILLARY_SIZE, CTRUNC, RECEIVE_FLAGS, Descriptors, received, send
 
 logger = logging.getLogger("aiocluster.channel")
 
@@ -322,32 +322,38 @@ class Channel:
     def _read_once(self) -> bool | None:
         """One system call. Returns whether another one is likely to find more; None if it found nothing at all."""
         try:
-            data, descriptors = receive(self._sock, _READ_SIZE)
+            data, ancillary, flags, _ = self._sock.recvmsg(_READ_SIZE, ANCILLARY_SIZE, RECEIVE_FLAGS)
         except BlockingIOError:
             return None
         except OSError:
-            data, descriptors = b"", None  # the other end was killed with bytes of ours unread
-        if descriptors is not None:
-            self._arrived.append(descriptors)
+            data, ancillary, flags = b"", [], 0  # the other end was killed with bytes of ours unread
+        has_descriptors = bool(ancillary or flags & CTRUNC)
+        if has_descriptors:
+            self._arrived.append(received(ancillary))
         if not data:
             self._end(None)
             return False
+        has_failed = False
         try:
             for frame in self._decoder.feed(data):
-                self._receive(frame, self._take_descriptors)
+                try:
+                    self._receive(frame, self._take_descriptors)
+                except ProtocolError:
+                    raise
+                except Exception:  # our own fault, which costs this frame and nothing else
+                    logger.exception("a frame of kind %s could not be handled", frame[0])
+                    has_failed = True
                 if self.is_closed:
                     return False
         except ProtocolError as error:
             self._end(error)
             return False
-        except Exception as error:  # a frame of the right form with the wrong fields
-            logger.debug("a frame could not be handled", exc_info=True)
-            self._end(ProtocolError(f"a frame could not be handled: {type(error).__name__}: {error}"))
-            return False
         if len(self._arrived) > (1 if self._decoder.buffered else 0):
-            self._end(ProtocolError("descriptors came with a frame that names none"))
-            return False
-        return descriptors is not None or len(data) == _READ_SIZE
+            if not has_failed:
+                self._end(ProtocolError("descriptors came with a frame that names none"))
+                return False
+            self._arrived.popleft().close()  # of the frame that failed
+        return has_descriptors or len(data) == _READ_SIZE
 
     def _take_descriptors(self) -> Descriptors:
         if not self._arrived:

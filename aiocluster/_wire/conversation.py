@@ -9,45 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import socket
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
 from .channel import Channel
 from .codec import pack, pack_exact, unpack, unpack_batch, within_limit
-from .descriptors import Descriptors
+from .dispatch import TakeDescriptors
+from .mailbox import Mailbox
 from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
-
-RequestHandler = Callable[[Any, int], Any]
-TakeDescriptors = Callable[[], Descriptors]
 
 _WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
 _OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.FRAGMENT, kinds.DISCARD})
-
-
-class Mailbox(Protocol):
-    """Where what arrives goes."""
-
-    @property
-    def request_handler(self) -> RequestHandler | None:
-        """What answers requests; None if nothing does."""
-
-    def deliver(
-        self, sender: int, messages: Iterable[Any], handles: tuple[Any, ...], receive_window: ReceiveWindow
-    ) -> None:
-        """The messages of one frame have arrived."""
-
-    def call(self, named: Any, args: list[Any]) -> Awaitable[Any]:
-        """The other process wants this function to be called here."""
-
-    def complain(self, error: Exception) -> None:
-        """Something failed that no caller waits for."""
-
-    def give_back(self, pid: int, message: Any) -> None:
-        """A message of ours was not confirmed by a receiver that is gone."""
 
 
 class Conversation:
@@ -186,12 +163,12 @@ class Conversation:
             if count > 0:  # else whoever passed it on has told the sender
                 self.send_window.put_control(kinds.LOST, count)
             self._mailbox.complain(HandleError(f"{abs(count)} descriptors from {self._whom} were lost: {_WHY_LOST}"))
-        self._mailbox.deliver(self.pid, (message,), sockets.from_descriptors(fds), self._receive_window)
+        self._mailbox.deliver(self.pid, (message,), _received(fds), self._receive_window)
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         message = unpack(body)
         try:
-            handler = self._mailbox.request_handler
+            handler = self._mailbox.requests.handler
             if handler is None:
                 raise LookupError("no handler: this process has not called handle_requests()")
             result = handler(message, self.pid)
@@ -206,8 +183,10 @@ class Conversation:
             self._serve(number, self._reply(kind, number, reply))
 
     def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
-        named, args = unpack(body)
-        self._serve_awaitable(number, self._mailbox.call(named, args))
+        call = unpack(body)
+        if type(call) is not list or len(call) != 2 or type(call[1]) is not list:
+            raise ProtocolError("a call is a function and a list of arguments")
+        self._serve_awaitable(number, self._mailbox.call(*call))
 
     def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._served[number] = asyncio.get_running_loop().create_task(work)
@@ -236,10 +215,12 @@ class Conversation:
             reply.set_result(unpack(body))
 
     def _on_failure(self, number: int, body: bytes, take: TakeDescriptors) -> None:
-        type_name, text, trace = unpack(body)
+        failure = unpack(body)
+        if type(failure) is not list or list(map(type, failure)) != [str, str, str]:
+            raise ProtocolError("a failure is a type, a text and a traceback")
         reply = self._requests.get(number)
         if reply is not None and not reply.done():
-            reply.set_exception(RemoteError(type_name, text, trace))
+            reply.set_exception(RemoteError(*failure))
 
     # ---- the end
 
@@ -270,3 +251,10 @@ def _printable(error: BaseException) -> str:
         return str(error).encode("utf-8", "backslashreplace").decode()
     except Exception:
         return f"<unprintable {type(error).__name__}>"
+
+
+def _received(fds: list[int]) -> tuple[socket.socket, ...]:
+    try:
+        return sockets.from_descriptors(fds)
+    except OSError as error:
+        raise ProtocolError(f"a handle is no socket: {error}") from None

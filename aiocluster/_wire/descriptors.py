@@ -10,9 +10,9 @@ from collections.abc import Sequence
 MAX_DESCRIPTORS = 250
 """The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
 
-_ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
-_CTRUNC = int(socket.MSG_CTRUNC)  # as plain numbers: an enum's `&` takes longer than the system call
-_RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux; elsewhere see `_taken_from`
+ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
+CTRUNC = int(socket.MSG_CTRUNC)  # as plain numbers: an enum's `&` takes longer than the system call
+RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux; elsewhere see `received`
 
 
 class Descriptors:
@@ -50,24 +50,13 @@ def send(sock: socket.socket, data: bytes, descriptors: Sequence[int]) -> int:
     return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
-def receive(sock: socket.socket, size: int) -> tuple[bytes, Descriptors | None]:
-    """One read, and the descriptors that came with it, or what is left of them (``MSG_CTRUNC``); None if none came.
-
-    Raises:
-        OSError: As recvmsg(2).
-    """
-    data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY_SIZE, _RECEIVE_FLAGS)
-    if ancillary or flags & _CTRUNC:
-        return data, Descriptors(_taken_from(ancillary))
-    return data, None
-
-
-def _taken_from(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+def received(ancillary: list[tuple[int, int, bytes]]) -> Descriptors:
+    """The descriptors in what recvmsg(2) returned as ancillary data, or what is left of them (``MSG_CTRUNC``)."""
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    if not _RECEIVE_FLAGS:
+    if not RECEIVE_FLAGS:
         for fd in fds:
             os.set_inheritable(fd, False)
-    return list(fds)
+    return Descriptors(list(fds))

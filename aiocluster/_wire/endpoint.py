@@ -1,4 +1,4 @@
-"""A port as a worker asks the primary for it."""
+"""What identifies a shared port."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 
 class Endpoint(NamedTuple):
-    """Which port.
+    """The key of a shared port: workers that ask for the same endpoint get the same port.
 
     Attributes:
         family: The address family's number.
         type: The socket type's number.
         host: An IP address.
         port: Its port; 0: a free one.
-        path: A Unix socket's whole path instead.
-        fd: A descriptor of the primary's instead; -1: none.
-        ordinal: Tells several ports 0 of one worker apart: the first is the same for all workers, so is the second.
+        path: Instead of host and port, the absolute path of a Unix socket.
+        fd: Instead of all these, a descriptor that is open in the primary; -1: none.
+        ordinal: Distinguishes several ports 0 of one worker: the first one is the same for all workers, and so is the
+            second.
     """
 
     family: int

@@ -18,13 +18,14 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from .._processes.title import set_title
-from .._wire import frames as kinds
+from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Decoder, encode
+from .._wire.codec import Decoder
+from ..errors import ProtocolError
 from . import current
-from .listening import patch as listen
+from .listening import patch
 from .load import load
-from .worker import Worker
+from .session import Session
 
 
 def main() -> NoReturn:
@@ -32,42 +33,46 @@ def main() -> NoReturn:
     early_stderr = _take_stderr()
     sock = socket.socket(fileno=int(os.environ["AIOCLUSTER_CHANNEL_FD"]))
     sock.set_inheritable(False)
-    welcome = read_welcome(sock)
+    config = read_config(sock)
     channel = Channel(sock)
-    worker = Worker(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, welcome)
-    current.adopt(worker)
+    session = Session(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, config)
+    current.adopt(session)
     try:
-        _end_with(worker, welcome["primary_pid"])
-        _become(welcome)
-        listen.install()
-        target = load(welcome)
+        _end_with(session)
+        _become(config)
+        patch.install()
+        target = load(config)
     except BaseException as error:
         early_stderr.restore()
-        _finish(worker, error)
+        _finish(session, error)
     early_stderr.restore()
     faulthandler.enable()
-    set_title(f"worker {worker.id}" if worker.name is None else f"agent {worker.name}")
-    channel.send(encode(kinds.ONLINE))
+    set_title(f"worker {session.id}" if config.name is None else f"agent {config.name}")
+    channel.send(frames.Online().encode())
     channel.flush_blocking()
     try:
         result = target()
         if inspect.isawaitable(result):
-            _run(worker, result, welcome)
+            _run(session, result)
     except BaseException as error:
-        _finish(worker, error)
-    _finish(worker, None)
+        _finish(session, error)
+    _finish(session, None)
 
 
 # ---- the primary, and its end
 
 
-def read_welcome(sock: socket.socket) -> dict[str, Any]:
+def read_config(sock: socket.socket) -> frames.WorkerConfig:
     """Reads the first frame and not a byte more: what follows it, descriptors too, is for the loop to come."""
     head = _read(sock, 4)
     frame, *_ = Decoder().feed(head + _read(sock, int.from_bytes(head, "big")))
-    if frame[0] != kinds.WELCOME:
-        sys.exit("aiocluster: the channel does not begin with WELCOME; do both sides have the same version?")
-    return dict(frame[1])
+    try:
+        return frames.WorkerConfig.parse(frame)
+    except ProtocolError as error:
+        sys.exit(
+            f"aiocluster: the channel does not begin with the worker's configuration ({error}); "
+            "do both sides have the same version?"
+        )
 
 
 def _read(sock: socket.socket, size: int) -> bytes:
@@ -80,18 +85,18 @@ def _read(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def _end_with(worker: Worker, primary_pid: int) -> None:
+def _end_with(session: Session) -> None:
     """Sees to it that this process does not outlive the primary, however that ends.
 
     Linux kills it with its parent, even while it is stopped. Everywhere, a thread waits for the channel to hang up.
     """
-    die_with_parent(primary_pid)
+    die_with_parent(session.config.primary_pid)
     poll = select.poll()
-    poll.register(worker.channel.fileno(), 0)  # POLLHUP is always reported
+    poll.register(session.channel.fileno(), 0)  # POLLHUP is always reported
 
     def wait() -> None:
         poll.poll()
-        if not worker.is_over:  # whether the channel is closed tells nothing: the loop may have seen it first
+        if not session.is_over:  # whether the channel is closed tells nothing: the loop may have seen it first
             os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
@@ -150,39 +155,39 @@ def _take_stderr() -> _EarlyStderr:
     return _EarlyStderr(int(os.environ.pop("AIOCLUSTER_STDERR_FD", "-1")))
 
 
-def _become(welcome: dict[str, Any]) -> None:
+def _become(config: frames.WorkerConfig) -> None:
     """What the settings say of the process itself; its environment and working directory it was started with."""
-    if welcome["ignore_sigint"]:
+    if config.ignore_sigint:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the primary too, which knows what to do
-    if welcome["gid"] is not None:
+    if config.gid is not None:
         if os.getuid() == 0:
             os.setgroups([])
-        os.setgid(welcome["gid"])
-    if welcome["uid"] is not None:
-        os.setuid(welcome["uid"])
-    die_with_parent(welcome["primary_pid"])
-    set_path(welcome)
+        os.setgid(config.gid)
+    if config.uid is not None:
+        os.setuid(config.uid)
+    die_with_parent(config.primary_pid)
+    set_path(config)
 
 
-def set_path(welcome: dict[str, Any]) -> None:
+def set_path(config: frames.WorkerConfig) -> None:
     """Finds modules where the primary does."""
-    known = set(welcome["path"])
-    sys.path[:] = welcome["path"] + [entry for entry in sys.path if entry and entry not in known]
+    known = set(config.path)
+    sys.path[:] = config.path + [entry for entry in sys.path if entry and entry not in known]
 
 
 # ---- the target
 
 
-def _run(worker: Worker, awaitable: Awaitable[Any], welcome: dict[str, Any]) -> None:
+def _run(session: Session, awaitable: Awaitable[Any]) -> None:
     factory = None
-    if welcome["loop"] != "asyncio" and "uvloop" in sys.modules:
+    if session.config.loop != "asyncio" and "uvloop" in sys.modules:
         factory = sys.modules["uvloop"].new_event_loop
 
     async def run() -> None:
         try:
             await awaitable
         except Exception as error:
-            await worker.fail(error, welcome["graceful_timeout"])
+            await session.fail(error)
             raise
 
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -192,15 +197,15 @@ def _run(worker: Worker, awaitable: Awaitable[Any], welcome: dict[str, Any]) -> 
 # ---- the end
 
 
-def _finish(worker: Worker, error: BaseException | None) -> NoReturn:
+def _finish(session: Session, error: BaseException | None) -> NoReturn:
     """Reports how the target ended, closes the channel, and ends the process the way Python would."""
-    if worker.is_leaving and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+    if session.is_leaving and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
         error = None  # that is how it was told to leave
     if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
-        worker.report_failure(error)
+        session.report_failure(error)
         sys.excepthook(type(error), error, error.__traceback__)
         error = SystemExit(1)
-    worker.channel.flush_blocking()
-    worker.is_over = True
-    worker.channel.close()
+    session.channel.flush_blocking()
+    session.is_over = True
+    session.channel.close()
     raise error if error is not None else SystemExit(0)

@@ -6,23 +6,24 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .session import Session
     from .worker import Worker
 
-_current: Worker | None = None
+_current: Session | None = None
 
 
-def adopt(worker: Worker) -> None:
+def adopt(session: Session) -> None:
     """This process is that worker from now on; a process that it forks is not."""
     global _current
-    _current = worker
+    _current = session
     os.register_at_fork(after_in_child=_forget)
 
 
 def _forget() -> None:
     global _current
-    worker, _current = _current, None
-    if worker is not None:
-        worker.channel.abandon()
+    session, _current = _current, None
+    if session is not None:
+        session.channel.abandon()
 
 
 def is_worker() -> bool:
@@ -46,9 +47,18 @@ def current_worker() -> Worker:
             "this process is no worker of a cluster: current_worker() works only in code that a Cluster or Primary "
             "runs as its target; ask is_worker() first"
         )
-    return _current
+    return _current.worker
 
 
-def connected_worker() -> Worker | None:
-    """This process as a worker whose primary is there; else None."""
+def current_session() -> Session:
+    """The session of this process as a worker.
+
+    Raises:
+        RuntimeError: It is none.
+    """
+    return current_worker()._session
+
+
+def connected_session() -> Session | None:
+    """The session of this process, if it is a worker whose primary is there; else None."""
     return _current if _current is not None and not _current.channel.is_closed else None

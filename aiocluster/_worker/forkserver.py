@@ -9,14 +9,15 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .._processes.title import set_title
-from .._wire import frames as kinds
+from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Frame, encode
+from .._wire.descriptors import Descriptors
+from .._wire.dispatch import Dispatch, on_descriptors
 from . import bootstrap
-from .listening import patch as listen
+from .listening import patch
 from .load import find_function, preload
 
 
@@ -24,14 +25,14 @@ def main() -> NoReturn:
     """Becomes a template; in each process that it forks, a worker. Never returns."""
     sock = socket.socket(fileno=int(os.environ.pop("AIOCLUSTER_CHANNEL_FD")))
     sock.set_inheritable(False)
-    welcome = bootstrap.read_welcome(sock)
-    bootstrap.die_with_parent(welcome["primary_pid"])
+    config = bootstrap.read_config(sock)
+    bootstrap.die_with_parent(config.primary_pid)
     try:
-        bootstrap.set_path(welcome)
-        listen.install()
-        preload(welcome)
-        if welcome["target"]["kind"] == "function":
-            find_function(welcome["target"])
+        bootstrap.set_path(config)
+        patch.install()
+        preload(config)
+        if isinstance(config.target, frames.FunctionTarget):
+            find_function(config.target)
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
@@ -61,13 +62,13 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._signalled)
-        self._channel.attach_blocking(self._receive)
+        self._channel.attach_blocking(Dispatch(frames.PRIMARY, [on_descriptors(frames.Fork, self._on_fork)]))
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
         gc.collect()
         gc.freeze()  # what is here now is never looked at again, so its pages stay shared
-        self._tell(kinds.WARM)
+        self._tell(frames.Warm())
         while not self._is_worker:
             for fd, _ in poll.poll():
                 if fd == self._wakeup:
@@ -76,29 +77,27 @@ class ForkServer:
                 elif not self._channel.read_blocking() and not self._is_worker:
                     self._end()
 
-    def _tell(self, kind: int, *fields: Any) -> None:
+    def _tell(self, frame: frames.Frame) -> None:
         if not self._channel.is_closed:
-            self._channel.send(encode(kind, *fields))
+            self._channel.send(frame.encode())
             self._channel.flush_blocking()
 
-    def _receive(self, frame: Frame, take: Any) -> None:
+    def _on_fork(self, frame: frames.Fork, descriptors: Descriptors) -> None:
         if self._is_worker:
             return
-        kind, number, env = frame
-        assert kind == kinds.FORK
-        fds = take().take()
+        fds = descriptors.take()
         sys.stdout.flush()
         sys.stderr.flush()
         try:
             pid = os.fork()
         except OSError as error:
-            self._tell(kinds.UNFORKED, number, error.errno)
+            self._tell(frames.Unforked(frame.number, error.errno or 0))
         else:
             if pid == 0:
-                self._become_worker(env, fds)
+                self._become_worker(frame.env, fds)
                 return
             self._children.add(pid)
-            self._tell(kinds.FORKED, number, pid)
+            self._tell(frames.Forked(frame.number, pid))
         for fd in fds:
             os.close(fd)
 
@@ -124,7 +123,7 @@ class ForkServer:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 self._children.discard(pid)
-                self._tell(kinds.ENDED, pid, os.waitstatus_to_exitcode(status))
+                self._tell(frames.Ended(pid, os.waitstatus_to_exitcode(status)))
 
     def _end(self) -> NoReturn:
         """The primary is gone: so are its workers, even those that are stopped and can't see it."""

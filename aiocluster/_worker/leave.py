@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .worker import Worker
+    from .session import Session
 
 
 _SETTLING = 0.1
@@ -15,7 +15,7 @@ _SETTLING = 0.1
 in this time the requests of those just taken are read."""
 
 
-async def leave(worker: Worker, timeout: float) -> None:
+async def leave(session: Session, timeout: float) -> None:
     """Ends this process's work within ``timeout`` seconds.
 
     An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) knows best how to finish: it is sent one. Any
@@ -26,8 +26,8 @@ async def leave(worker: Worker, timeout: float) -> None:
         await asyncio.sleep(min(_SETTLING, timeout))
         signal.raise_signal(signal.SIGTERM)
         return
-    await worker.drain(timeout)
-    if worker.main is not None:
-        worker.main.cancel()
+    await session.drain(timeout)
+    if session.main is not None:
+        session.main.cancel()
     else:
         asyncio.get_running_loop().stop()

@@ -9,60 +9,67 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, WorkerConfig
 
-def preload(welcome: dict[str, Any]) -> None:
+
+def preload(config: WorkerConfig) -> None:
     """Imports what is to be imported first."""
-    if welcome["target"].get("in_cwd") and os.getcwd() not in sys.path:
+    target = config.target
+    if isinstance(target, FunctionTarget) and target.in_cwd and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    for module in welcome["preload"]:
+    for module in config.preload:
         importlib.import_module(module)
 
 
-def load(welcome: dict[str, Any]) -> Callable[[], Any]:
+def load(config: WorkerConfig) -> Callable[[], Any]:
     """Imports this worker's target, and returns what runs it."""
-    named, args = welcome["target"], welcome["args"]
-    sys.argv = [welcome["argv0"], *args]
-    preload(welcome)
-    if named["kind"] == "function":
-        function = find_function(named)
+    target, args = config.target, config.args
+    sys.argv = [config.argv0, *args]
+    preload(config)
+    if isinstance(target, FunctionTarget):
+        function = find_function(target)
         return lambda: function(*args) if _takes(function, args) else function()
     import runpy
 
-    if named["kind"] == "script":
-        path = named["path"]
+    if isinstance(target, ScriptTarget):
+        path = target.path
         sys.argv[0] = path
         sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
         return lambda: runpy.run_path(path, run_name="__main__")
-    if named["kind"] == "module":
+    if isinstance(target, ModuleTarget):
+        module = target.module
         sys.path.insert(0, os.getcwd())
-        return lambda: runpy.run_module(named["module"], run_name="__main__", alter_sys=True)
-    if "main_module" in named:
-        return lambda: runpy.run_module(named["main_module"], run_name="__main__", alter_sys=True)
-    return lambda: runpy.run_path(named["main_path"], run_name="__main__")
+        return lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)
+    main = target
+    return lambda: _run_main(main, "__main__")
 
 
-def find_function(named: dict[str, Any]) -> Callable[..., Any]:
+def _run_main(main: MainTarget, run_name: str) -> dict[str, Any]:
+    import runpy
+
+    if main.module is not None:
+        return runpy.run_module(main.module, run_name=run_name, alter_sys=True)
+    assert main.path is not None
+    return runpy.run_path(main.path, run_name=run_name)
+
+
+def find_function(target: FunctionTarget) -> Callable[..., Any]:
     """Imports the function of that name."""
-    if named["module"] == "__mp_main__" and "__mp_main__" not in sys.modules:
-        _import_main(named)
-    function: Any = importlib.import_module(named["module"])
-    for part in named["name"].split("."):
+    if target.main is not None and "__mp_main__" not in sys.modules:
+        _import_main(target.main)
+    function: Any = importlib.import_module(target.module)
+    for part in target.name.split("."):
         function = getattr(function, part)
     return function  # type: ignore[no-any-return]
 
 
-def _import_main(named: dict[str, Any]) -> None:
+def _import_main(main: MainTarget) -> None:
     """Imports the primary's main script under another name, as multiprocessing does: its main guard does not run."""
-    import runpy
     from types import ModuleType
 
     module = ModuleType("__mp_main__")
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-    if "main_module" in named:
-        contents = runpy.run_module(named["main_module"], run_name="__mp_main__", alter_sys=True)
-    else:
-        contents = runpy.run_path(named["main_path"], run_name="__mp_main__")
-    module.__dict__.update(contents)
+    module.__dict__.update(_run_main(main, "__mp_main__"))
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
 
 

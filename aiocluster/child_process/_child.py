@@ -101,7 +101,7 @@ class ChildProcess(Link):
         return await asyncio.shield(self._exit)
 
     def _has_ended(self) -> bool:
-        return ChildExit.name in self._happened
+        return ChildExit.name in self._once
 
     def _on_ended(self, future: asyncio.Future[ExitStatus]) -> None:
         if not self._is_watched:
@@ -123,7 +123,7 @@ class ChildProcess(Link):
     def _close_if_over(self) -> None:
         streams = (self._stdio.stdout, self._stdio.stderr)
         is_over = self._has_ended() and all(pipe is None or pipe.is_closed for pipe in streams)
-        if is_over and Close.name not in self._happened:
+        if is_over and Close.name not in self._once:
             self._emit(Close(self, self.exit_code, self.exit_signal))
 
     # ---- closing

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._events.emitter import Handler
-from .._wire.conversation import RequestHandler
 from .._wire.inbox import Inbox, MessageQueue
+from .._wire.mailbox import RequestHandler
 from ._environment import PARENT_FD
 from ._link import Link
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiocluster.events import Address
-from tests.serving import REQUEST, Client
+from tests.support.serving import REQUEST, Client
 
 
 async def connect_from(source: str, address: Address) -> Client:

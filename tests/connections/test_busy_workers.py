@@ -19,7 +19,7 @@ from aiocluster.scheduling import UrlHash
 from tests.connections.clients import Crowd, gate, pids_of
 from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
-from tests.serving import Client, ask, serving
+from tests.support.serving import Client, ask, serving
 
 WINDOW = 64  # connections a worker is sent before it has taken any
 
@@ -35,7 +35,7 @@ async def test_a_worker_that_blocks_its_loop_delays_at_most_its_window(tmp_path:
             async with Crowd(address, size=WINDOW + 20) as crowd:
                 await crowd.ended(1000)  # at least 20 of them are never held up
                 assert crowd.by[blocked.pid] == 0
-                assert cluster.stats().listeners[0].waiting <= WINDOW + crowd.size
+                assert cluster.stats().ports[0].waiting <= WINDOW + crowd.size
                 barrier.open()
             assert set(crowd.ends) == {"answered"}
             assert crowd.by[blocked.pid] <= WINDOW + crowd.total - 1000
@@ -52,8 +52,8 @@ async def test_with_all_windows_full_clients_wait_in_the_backlog(tmp_path: Path)
             clients = [await Client.connect(address) for _ in range(2 * WINDOW)]
             for client in clients:
                 await client.send()
-            (listener,) = cluster.stats().listeners
-            assert listener.waiting == listener.accepted <= WINDOW + 64  # a window, and what one accept brought
+            (port,) = cluster.stats().ports
+            assert port.waiting == port.accepted <= WINDOW + 64  # a window, and what one accept brought
             began = time.process_time()
             await asyncio.sleep(0.2)
             assert time.process_time() - began < 0.1  # that somebody waits does not keep the primary busy
@@ -78,8 +78,8 @@ async def test_a_leaving_worker_hands_back_what_it_has_not_taken(tmp_path: Path)
             barrier.open()
             assert [await client.answer() for client in clients] == [other.pid] * 20
         await leaving.wait_gone()
-        assert leaving.stats().returned == 10
-        assert leaving.stats().redispatched == 0
+        assert leaving._session.stats().returned == 10
+        assert leaving._session.stats().redispatched == 0
         for client in clients:
             await client.close()
 
@@ -106,7 +106,7 @@ async def test_a_worker_without_descriptors_gives_back_what_it_can_not_take(capl
 async def test_a_worker_that_leaves_while_it_is_without_descriptors(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(serve, workers=2, silent=True)
     async with serving(cluster, 2) as address:
-        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker.backend.slot)
+        rich, poor = sorted(cluster.workers.values(), key=lambda worker: worker._session.backend.slot)
         held = await Client.connect(address)
         if await held.ask() == rich.pid:
             await held.close()
@@ -135,13 +135,13 @@ async def test_all_workers_without_descriptors_do_not_spin() -> None:
         clients = [await Client.connect(address) for _ in range(5)]
         for client in clients:
             await client.send()
-        while not poor.stats().returned:
+        while not poor._session.stats().returned:
             await asyncio.sleep(0.001)
         began = time.process_time()
-        returned = poor.stats().returned
+        returned = poor._session.stats().returned
         await asyncio.sleep(0.5)
         assert time.process_time() - began < 0.25
-        assert poor.stats().returned - returned <= 5 * 6  # all of them, ten times a second
+        assert poor._session.stats().returned - returned <= 5 * 6  # all of them, ten times a second
         await poor.request(["free_descriptors"])
         assert [await client.answer() for client in clients] == [poor.pid] * 5
         for client in [served, *clients]:
@@ -203,7 +203,7 @@ async def test_silent_clients_do_not_take_the_last_descriptor() -> None:
     cluster = Cluster(serve, workers=2, scheduling="url_hash")
     async with serving(cluster, 2) as address:
         await _silent_crowd_without_room(address)
-        while cluster.stats().listeners[0].waiting:
+        while cluster.stats().ports[0].waiting:
             await asyncio.sleep(0.001)
 
 

@@ -19,29 +19,30 @@ from aiocluster import Cluster, RestartPolicy
 from tests.connections.clients import Crowd, gate
 from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
-from tests.serving import Client, serving
+from tests.support.seeds import new_random
+from tests.support.serving import Client, serving
 
 FOR_EVER = RestartPolicy(limit=10_000, backoff=(0.0, 0.0))
 KINDS = ["round_robin", "shared", "reuse_port"]
 
 
-async def kill_at_random(scheduling: str, kills: int, connections_between: int) -> Crowd:
+async def kill_at_random(scheduling: str, choose: random.Random, kills: int, connections_between: int) -> Crowd:
     cluster = Cluster(serve, workers=3, scheduling=scheduling, restart=FOR_EVER, silent=True)
-    seats = []
-    cluster.on("fork", lambda event: seats.append(event.worker.backend))
+    backends = []
+    cluster.on("fork", lambda event: backends.append(event.worker._session.backend))
     async with serving(cluster, 3) as address:
         async with Crowd(address) as crowd:
             for _ in range(kills):
-                await crowd.ended(random.randrange(connections_between))
-                at_work = [worker for worker in cluster.workers.values() if worker.is_at_work]
+                await crowd.ended(choose.randrange(connections_between))
+                at_work = [worker for worker in cluster.workers.values() if worker._session.life.is_ready]
                 if at_work:
-                    random.choice(at_work).kill(signal.SIGKILL)
+                    choose.choice(at_work).kill(signal.SIGKILL)
             await crowd.ended(100)
         if scheduling == "round_robin":
-            (listener,) = cluster.stats().listeners
-            assert listener.waiting == 0
+            (port,) = cluster.stats().ports
+            assert port.waiting == 0
             assert crowd.ends["reset"] == 0
-            assert sum(backend.accepted for backend in seats) == listener.accepted == crowd.total
+            assert sum(backend.accepted for backend in backends) == port.accepted == crowd.total
         await cluster.stop(graceful=False)
     assert crowd.ends["refused"] == 0
     assert crowd.ends["reset"] + crowd.ends["lost"] <= kills * crowd.size
@@ -50,13 +51,13 @@ async def kill_at_random(scheduling: str, kills: int, connections_between: int) 
 
 @pytest.mark.parametrize("scheduling", KINDS)
 async def test_killing_workers_at_random(scheduling: str) -> None:
-    await kill_at_random(scheduling, kills=6, connections_between=150)
+    await kill_at_random(scheduling, random.Random(scheduling), kills=6, connections_between=150)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("scheduling", KINDS)
 async def test_killing_workers_at_random_for_long(scheduling: str) -> None:
-    crowd = await kill_at_random(scheduling, kills=100, connections_between=400)
+    crowd = await kill_at_random(scheduling, new_random(), kills=100, connections_between=400)
     print(f"{scheduling}: {dict(crowd.ends)}")
 
 
@@ -69,12 +70,12 @@ async def test_what_a_blocked_worker_had_not_taken_survives_its_death(tmp_path: 
             await blocked.send(["block", barrier.path])
             await barrier.reached()
             async with Crowd(address, size=40) as crowd:
-                while blocked.backend.under_way < 30:
+                while blocked._session.backend.under_way < 30:
                     await asyncio.sleep(0.001)
                 blocked.kill(signal.SIGKILL)
                 await blocked.wait_gone()
             assert set(crowd.ends) == {"answered"}
-            assert blocked.stats().redispatched >= 30
+            assert blocked._session.stats().redispatched >= 30
 
 
 # ---- reuse_port
@@ -176,9 +177,10 @@ async def test_reloading_under_load_loses_nothing(scheduling: str) -> None:
 @pytest.mark.parametrize("scheduling", KINDS)
 async def test_scaling_and_reloading_for_long_loses_nothing(scheduling: str) -> None:
     cluster = Cluster(serve, workers=3, scheduling=scheduling)
+    choose = new_random()
     until = time.monotonic() + 20
     async with serving(cluster, 3) as address, Crowd(address) as crowd:
         while time.monotonic() < until:
-            await cluster.scale(random.randint(1, 4))
+            await cluster.scale(choose.randint(1, 4))
             await cluster.reload()
     assert set(crowd.ends) == {"answered"}

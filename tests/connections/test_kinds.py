@@ -23,7 +23,7 @@ from aiocluster import Cluster, Primary, current_worker, listen, listen_fd
 from aiocluster.events import Address
 from tests.connections.clients import pids_of
 from tests.connections.inside import HOST
-from tests.serving import Client, ask, in_worker, serving
+from tests.support.serving import Client, ask, in_worker, serving
 
 INSIDE = "tests.connections.inside"
 

@@ -14,7 +14,7 @@ from aiocluster import Cluster
 from aiocluster.stats import ClusterStats
 from tests.connections.clients import Crowd
 from tests.connections.inside import serve
-from tests.serving import Client, serving
+from tests.support.serving import Client, serving
 
 
 def _sum(stats: ClusterStats, field: str) -> int:
@@ -35,9 +35,9 @@ async def test_the_numbers_add_up(scheduling: str) -> None:
         stats = cluster.stats()
         assert _sum(stats, "accepted") == 10
         assert _sum(stats, "connections") == 6
-        (listener,) = stats.listeners
-        assert (listener.address, listener.scheduling, listener.waiting) == (address, scheduling, 0)
-        assert listener.accepted == (0 if scheduling in ("shared", "reuse_port") else 10)
+        (port,) = stats.ports
+        assert (port.address, port.scheduling, port.waiting) == (address, scheduling, 0)
+        assert port.accepted == (0 if scheduling in ("shared", "reuse_port") else 10)
         for client in clients[4:]:
             await client.close()
         while _sum(cluster.stats(), "connections"):
@@ -52,19 +52,19 @@ async def test_the_numbers_of_a_stopped_and_killed_worker() -> None:
         clients = [await Client.connect(address) for _ in range(20)]
         for client in clients:
             await client.send()
-        while other.stats().accepted < 10:
+        while other._session.stats().accepted < 10:
             await asyncio.sleep(0.001)
-        assert cluster.stats().listeners[0].accepted == 20
-        assert cluster.stats().listeners[0].waiting == 10
-        assert stopped.stats().connections == 0
+        assert cluster.stats().ports[0].accepted == 20
+        assert cluster.stats().ports[0].waiting == 10
+        assert stopped._session.stats().connections == 0
         stopped.kill(signal.SIGKILL)
         for client in clients:
             await client.answer()
-        assert stopped.stats().redispatched == 10
-        assert stopped.stats().accepted == stopped.stats().returned == 0
+        assert stopped._session.stats().redispatched == 10
+        assert stopped._session.stats().accepted == stopped._session.stats().returned == 0
         assert cluster.stats().restarts == 1
         assert _sum(cluster.stats(), "accepted") == 20
-        assert cluster.stats().listeners[0].waiting == 0
+        assert cluster.stats().ports[0].waiting == 0
         for client in clients:
             await client.close()
 
@@ -85,7 +85,7 @@ async def no_descriptor_is_left(scheduling: str, connections: int) -> None:
     async with serving(cluster, 2) as address:
         workers = list(cluster.workers.values())
         async with Crowd(address) as crowd:  # libuv keeps a descriptor from the first connection on
-            while not all(worker.stats().accepted for worker in workers):
+            while not all(worker._session.stats().accepted for worker in workers):
                 await crowd.ended(1)
         await _settled(cluster)
         before = _sum(cluster.stats(), "accepted")
@@ -107,5 +107,5 @@ async def no_descriptor_is_left(scheduling: str, connections: int) -> None:
 
 async def _settled(cluster: Cluster) -> None:
     """Returns when every connection has been taken and closed."""
-    while _sum(cluster.stats(), "connections") or cluster.stats().listeners[0].waiting:
+    while _sum(cluster.stats(), "connections") or cluster.stats().ports[0].waiting:
         await asyncio.sleep(0.001)

@@ -16,7 +16,7 @@ from aiocluster import Cluster, Primary
 from aiocluster.events import Listening
 from tests.connections.clients import connect_from, pids_of
 from tests.connections.inside import serve
-from tests.serving import Client, ask, serving
+from tests.support.serving import Client, ask, serving
 
 ALL = [
     "round_robin",
@@ -38,7 +38,7 @@ async def test_every_policy_answers_everybody(scheduling: str) -> None:
     async with serving(cluster, 2) as address:
         pids = await pids_of(address, 60)
         assert set(pids) <= {worker.pid for worker in cluster.workers.values()}
-        assert [listener.scheduling for listener in cluster.stats().listeners] == [scheduling]
+        assert [port.scheduling for port in cluster.stats().ports] == [scheduling]
         if scheduling in ("round_robin", "weighted_round_robin", "least_connections", "fair"):
             assert sorted(Counter(pids).values()) == [30, 30]
         if scheduling in ("random", "reuse_port"):
@@ -112,7 +112,9 @@ async def test_where_the_kernel_cannot_choose_by_address_the_primary_does(caplog
         async with serving(Cluster(target, workers=2, args=[fd], scheduling="reuse_port_ip_hash"), 2) as address:
             assert len(set(await pids_of(address, 10))) == 1
     assert (
-        caplog.messages.count(f"for the primary's descriptor {fd}, the kernel can't choose by address: ip_hash does")
+        caplog.messages.count(
+            f"the primary's descriptor {fd}: the kernel can't choose by client address; using 'ip_hash' instead"
+        )
         == 1
     )
 
@@ -125,7 +127,7 @@ async def test_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(serve, workers=2)
     async with serving(cluster, 2) as address:
         assert len(set(await pids_of(address, 10))) == 1  # they all come from one address
-        assert cluster.stats().listeners[0].scheduling == "ip_hash"
+        assert cluster.stats().ports[0].scheduling == "ip_hash"
 
 
 async def test_an_environment_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +145,7 @@ async def test_a_policy_for_one_port_alone() -> None:
         for _ in range(4):
             event = await anext(heard)
             ports[str(event.address)] = event
-        by_policy = {listener.scheduling: listener.address for listener in cluster.stats().listeners}
+        by_policy = {port.scheduling: port.address for port in cluster.stats().ports}
         assert set(by_policy) == {"ip_hash", "weighted_round_robin"}
         assert len(set(await pids_of(by_policy["ip_hash"], 10))) == 1
         assert sorted(Counter(await pids_of(by_policy["weighted_round_robin"], 8)).values()) == [2, 6]
@@ -157,7 +159,7 @@ async def test_the_primary_opens_a_port_with_a_policy() -> None:
         for _ in range(2):
             await primary.fork()
             assert (await anext(heard)).address == address
-        assert [listener.scheduling for listener in primary.stats()[1]] == ["ip_hash"]
+        assert [port.scheduling for port in primary._stats()[1]] == ["ip_hash"]
         assert len(set(await pids_of(address, 10))) == 1
         await primary.disconnect()
 
@@ -250,7 +252,7 @@ async def test_ones_own_policy() -> None:
     policy = Newest()
     cluster = Cluster(serve, workers=3, scheduling=policy)
     async with serving(cluster, 3) as address:
-        newest = max(cluster.workers.values(), key=lambda worker: worker.backend.slot)
+        newest = max(cluster.workers.values(), key=lambda worker: worker._session.backend.slot)
         assert await pids_of(address, 10) == [newest.pid] * 10
         assert [client[0] for client in policy.clients] == ["127.0.0.1"] * 10
 
@@ -262,7 +264,7 @@ async def test_a_policy_that_fails_is_logged_and_round_robin_takes_the_connectio
     cluster = Cluster(serve, workers=2, scheduling=policy)
     async with serving(cluster, 2) as address:
         assert sorted(Counter(await pids_of(address, 10)).values()) == [5, 5]
-        said = [record for record in caplog.records if record.name == "aiocluster.listeners"]
+        said = [record for record in caplog.records if record.name == "aiocluster.ports"]
         assert len(said) >= 10
         assert all("the policy" in record.getMessage() for record in said)
         assert policy not in (Raising, AlwaysRaising) or all(record.exc_info for record in said)
@@ -347,5 +349,5 @@ async def test_url_hash_a_client_that_goes_while_it_is_looked_at() -> None:
             writer.close()
             await writer.wait_closed()
         assert await ask(address) > 0
-        while cluster.stats().listeners[0].waiting or len(os.listdir("/proc/self/fd")) > before:
+        while cluster.stats().ports[0].waiting or len(os.listdir("/proc/self/fd")) > before:
             await asyncio.sleep(0.001)

@@ -21,10 +21,8 @@ import pytest
 from tests.docs.dap import debugging
 from tests.docs.ports import free_port
 from tests.docs.snippets import blocks, titled
-from tests.serving import ask, wait_until_it_handles
-from tests.test_command import listening_address
-from tests.test_message_examples import printed
-from tests.test_seed_examples import whole_lines
+from tests.support.programs import listening_address, printed, whole_lines
+from tests.support.serving import ask, wait_until_it_handles
 
 PAGE = "debugging.md"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.snippets import ROOT, Block, blocks
-from tests.test_command import environment
+from tests.support.programs import environment
 
 PAGE = "event_loop.md"
 ALL = blocks(PAGE)

@@ -18,12 +18,10 @@ import psutil
 import pytest
 from websockets.asyncio.client import connect
 
-from tests import test_command
 from tests.docs.ports import free_port
 from tests.docs.snippets import ROOT, titled
-from tests.serving import wait_until_it_handles
-from tests.test_message_examples import printed
-from tests.test_seed_examples import running
+from tests.support.programs import environment, listening_address, printed, running_command, running_example
+from tests.support.serving import wait_until_it_handles
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -63,7 +61,7 @@ def nginx(folder: Path, title: str, *changes: tuple[str, str]) -> Iterator[int]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            test_command.listening_address(process.pid)
+            listening_address(process.pid)
             wait_until_it_handles(signal.SIGQUIT, process.pid)
             yield port
         finally:
@@ -79,7 +77,7 @@ def application(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     sock = folder / "app.sock"
     script = folder / "app.py"
     script.write_text(titled(PAGE, "app.py").replace("/run/app/app.sock", str(sock)))
-    with subprocess.Popen([sys.executable, str(script)], env=test_command.environment()) as process:
+    with subprocess.Popen([sys.executable, str(script)], env=environment()) as process:
         try:
             wait_until_it_handles(signal.SIGHUP, process.pid)
             yield process, str(sock)
@@ -149,7 +147,7 @@ async def test_reload_behind_kept_connections(tmp_path: Path) -> None:
 
 async def test_websockets(tmp_path: Path) -> None:
     script = str(ROOT / "examples" / "websockets_app.py")
-    with test_command.running(script, "-w", "2") as (_, address):
+    with running_command(script, "-w", "2") as (_, address):
         there = ("unix:/run/app/app.sock", str(address))
         with nginx(tmp_path, "one_address.conf", there) as port:
             async with connect(f"ws://127.0.0.1:{port}/") as client:
@@ -163,7 +161,7 @@ async def test_nginx_distributes(tmp_path: Path) -> None:
     while len(ports) < 4:
         ports.add(str(free_port()))
     places = [(f"127.0.0.1:{3000 + number}", f"127.0.0.1:{port}") for number, port in enumerate(ports)]
-    with running("own_ports.py", PORTS=" ".join(ports)) as process:
+    with running_example("own_ports.py", PORTS=" ".join(ports)) as process:
         assert {(await printed(process)).split()[2] for _ in range(4)} == ports
         with nginx(tmp_path, "own_addresses.conf", *places) as port:
             clients = [f"127.0.0.{number}" for number in range(1, 33)]

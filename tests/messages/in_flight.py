@@ -45,22 +45,22 @@ async def main() -> None:
     """A receiver is stopped, so what it is sent stays in flight, until the kernel lets no more descriptors go."""
     async with party(2) as all:
         a, b = all.workers
-        await a.run(inside.hear, ["error"])
-        await b.run(inside.hear, ["message"])
-        await b.run(inside.hear, ["error"])
+        await a._session.run(inside.hear, ["error"])
+        await b._session.run(inside.hear, ["message"])
+        await b._session.run(inside.hear, ["error"])
         b.kill(signal.SIGSTOP)
         await is_stopped(b)
         become_nobody()
         resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         await send_many(b)
-        await a.run(inside.send_pairs, [b.pid, 1])  # a's own flow is not held up
+        await a._session.run(inside.send_pairs, [b.pid, 1])  # a's own flow is not held up
 
         (event,) = await all.hears("error", 1)
         assert event.worker is b
         assert isinstance(event.error, HandleError)
         assert f"1 descriptors did not reach worker {b.id}" in str(event.error), event.error
 
-        assert all_say("did not reach", await a.run(inside.heard_errors, [1]))
+        assert all_say("did not reach", await a._session.run(inside.heard_errors, [1]))
         become_who_we_were()
         b.kill(signal.SIGCONT)
         messages = await b.run(inside.heard_messages, [SENT + 1])

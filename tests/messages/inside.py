@@ -91,14 +91,14 @@ async def numbers_undelivered(last: int) -> list[int]:
 
 async def unconfirmed_is(pid: int, count: int) -> None:
     """Returns when that many frames to a worker are under way and unconfirmed."""
-    send_window = current_worker()._conversation(pid).send_window
+    send_window = current_worker()._session.peers[pid].send_window
     while len(send_window._under_way) != count:
         await asyncio.sleep(0.002)
 
 
 async def waits_for(pid: int) -> None:
     """Returns when something waits for room in what is sent to a worker."""
-    send_window = current_worker()._conversation(pid).send_window
+    send_window = current_worker()._session.peers[pid].send_window
     while not send_window._queue.waiting:
         await asyncio.sleep(0.002)
 

@@ -38,16 +38,16 @@ async def test_an_async_function_runs_on_its_loop() -> None:
 async def test_calls_go_to_the_least_busy_worker(tmp_path: Path) -> None:
     async with Cluster(inside.stay, workers=2) as cluster:
         for worker in cluster.workers.values():
-            await worker.wait_at_work()
+            await worker._session.wait_ready()
         gate = tmp_path / "gate"
         waiting = [asyncio.ensure_future(cluster.call(calls.wait_for_file, str(gate))) for _ in range(4)]
         await asyncio.sleep(0)
-        calling = [worker.calls for worker in cluster.workers.values()]
+        calling = [worker._session.calls for worker in cluster.workers.values()]
         gate.touch()
         pids = await asyncio.gather(*waiting)
         assert calling == [2, 2]
         assert sorted(pids) == sorted([worker.pid for worker in cluster.workers.values()] * 2)
-        assert [worker.calls for worker in cluster.workers.values()] == [0, 0]
+        assert [worker._session.calls for worker in cluster.workers.values()] == [0, 0]
 
 
 async def test_a_function_that_blocks_holds_up_no_message(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ async def test_what_can_not_be_called_is_told_at_once() -> None:
                 await cluster.call(target)  # type: ignore[arg-type]
         with pytest.raises(SerializationError, match=r"message\[1\]\[0\]: object"):
             await cluster.call(calls.where, object())
-        assert [worker.calls for worker in cluster.workers.values()] == [0]
+        assert [worker._session.calls for worker in cluster.workers.values()] == [0]
 
 
 async def test_cancelling_it_cancels_an_async_function() -> None:

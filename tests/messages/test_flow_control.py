@@ -35,27 +35,27 @@ async def test_a_stopped_receiver_slows_no_other_flow() -> None:
     """The rate from a to b, alone and beside a flood from a to c, who is stopped: in turn, several times."""
     async with party(3) as all:
         a, b, c = all.workers
-        await b.run(inside.count, [])
-        await b.run(inside.answer_when_counted, [])
+        await b._session.run(inside.count, [])
+        await b._session.run(inside.answer_when_counted, [])
         await stop_last(all)
         sent = 0
 
         async def seconds() -> float:
             nonlocal sent
             first, sent = sent, sent + 20_000
-            return float(await a.run(inside.echo_speed, [b.pid, first, sent]))
+            return float(await a._session.run(inside.echo_speed, [b.pid, first, sent]))
 
         await seconds()  # until both are warm
         ratios = []
         for _ in range(7):
             alone = await seconds()
-            flood = asyncio.ensure_future(a.run(inside.flood, [c.pid]))
+            flood = asyncio.ensure_future(a._session.run(inside.flood, [c.pid]))
             await seconds()  # until the window is full: from then on it is the receiver that is slow
             beside = await seconds()
             flood.cancel()
             await asyncio.wait([flood])
             ratios.append(alone / beside)
-        assert await b.run(inside.counted, [sent])
+        assert await b._session.run(inside.counted, [sent])
         print(f"rate beside a flood to a stopped worker: {statistics.median(ratios):.2f} ({sorted(ratios)})")
         assert statistics.median(ratios) >= 0.8
         c.kill(signal.SIGCONT)
@@ -66,10 +66,10 @@ async def test_a_stopped_receiver_costs_the_primary_a_window_or_two() -> None:
     async with party(4) as all:
         *senders, stopped = all.workers
         for worker in senders:
-            await worker.run(inside.answer, [])
+            await worker._session.run(inside.answer, [])
         await stop_last(all)
         before = resident()
-        floods = [asyncio.ensure_future(worker.run(inside.flood, [stopped.pid])) for worker in senders]
+        floods = [asyncio.ensure_future(worker._session.run(inside.flood, [stopped.pid])) for worker in senders]
 
         async def flood(body: bytes) -> None:
             while True:
@@ -96,9 +96,11 @@ async def test_a_stopped_receiver_costs_the_primary_few_descriptors() -> None:
         *senders, stopped = all.workers
         await stop_last(all)
         before = psutil.Process().num_fds()
-        floods = [asyncio.ensure_future(worker.run(inside.send_pairs, [stopped.pid, 5000])) for worker in senders]
+        floods = [
+            asyncio.ensure_future(worker._session.run(inside.send_pairs, [stopped.pid, 5000])) for worker in senders
+        ]
         for worker in senders:  # what it sent before it had to wait came before its answer
-            await worker.run(inside.waits_for, [stopped.pid])
+            await worker._session.run(inside.waits_for, [stopped.pid])
         held = psutil.Process().num_fds() - before
         print(f"the primary holds {held} descriptors")
         assert 0 < held < 500
@@ -114,10 +116,13 @@ async def test_a_stopped_receiver_costs_the_primary_few_descriptors() -> None:
 async def test_all_arrives_in_order_after_the_pause() -> None:
     async with party(3) as all:
         a, b, c = all.workers
-        await c.run(inside.count, [])
+        await c._session.run(inside.count, [])
         await stop_last(all)
         count, size = 8 * WINDOW // 1000, 1000
-        floods = [asyncio.ensure_future(worker.run(inside.send_numbers, [c.pid, 0, count, size])) for worker in (a, b)]
+        floods = [
+            asyncio.ensure_future(worker._session.run(inside.send_numbers, [c.pid, 0, count, size]))
+            for worker in (a, b)
+        ]
 
         async def flood() -> None:
             for n in range(count):
@@ -127,19 +132,19 @@ async def test_all_arrives_in_order_after_the_pause() -> None:
         assert not (await asyncio.wait(floods, timeout=0.2))[0]  # each has more than a window
         c.kill(signal.SIGCONT)
         await asyncio.gather(*floods)
-        assert await c.run(inside.counted, [3 * count])
+        assert await c._session.run(inside.counted, [3 * count])
 
 
 async def test_a_slow_loop_over_messages_slows_its_senders() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.open_messages, [])
-        sent = await a.run(inside.fill, [b.pid, 1000])
+        await b._session.run(inside.open_messages, [])
+        sent = await a._session.run(inside.fill, [b.pid, 1000])
         assert WINDOW // 1100 <= sent <= 2 * WINDOW // 1000
-        assert not await a.run(inside.is_done, [])
-        assert await b.run(inside.next_messages, [sent // 2]) == list(range(sent // 2))
-        assert await a.run(inside.how_it_ended, []) == "returned None"
-        assert await b.run(inside.next_messages, [sent - sent // 2 + 1]) == list(range(sent // 2, sent + 1))
+        assert not await a._session.run(inside.is_done, [])
+        assert await b._session.run(inside.next_messages, [sent // 2]) == list(range(sent // 2))
+        assert await a._session.run(inside.how_it_ended, []) == "returned None"
+        assert await b._session.run(inside.next_messages, [sent - sent // 2 + 1]) == list(range(sent // 2, sent + 1))
 
 
 @pytest.mark.parametrize("way", ["handler", "messages", "requests"])
@@ -149,10 +154,10 @@ async def test_two_that_flood_each_other_do_not_deadlock(way: str, size: int) ->
     async with party(2) as all:
         a, b = all.workers
         for worker in all.workers:
-            await worker.run(inside.echo, [])
+            await worker._session.run(inside.echo, [])
         of_a, of_b = await asyncio.gather(
-            a.run(inside.flood_each_other, [b.pid, count, size, way]),
-            b.run(inside.flood_each_other, [a.pid, count, size, way]),
+            a._session.run(inside.flood_each_other, [b.pid, count, size, way]),
+            b._session.run(inside.flood_each_other, [a.pid, count, size, way]),
         )
         assert of_a == of_b == count
 
@@ -169,7 +174,7 @@ async def test_a_loop_over_messages_may_ask_their_sender() -> None:
                 await a.send([n, b"x" * 10_000])
 
         flooding = asyncio.ensure_future(flood())
-        assert await a.run(inside.ask_about_each, [count]) == list(range(count))
+        assert await a._session.run(inside.ask_about_each, [count]) == list(range(count))
         await flooding
 
 
@@ -177,18 +182,18 @@ async def test_a_loop_over_messages_may_ask_their_sender() -> None:
 async def test_a_cancelled_send_leaves_the_stream_whole(size: int) -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.hear, [])
+        await b._session.run(inside.hear, [])
         await stop_last(all)
-        waiting = await a.run(inside.fill, [b.pid])
+        waiting = await a._session.run(inside.fill, [b.pid])
         for _ in range(3):
-            assert not await a.run(inside.send_and_cancel, [b.pid, size])
+            assert not await a._session.run(inside.send_and_cancel, [b.pid, size])
         b.kill(signal.SIGCONT)
-        assert await a.run(inside.how_it_ended, []) == "returned None"
+        assert await a._session.run(inside.how_it_ended, []) == "returned None"
         for _ in range(3):  # now in the middle of it, or not at all
-            await a.run(inside.send_and_cancel, [b.pid, 4 * WINDOW])
-            await a.run(inside.send_and_cancel, [b.pid, 10])
-        await a.run(inside.send_numbers, [b.pid, waiting + 1, waiting + 100])
-        heard = await b.run(inside.heard_until, [waiting + 99])
+            await a._session.run(inside.send_and_cancel, [b.pid, 4 * WINDOW])
+            await a._session.run(inside.send_and_cancel, [b.pid, 10])
+        await a._session.run(inside.send_numbers, [b.pid, waiting + 1, waiting + 100])
+        heard = await b._session.run(inside.heard_until, [waiting + 99])
         assert [n for n in heard if n >= 0] == list(range(waiting + 100))
         assert all.events == []
 
@@ -196,7 +201,7 @@ async def test_a_cancelled_send_leaves_the_stream_whole(size: int) -> None:
 async def test_a_cancelled_send_of_the_primary_leaves_the_stream_whole() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.hear, [])
+        await a._session.run(inside.hear, [])
         for n in range(20):
             large = asyncio.ensure_future(a.send([-1, b"x" * 20 * WINDOW]))
             for _ in range(n):
@@ -204,4 +209,4 @@ async def test_a_cancelled_send_of_the_primary_leaves_the_stream_whole() -> None
             large.cancel()
             small = asyncio.ensure_future(a.send([n, b""]))
             await asyncio.wait([large, small])
-        assert await a.run(inside.heard_until, [19]) == list(range(20))
+        assert await a._session.run(inside.heard_until, [19]) == list(range(20))

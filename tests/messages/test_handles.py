@@ -52,7 +52,7 @@ async def tcp_connection() -> tuple[socket.socket, socket.socket]:
 async def test_the_primary_sends_a_connected_tcp_socket() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
+        await a._session.run(inside.serve_handles, [])
         ours, client = await tcp_connection()
         with client:
             await a.send("take it", [ours])
@@ -63,7 +63,7 @@ async def test_the_primary_sends_a_connected_tcp_socket() -> None:
 async def test_the_primary_sends_a_connected_unix_socket() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
+        await a._session.run(inside.serve_handles, [])
         ours, client = socket.socketpair()
         with client:
             await all.primary.send(a.pid, "take it", [ours])
@@ -74,7 +74,7 @@ async def test_the_primary_sends_a_connected_unix_socket() -> None:
 async def test_keep_open_keeps_a_connection() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
+        await a._session.run(inside.serve_handles, [])
         ours, client = socket.socketpair()
         with ours, client:
             await a.send("share it", [ours], keep_open=True)
@@ -88,7 +88,7 @@ async def test_a_listening_tcp_socket_goes_to_several_and_stays() -> None:
     async with party(2) as all:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             for worker in all.workers:
-                await worker.run(inside.serve_handles, [])
+                await worker._session.run(inside.serve_handles, [])
                 await worker.send("listen", [listening])
                 assert await said_at(listening.getsockname()) == f"{worker.pid} listen"
             assert listening.fileno() >= 0
@@ -101,7 +101,7 @@ async def test_a_listening_tcp_socket_goes_to_several_and_stays() -> None:
 async def test_a_listening_unix_socket(tmp_path: Path) -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
+        await a._session.run(inside.serve_handles, [])
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(tmp_path / "socket"))
             listening.listen()
@@ -113,7 +113,7 @@ async def test_a_listening_unix_socket(tmp_path: Path) -> None:
 async def test_a_udp_socket() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
+        await a._session.run(inside.serve_handles, [])
         with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as client:
             ours.bind(("127.0.0.1", 0))
             await a.send("answer", [ours])
@@ -126,7 +126,7 @@ async def test_a_udp_socket() -> None:
 async def test_a_server_goes_as_a_handle() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
+        await a._session.run(inside.serve_handles, [])
         server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, start_serving=False)
         async with server:
             await server.start_serving()
@@ -141,7 +141,7 @@ async def test_several_on_one_message_keep_their_order() -> None:
         pairs = [socket.socketpair() for _ in range(200)]
         back: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         all.primary.on("message", back.set_result)
-        await a.run(inside.send_handles_back, [])
+        await a._session.run(inside.send_handles_back, [])
         await a.send({"all": "of them"}, [ours for ours, _ in pairs])
         event = await back
         assert (event.message, event.sender, event.worker) == ({"all": "of them"}, a.pid, a)
@@ -156,7 +156,7 @@ async def test_several_on_one_message_keep_their_order() -> None:
 async def test_a_worker_sends_to_the_primary() -> None:
     async with party(1) as all:
         (a,) = all.workers
-        port = await a.run(inside.listen_and_send, [os.getpid()])
+        port = await a._session.run(inside.listen_and_send, [os.getpid()])
         (event,) = await all.hears("message", 1)
         (listening,) = event.handles
         with listening, socket.create_connection(("127.0.0.1", port)):
@@ -167,50 +167,56 @@ async def test_a_worker_sends_to_the_primary() -> None:
 async def test_a_worker_sends_to_another() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.serve_handles, [])
+        await b._session.run(inside.serve_handles, [])
         messages = ["one", {"n": 2}, "x" * 100_000]
-        said = await a.run(inside.send_pair, [b.pid, *messages])
+        said = await a._session.run(inside.send_pair, [b.pid, *messages])
         assert said == [f"{b.pid} {message}"[:90] for message in messages]
-        port = await a.run(inside.listen_and_send, [b.pid])
+        port = await a._session.run(inside.listen_and_send, [b.pid])
         assert await said_at(("127.0.0.1", port)) == f"{b.pid} listening"
 
 
 async def test_nothing_that_was_sent_stays_open() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.serve_handles, [])
-        await a.run(inside.send_pair, [b.pid, "warm"])
-        before = psutil.Process().num_fds(), *[await worker.run(inside.open_descriptors, []) for worker in (a, b)]
-        await a.run(inside.send_pair, [b.pid, *range(300)])
-        after = psutil.Process().num_fds(), *[await worker.run(inside.open_descriptors, []) for worker in (a, b)]
+        await b._session.run(inside.serve_handles, [])
+        await a._session.run(inside.send_pair, [b.pid, "warm"])
+        before = (
+            psutil.Process().num_fds(),
+            *[await worker._session.run(inside.open_descriptors, []) for worker in (a, b)],
+        )
+        await a._session.run(inside.send_pair, [b.pid, *range(300)])
+        after = (
+            psutil.Process().num_fds(),
+            *[await worker._session.run(inside.open_descriptors, []) for worker in (a, b)],
+        )
         assert after == before
 
 
 async def test_a_receiver_out_of_descriptors_is_told_and_so_is_a_worker_that_sent() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await a.run(inside.hear, ["error"])
-        await b.run(inside.serve_handles, [])
-        await b.run(inside.lower_limit, [0])
-        await a.run(inside.send_pairs, [b.pid, 3])
-        for error in await b.run(inside.heard_errors, [3]):
+        await a._session.run(inside.hear, ["error"])
+        await b._session.run(inside.serve_handles, [])
+        await b._session.run(inside.lower_limit, [0])
+        await a._session.run(inside.send_pairs, [b.pid, 3])
+        for error in await b._session.run(inside.heard_errors, [3]):
             assert error.startswith("HandleError: 1 descriptors from the worker with pid ")
             assert "RLIMIT_NOFILE" in error
-        for error in await a.run(inside.heard_errors, [3]):
+        for error in await a._session.run(inside.heard_errors, [3]):
             assert error.startswith(f"HandleError: 1 descriptors did not reach the worker with pid {b.pid}")
-        assert await b.run(inside.heard_messages, [3]) == [[a.pid, n, 0] for n in range(3)]
-        await b.run(inside.lower_limit, [-1])
-        said = await a.run(inside.send_pair, [b.pid, "the next", "and another"])
+        assert await b._session.run(inside.heard_messages, [3]) == [[a.pid, n, 0] for n in range(3)]
+        await b._session.run(inside.lower_limit, [-1])
+        said = await a._session.run(inside.send_pair, [b.pid, "the next", "and another"])
         assert said == [f"{b.pid} the next", f"{b.pid} and another"]
-        assert len(await b.run(inside.heard_errors, [3])) == 3
+        assert len(await b._session.run(inside.heard_errors, [3])) == 3
         assert all.heard("error") == []
 
 
 async def test_a_receiver_out_of_descriptors_is_told_and_so_is_the_primary(caplog: pytest.LogCaptureFixture) -> None:
     async with party(1) as all:
         (a,) = all.workers
-        await a.run(inside.serve_handles, [])
-        await a.run(inside.lower_limit, [1])
+        await a._session.run(inside.serve_handles, [])
+        await a._session.run(inside.lower_limit, [1])
         one, other = socket.socketpair()
         two, another = socket.socketpair()
         with other, another:
@@ -250,14 +256,14 @@ async def test_a_handle_for_a_worker_that_dies_does_not_stay_open() -> None:
         pairs = [socket.socketpair() for _ in range(20)]
         for ours, _ in pairs:
             await b.send("take it", [ours])
-        await a.run(inside.hear, ["undelivered"])
-        await a.run(inside.send_pairs, [b.pid, 10])
-        held = await a.run(inside.open_descriptors, [])
+        await a._session.run(inside.hear, ["undelivered"])
+        await a._session.run(inside.send_pairs, [b.pid, 10])
+        held = await a._session.run(inside.open_descriptors, [])
         b.kill(signal.SIGKILL)
         returned = await all.hears("undelivered", 20)
         assert [event.message for event in returned] == ["take it"] * 20
         for _, client in pairs:
             with client:
                 assert await said_by(client) == ""
-        assert [message for _, message in await a.run(inside.heard_undelivered, [10])] == list(range(10))
-        assert await a.run(inside.open_descriptors, []) <= held
+        assert [message for _, message in await a._session.run(inside.heard_undelivered, [10])] == list(range(10))
+        assert await a._session.run(inside.open_descriptors, []) <= held

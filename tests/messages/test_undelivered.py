@@ -20,31 +20,31 @@ async def test_what_a_killed_worker_had_not_confirmed_comes_back_to_a_worker() -
     async with party(3) as all:
         a, b, c = all.workers
         for worker in all.workers:
-            await worker.run(inside.hear, [])
-        await a.run(inside.send_numbers, [b.pid, 0, 100])
-        assert await b.run(inside.heard_numbers, [100]) == list(range(100))
-        await a.run(inside.unconfirmed_is, [b.pid, 0])
+            await worker._session.run(inside.hear, [])
+        await a._session.run(inside.send_numbers, [b.pid, 0, 100])
+        assert await b._session.run(inside.heard_numbers, [100]) == list(range(100))
+        await a._session.run(inside.unconfirmed_is, [b.pid, 0])
         b.kill(signal.SIGSTOP)
         await is_stopped(b)
-        await a.run(inside.send_numbers, [b.pid, 100, 600])
-        await a.run(inside.send_numbers, [c.pid, 0, 10])
-        await a.run(inside.send_to, [b.pid, [600, b"x" * 200_000]])
+        await a._session.run(inside.send_numbers, [b.pid, 100, 600])
+        await a._session.run(inside.send_numbers, [c.pid, 0, 10])
+        await a._session.run(inside.send_to, [b.pid, [600, b"x" * 200_000]])
         b.kill(signal.SIGKILL)
         await b.wait_gone()
-        numbers = await a.run(inside.numbers_undelivered, [600])
+        numbers = await a._session.run(inside.numbers_undelivered, [600])
         assert numbers == list(range(100, 601))
-        returned = await a.run(inside.heard_undelivered, [501])
+        returned = await a._session.run(inside.heard_undelivered, [501])
         assert {pid for pid, _ in returned} == {b.pid}
         assert returned[-1] == [b.pid, [600, b"x" * 200_000]]
-        assert await c.run(inside.how_many, ["undelivered"]) == 0
-        assert await c.run(inside.heard_numbers, [10]) == list(range(10))
+        assert await c._session.run(inside.how_many, ["undelivered"]) == 0
+        assert await c._session.run(inside.heard_numbers, [10]) == list(range(10))
         assert all.events == []
 
 
 async def test_what_a_killed_worker_had_not_confirmed_comes_back_to_the_primary() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await a.run(inside.hear, [])
+        await a._session.run(inside.hear, [])
         a.kill(signal.SIGSTOP)
         await is_stopped(a)
         for n in range(500):
@@ -58,39 +58,39 @@ async def test_what_a_killed_worker_had_not_confirmed_comes_back_to_the_primary(
         assert [event.message[0] for event in returned] == list(range(502))
         assert {event.pid for event in returned} == {a.pid}
         assert own == returned
-        assert await b.run(inside.how_many, ["undelivered"]) == 0
+        assert await b._session.run(inside.how_many, ["undelivered"]) == 0
 
 
 async def test_what_was_confirmed_does_not_come_back() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.hear, ["message"])
-        await a.run(inside.hear, ["undelivered"])
-        await a.run(inside.send_numbers, [b.pid, 0, 1000, 50])
+        await b._session.run(inside.hear, ["message"])
+        await a._session.run(inside.hear, ["undelivered"])
+        await a._session.run(inside.send_numbers, [b.pid, 0, 1000, 50])
         for n in range(1000):
             await b.send([n])
-        await b.run(inside.heard_numbers, [2000])
-        await until(lambda: not b.conversation.send_window._under_way)
-        await a.run(inside.unconfirmed_is, [b.pid, 0])
+        await b._session.run(inside.heard_numbers, [2000])
+        await until(lambda: not b._session.conversation.send_window._under_way)
+        await a._session.run(inside.unconfirmed_is, [b.pid, 0])
         b.kill(signal.SIGKILL)
         await b.wait_gone()
-        assert await a.run(inside.peers, []) == []
-        assert await a.run(inside.how_many, ["undelivered"]) == 0
+        assert await a._session.run(inside.peers, []) == []
+        assert await a._session.run(inside.how_many, ["undelivered"]) == 0
         assert all.events == []
 
 
 async def test_what_waits_in_messages_is_not_confirmed() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.open_messages, [])
-        await a.run(inside.hear, ["undelivered"])
+        await b._session.run(inside.open_messages, [])
+        await a._session.run(inside.hear, ["undelivered"])
         for n in range(10):  # a frame each: a frame is confirmed when all it holds has been taken
-            await a.run(inside.send_to, [b.pid, [n]])
-        assert await b.run(inside.next_messages, [6]) == list(range(6))
-        await a.run(inside.unconfirmed_is, [b.pid, 5])
+            await a._session.run(inside.send_to, [b.pid, [n]])
+        assert await b._session.run(inside.next_messages, [6]) == list(range(6))
+        await a._session.run(inside.unconfirmed_is, [b.pid, 5])
         b.kill(signal.SIGKILL)
         await b.wait_gone()
-        assert await a.run(inside.numbers_undelivered, [9]) == [5, 6, 7, 8, 9]
+        assert await a._session.run(inside.numbers_undelivered, [9]) == [5, 6, 7, 8, 9]
 
 
 async def test_who_waits_for_room_is_told() -> None:
@@ -98,9 +98,9 @@ async def test_who_waits_for_room_is_told() -> None:
         a, b = all.workers
         b.kill(signal.SIGSTOP)
         await is_stopped(b)
-        await a.run(inside.hear, ["undelivered"])
-        sent = await a.run(inside.fill, [b.pid, 1000])
-        await a.run(inside.start, ["send_numbers", b.pid, 0, 1, 3_000_000])
+        await a._session.run(inside.hear, ["undelivered"])
+        sent = await a._session.run(inside.fill, [b.pid, 1000])
+        await a._session.run(inside.start, ["send_numbers", b.pid, 0, 1, 3_000_000])
 
         async def fill() -> None:
             while True:
@@ -111,44 +111,44 @@ async def test_who_waits_for_room_is_told() -> None:
         with pytest.raises(ChannelClosedError):
             await filling
         for index in (0, 1):
-            assert await a.run(inside.how_it_ended, [index]) == "ChannelClosedError"
-        assert await a.run(inside.numbers_undelivered, [sent - 1]) == list(range(sent))
+            assert await a._session.run(inside.how_it_ended, [index]) == "ChannelClosedError"
+        assert await a._session.run(inside.numbers_undelivered, [sent - 1]) == list(range(sent))
 
 
 async def test_what_a_killed_sender_had_sent_arrives() -> None:
     """As far as the kernel had it: in order, and without a hole."""
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.hear, ["message"])
-        await a.run(inside.send_numbers, [b.pid, 0, 100])
-        flood: Any = asyncio.ensure_future(a.run(inside.send_numbers, [b.pid, 100, 10_000_000]))
-        await b.run(inside.heard_numbers, [500])
+        await b._session.run(inside.hear, ["message"])
+        await a._session.run(inside.send_numbers, [b.pid, 0, 100])
+        flood: Any = asyncio.ensure_future(a._session.run(inside.send_numbers, [b.pid, 100, 10_000_000]))
+        await b._session.run(inside.heard_numbers, [500])
         a.kill(signal.SIGKILL)
         with pytest.raises(ChannelClosedError):
             await flood
         await a.wait_gone()
-        assert await b.run(inside.peers, []) == []  # and thus all there will be has come
-        heard = await b.run(inside.heard_numbers, [await b.run(inside.how_many, ["message"])])
+        assert await b._session.run(inside.peers, []) == []  # and thus all there will be has come
+        heard = await b._session.run(inside.heard_numbers, [await b._session.run(inside.how_many, ["message"])])
         assert heard == list(range(len(heard)))
 
 
 async def test_a_worker_that_leaves_has_confirmed_what_it_heard() -> None:
     async with party(2) as all:
         a, b = all.workers
-        await b.run(inside.hear, ["message"])
-        await a.run(inside.hear, ["undelivered"])
-        await a.run(inside.send_numbers, [b.pid, 0, 500])
-        assert len(await b.run(inside.heard_numbers, [500])) == 500
+        await b._session.run(inside.hear, ["message"])
+        await a._session.run(inside.hear, ["undelivered"])
+        await a._session.run(inside.send_numbers, [b.pid, 0, 500])
+        assert len(await b._session.run(inside.heard_numbers, [500])) == 500
         await b.disconnect()
-        assert await a.run(inside.peers, []) == []
-        assert await a.run(inside.how_many, ["undelivered"]) == 0
+        assert await a._session.run(inside.peers, []) == []
+        assert await a._session.run(inside.how_many, ["undelivered"]) == 0
 
 
 async def test_broadcast_while_a_worker_dies() -> None:
     """Also between its end and the moment that the sender has heard of it."""
     async with party(2) as all:
         a, b = all.workers
-        await a.run(inside.hear, ["message"])
+        await a._session.run(inside.hear, ["message"])
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         @b.on("disconnect")
@@ -158,5 +158,5 @@ async def test_broadcast_while_a_worker_dies() -> None:
 
         b.kill(signal.SIGKILL)
         await told
-        assert await a.run(inside.heard_messages, [1]) == [[os.getpid(), "it has gone", 0]]
+        assert await a._session.run(inside.heard_messages, [1]) == [[os.getpid(), "it has gone", 0]]
         assert all.heard("error") == []

@@ -16,7 +16,7 @@ import pytest
 
 from aiocluster import Primary, current_worker
 from aiocluster.events import Disconnect, Error, Event, Exit, Fork, Listening, Message, Online, Setup
-from tests.serving import ask
+from tests.support.serving import ask
 
 from .inside_cluster_behaviour import (
     echo,
@@ -173,7 +173,7 @@ async def test_one_that_left_by_itself_may_still_be_killed() -> None:
 async def test_one_is_told_to_leave_and_then_all_are() -> None:
     async with Primary(idle) as primary:
         worker = await primary.fork()
-        await worker.wait_at_work()
+        await worker._session.wait_ready()
         first = asyncio.ensure_future(worker.disconnect())
         await worker.wait_for("disconnect")
         await primary.disconnect()

@@ -15,7 +15,7 @@ import pytest
 
 from aiocluster import Primary, exclusive
 from aiocluster.events import Listening, Message
-from tests.serving import in_worker
+from tests.support.serving import in_worker
 
 from .inside_cluster_ports_behaviour import (
     Ignoring,

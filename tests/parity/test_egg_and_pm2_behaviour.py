@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from aiocluster import Cluster
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
 
 SERVER = """
 import asyncio

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import anyio
@@ -16,6 +17,23 @@ from aiocluster import current_worker
 async def idle() -> None:
     await current_worker().send("running")
     await asyncio.get_running_loop().create_future()
+
+
+async def never_reply() -> None:
+    worker = current_worker()
+
+    async def handler(message: Any, sender: int) -> None:
+        await worker.send(message)
+        await asyncio.get_running_loop().create_future()
+
+    worker.handle_requests(handler)
+    await idle()
+
+
+def end_the_loop() -> None:
+    asyncio.run(asyncio.sleep(0))
+    print("its loop has ended", flush=True)
+    time.sleep(60)
 
 
 async def chatty(lines: str) -> None:

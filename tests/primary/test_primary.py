@@ -25,7 +25,7 @@ from aiocluster import (
     is_worker,
 )
 from aiocluster.events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Message, Online, Setup
-from tests.serving import EXAMPLES, ask
+from tests.support.serving import EXAMPLES, ask
 
 from .inside_primary import answer_requests, hello, hello_sync, nothing, repeat, talk, tell_settings
 

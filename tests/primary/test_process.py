@@ -19,9 +19,20 @@ import pytest
 from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
 from aiocluster.events import Disconnect, Error, Exit, Message
 from tests.primary import nobody
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
+from tests.support.turns import turns
 
-from .inside_process import answer, chatty, exit_with, idle, kill_oneself, misbehave, read_all
+from .inside_process import (
+    answer,
+    chatty,
+    end_the_loop,
+    exit_with,
+    idle,
+    kill_oneself,
+    misbehave,
+    never_reply,
+    read_all,
+)
 
 # ---- targets
 
@@ -101,18 +112,29 @@ async def test_killed_by_itself() -> None:
 
 
 async def test_send_to_one_that_is_gone() -> None:
-    async with Primary(idle) as primary:
+    async with Primary(never_reply) as primary, primary.events("message") as heard:
         worker = await primary.fork()
-        await worker.wait_for("online")
-        waiting = asyncio.ensure_future(worker.request("never answered"))
+        assert (await anext(heard)).message == "running"
+        waiting = asyncio.ensure_future(worker.request("a question"))
+        assert (await anext(heard)).message == "a question"
         worker.kill(signal.SIGKILL)
         await worker.wait_gone()
         with pytest.raises(ChannelClosedError):
             await worker.send("too late")
         with pytest.raises(ChannelClosedError):
             await worker.request("too late")
-        with pytest.raises((ChannelClosedError, Exception)):
+        with pytest.raises(ChannelClosedError, match=rf"^worker 1 \(pid {worker.pid}\) went before it replied$"):
             await waiting
+
+
+async def test_one_whose_event_loop_has_ended_is_told_to_leave_by_a_signal() -> None:
+    async with Primary(end_the_loop, silent=True) as primary:
+        worker = await primary.fork()
+        assert worker.stdout is not None
+        assert await worker.stdout.receive() == b"its loop has ended\n"
+        await turns()  # what it had said on its channel before is read by then
+        await worker.disconnect()
+        assert (worker.exit_signal, worker.exited_after_disconnect) == (signal.SIGTERM, True)
 
 
 async def test_what_has_happened_is_not_waited_for_again() -> None:

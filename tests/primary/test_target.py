@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from aiocluster._primary.target import name_target
+from aiocluster._wire.frames import FunctionTarget, ModuleTarget, ScriptTarget
 from aiocluster.errors import TargetError
 
 ROOT = Path(__file__).parents[2]
@@ -247,8 +248,8 @@ def test_modules_of_the_workers_directory_are_found(
     elsewhere = tmp_path / "empty"
     monkeypatch.chdir("/")
     (elsewhere / "only_there.py").write_text("def serve(): ...\n")
-    assert name_target("only_there", elsewhere) == {"kind": "module", "module": "only_there"}
-    assert name_target("only_there:serve", str(elsewhere))["module"] == "only_there"
+    assert name_target("only_there", elsewhere) == ModuleTarget("only_there")
+    assert name_target("only_there:serve", str(elsewhere)) == FunctionTarget("only_there", "serve", in_cwd=True)
     with pytest.raises(TargetError):
         name_target("only_there")
 
@@ -259,9 +260,9 @@ def test_modules_of_the_workers_directory_are_found(
 @pytest.mark.parametrize("target", ["script.py", "./script.py", Path("script.py"), "empty/../script.py"])
 def test_a_script_is_named_by_its_whole_path(modules: Path, target: str | Path) -> None:
     named = name_target(target)
-    assert named["kind"] == "script"
-    assert os.path.isabs(named["path"])
-    assert os.path.samefile(named["path"], modules / "script.py")
+    assert isinstance(named, ScriptTarget)
+    assert os.path.isabs(named.path)
+    assert os.path.samefile(named.path, modules / "script.py")
 
 
 def test_a_script_is_looked_up_in_the_workers_directory(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +303,7 @@ def test_a_script_that_cannot_be_read_is_refused(modules: Path) -> None:
 MAIN = """
 import json
 from aiocluster._primary.target import name_target
+from aiocluster._wire.frames import FunctionTarget, ModuleTarget, ScriptTarget
 from aiocluster.errors import TargetError
 
 def serve(): ...

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiocluster.scheduling import POLICIES, REUSE_PORT, SHARED, Policy, Random
+from aiocluster.scheduling import Policy, Random
+from aiocluster.scheduling._registry import POLICIES, REUSE_PORT, SHARED
 
 from .queueing import Worker
 

@@ -32,6 +32,12 @@ def no_loop_for_a_while() -> None:
     asyncio.run(serve())
 
 
+def no_loop_between_two() -> None:
+    asyncio.run(asyncio.sleep(0.1))
+    time.sleep(1.0)
+    asyncio.run(serve())
+
+
 async def grow_when_told() -> None:
     held = []
     current_worker().on("message", lambda event: held.append(b"x" * event.message))

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 from aiocluster.events import Address
-from tests.serving import ask
+from tests.support.serving import ask
 
 
 class Load:

@@ -19,7 +19,7 @@ from aiocluster import (
     TargetError,
     current_worker,
 )
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
 
 from .inside_agents import ask_the_counter_when_told, broadcast_when_told, hold_file
 from .inside_cluster import crash, serve
@@ -63,7 +63,7 @@ async def test_they_are_no_workers() -> None:
         assert [stats.name for stats in cluster.stats().workers] == ["counter", None, None]
         await cluster.scale(1)
         assert cluster.agents["counter"] is agent
-        assert not agent.is_leaving
+        assert not agent._session.life.is_leaving
 
 
 async def test_they_are_there_before_the_workers_and_until_after_them() -> None:
@@ -105,7 +105,7 @@ async def test_it_is_restarted() -> None:
         assert new.pid != killed.pid
         while cluster.agents["counter"] is not new:
             await asyncio.sleep(0)
-        await new.wait_at_work()
+        await new._session.wait_ready()
         assert await worker.request("counter") == ["counter", 1]
         assert cluster.stats().restarts == 1
 

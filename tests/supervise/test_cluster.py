@@ -19,7 +19,7 @@ import pytest
 
 from aiocluster import Cluster, RestartLimitError, RestartPolicy, StartupError, TargetError
 from aiocluster.events import Error, Exit, GiveUp
-from tests.serving import EXAMPLES, ask, serving, wait_until_it_handles
+from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles
 
 from .inside_cluster import crash, crash_when_told, end_at_once, serve
 

@@ -14,7 +14,7 @@ import pytest
 
 from aiocluster import Cluster, RemoteError, RestartLimitError, RestartPolicy
 from aiocluster.events import Error, Exit, GiveUp
-from tests.serving import EXAMPLES, ask, serving
+from tests.support.serving import EXAMPLES, ask, serving
 
 from .inside_cluster import crash
 from .inside_crash import answer_slowly_and_crash, break_down_when_told, leave_a_task_alone, serve_or_crash_if_second

@@ -6,19 +6,21 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from aiocluster import Cluster, WorkerProcess
 from aiocluster.events import Exit
-from tests.serving import ask, serving
+from tests.support.serving import ask, serving
 
 from .inside_cluster import serve
 from .inside_health import (
     block_when_told,
     grow_when_told,
     ignore_all_and_block_when_told,
+    no_loop_between_two,
     no_loop_for_a_while,
     serve_with_a_task,
 )
@@ -74,8 +76,9 @@ async def test_a_primary_that_was_blocked_itself_blames_no_worker() -> None:
         assert set(cluster.workers.values()) == workers
 
 
-async def test_a_worker_that_runs_no_loop_yet_is_not_blocked() -> None:
-    cluster = Cluster(no_loop_for_a_while, workers=1, hang_timeout=0.2)
+@pytest.mark.parametrize("target", [no_loop_for_a_while, no_loop_between_two])
+async def test_a_worker_that_runs_no_loop_is_not_blocked(target: Callable[[], None]) -> None:
+    cluster = Cluster(target, workers=1, hang_timeout=0.2)
     async with serving(cluster, 1):
         assert list(cluster.workers) == [1]
 
@@ -88,7 +91,7 @@ def fewest_at_work(cluster: Cluster) -> list[int]:
     seen: list[int] = []
 
     def note(event: Any) -> None:
-        seen.append(sum(w.state == "listening" and not w.is_leaving for w in cluster.workers.values()))
+        seen.append(sum(w.state == "listening" and not w._session.life.is_leaving for w in cluster.workers.values()))
 
     cluster.on("disconnect", note)
     cluster.on("exit", note)
@@ -121,9 +124,9 @@ async def test_one_that_has_grown_too_large_is_replaced() -> None:
     cluster = Cluster(grow_when_told, workers=2, max_memory=most, heartbeat=0.1)
     async with serving(cluster, 2) as address:
         large, other = cluster.workers.values()
-        while not large.memory:
+        while not large._session.memory:
             await asyncio.sleep(0.01)
-        assert 5_000_000 < large.memory < most
+        assert 5_000_000 < large._session.memory < most
         seen = fewest_at_work(cluster)
         await large.send(most)
         await replaced(cluster, [large])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import select
 import signal
 import subprocess
@@ -19,7 +18,8 @@ import pytest
 from aiocluster import Cluster
 from aiocluster.events import Exit
 from aiocluster.settings import START_METHODS
-from tests.serving import serving, wait_until_it_handles
+from tests.support.seeds import new_random
+from tests.support.serving import serving, wait_until_it_handles
 
 from .inside_cluster import serve
 from .test_cluster import busy
@@ -108,27 +108,24 @@ def end_primary(phase: str, end: str, start_method: str, delay: float) -> int:
 
 
 @pytest.mark.parametrize(
-    ("phase", "end"),
+    ("phase", "end", "start_method", "delay"),
     [
-        ("start", "SIGKILL"),
-        ("start", "SIGSEGV"),
-        ("reload", "SIGABRT"),
-        ("reload", "SIGSTOP, SIGKILL"),
-        ("stop", "SIGKILL"),
-        ("stop", "SIGSTOP, SIGKILL"),
+        ("start", "SIGKILL", "spawn", 0.05),
+        ("start", "SIGSEGV", "template", 0.3),
+        ("reload", "SIGABRT", "spawn", 0.4),
+        ("reload", "SIGSTOP, SIGKILL", "template", 0.1),
+        ("stop", "SIGKILL", "template", 0.0),
+        ("stop", "SIGSTOP, SIGKILL", "spawn", 0.2),
     ],
 )
-def test_no_process_outlives_the_primary(phase: str, end: str) -> None:
-    start_method = random.choice(START_METHODS)
-    assert end_primary(phase, end, start_method, random.uniform(0, 0.5)) >= 1
+def test_no_process_outlives_the_primary(phase: str, end: str, start_method: str, delay: float) -> None:
+    assert end_primary(phase, end, start_method, delay) >= 1
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_no_process_outlives_the_primary_at_any_moment() -> None:
-    seed = int.from_bytes(os.urandom(4))
-    choose = random.Random(seed)
-    print(f"seed {seed}")
+    choose = new_random()
     there = [
         end_primary(
             choose.choice(["start", "reload", "stop"]),

@@ -12,7 +12,7 @@ import pytest
 
 from aiocluster import Cluster, ClusterError, ReloadError
 from aiocluster.events import Listening
-from tests.serving import EXAMPLES, Client, ask, serving
+from tests.support.serving import EXAMPLES, Client, ask, serving
 
 from .inside_cluster import serve
 from .inside_reload import broken_if_told, idle, tell_colour
@@ -78,7 +78,7 @@ async def test_a_request_in_flight_is_answered() -> None:
             await asyncio.sleep(0)
         reloading = asyncio.ensure_future(cluster.reload())
         try:
-            while not old.is_leaving:
+            while not old._session.life.is_leaving:
                 assert await ask(address) in {worker.pid for worker in cluster.workers.values()}
             new = await ask(address)
             assert new != old.pid

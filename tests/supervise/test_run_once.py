@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from aiocluster.events import Address
-from tests.test_message_examples import printed, running
+from tests.support.programs import printed, running_server
 
 
 async def says(address: Address, target: str = "/") -> tuple[int, str]:
@@ -26,7 +26,7 @@ async def says(address: Address, target: str = "/") -> tuple[int, str]:
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_it_is_done_once_and_all_know() -> None:
-    with running("run_once.py", signal.SIGTERM, INTERVAL="3600") as (process, address):
+    with running_server("run_once.py", signal.SIGTERM, INTERVAL="3600") as (process, address):
         first = re.fullmatch(r"run 1, by (\d+)\n", await printed(process))
         assert first is not None
         pids = {(await says(address))[0] for _ in range(8)}
@@ -42,7 +42,7 @@ async def test_it_is_done_once_and_all_know() -> None:
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_from_time_to_time() -> None:
-    with running("run_once.py", signal.SIGTERM, INTERVAL="0.05") as (process, _):
+    with running_server("run_once.py", signal.SIGTERM, INTERVAL="0.05") as (process, _):
         runs = [await printed(process) for _ in range(5)]
         assert len({run.split(", by ")[1] for run in runs}) == 1
         assert [run.split(",")[0] for run in runs] == [f"run {number}" for number in range(1, 6)]

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aiocluster import Cluster, ClusterError, StartupError
-from tests.serving import EXAMPLES, ask, serving
+from tests.support.serving import EXAMPLES, ask, serving
 
 from .inside_cluster import serve
 from .load import Load

@@ -135,9 +135,3 @@ def contents(fd: int) -> bytes:
     mark = os.read(fd, 100)
     os.close(fd)
     return mark
-
-
-async def turns(count: int = 3) -> None:
-    """Lets the loop go round: what is due by then has happened."""
-    for _ in range(count):
-        await asyncio.sleep(0)

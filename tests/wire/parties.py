@@ -11,8 +11,9 @@ from typing import Any
 from aiocluster._wire import frames as kinds
 from aiocluster._wire.channel import Channel
 from aiocluster._wire.codec import Frame
-from aiocluster._wire.conversation import Conversation, RequestHandler
+from aiocluster._wire.conversation import Conversation
 from aiocluster._wire.descriptors import Descriptors
+from aiocluster._wire.mailbox import Requests
 from aiocluster._wire.windows import ReceiveWindow
 from aiocluster.errors import ProtocolError
 
@@ -28,8 +29,8 @@ class Party:
         self.sock = sock
         self.name = name
         self.channel = Channel(sock)
-        self.conversation = Conversation(self.channel, PEER, pid, f"the other of {name}", self)
-        self.request_handler: RequestHandler | None = None
+        self.requests = Requests()
+        self.conversation = Conversation(self.channel, PEER, pid, f"the other of {name}", self)  # type: ignore[arg-type]
         self.kinds: list[int] = []
         self.received: list[tuple[int, Any, tuple[socket.socket, ...]]] = []
         self.complaints: list[Exception] = []

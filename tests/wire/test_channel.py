@@ -18,8 +18,9 @@ from aiocluster._wire.channel import Channel
 from aiocluster._wire.codec import Frame, encode
 from aiocluster._wire.descriptors import MAX_DESCRIPTORS, Descriptors
 from aiocluster.errors import ChannelClosedError, ProtocolError
+from tests.support.turns import turns
 
-from .ends import End, Pair, marked, socket_pair, turns
+from .ends import End, Pair, contents, marked, socket_pair
 
 PLAIN = 1
 CARRYING = End.WITH_DESCRIPTORS
@@ -483,18 +484,36 @@ async def test_a_frame_over_the_limit_ends_this_channel_before_it_has_come() -> 
         assert [str(error) for error in ends] == ["a frame of 1001 bytes is over the limit of 1000"]
 
 
-async def test_a_frame_that_cannot_be_handled_ends_this_channel() -> None:
+async def test_a_bug_in_a_handler_of_ours_costs_its_frame_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[list[bytes]] = []
+
     def fail(frame: Frame, take: Callable[[], Descriptors]) -> None:
-        raise KeyError("field")
+        if frame[1] == "fail":
+            raise KeyError("field")
+        if frame[0] == CARRYING:
+            heard.append([contents(fd) for fd in take().take()])
 
     with Pair(fail) as (here, there):
         here.attach(), there.attach()
-        here.channel.send(encode(PLAIN, 1))
-        here.channel.send(encode(PLAIN, 2))
-        error = await there.ended()
-        assert isinstance(error, ProtocolError)
-        assert str(error) == "a frame could not be handled: KeyError: 'field'"
-        assert there.frames == [[PLAIN, 1]]
+        here.channel.send(encode(PLAIN, "fail"))
+        here.channel.send(encode(PLAIN, "good"))
+        fds = [marked(b"lost"), marked(b"kept")]
+        here.channel.send(encode(CARRYING, "fail"), fds[:1])
+        here.channel.send(encode(PLAIN, "between"))
+        here.channel.send(encode(CARRYING, "good"), fds[1:])
+        here.channel.send(encode(PLAIN, "last"))
+        assert [frame[1] for frame in await there.hears(6)] == ["fail", "good", "fail", "between", "good", "last"]
+        await turns()
+        assert heard == [[b"kept"]]
+        assert there.ends == []
+        for fd in fds:
+            os.close(fd)
+    records = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert records == [
+        ("ERROR", "a frame of kind 1 could not be handled"),
+        ("ERROR", "a frame of kind 2 could not be handled"),
+    ]
+    assert all(record.exc_info for record in caplog.records)
 
 
 @pytest.mark.parametrize("way", ["close", "detach and close"])

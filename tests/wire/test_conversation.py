@@ -22,13 +22,14 @@ from aiocluster.errors import (
     RemoteError,
     SerializationError,
 )
+from tests.support.turns import turns
 
-from .ends import PATIENCE, marked, turns
+from .ends import PATIENCE, marked
 from .parties import PEER, Party, parties
 
 
 def handle(party: Party, handler: Callable[[Any, int], Any]) -> None:
-    party.request_handler = handler
+    party.requests.handler = handler
 
 
 # ---- messages
@@ -270,6 +271,35 @@ async def test_replies_find_their_requests_in_any_order() -> None:
             gates[number].set()
             assert await requests[number] == f"reply {number}"
             assert sum(request.done() for request in requests) == [3, 0, 4, 2, 1].index(number) + 1
+
+
+async def test_a_message_does_not_overtake_a_request_that_was_sent_before_it() -> None:
+    async with parties() as (here, there):
+        handle(there, lambda message, _: there.received.append((1, message, ())))
+
+        async def send(message: str) -> None:
+            assert here.conversation.put(message) is None
+
+        async with asyncio.TaskGroup() as one_turn:  # so the last message could join the first one's frame
+            one_turn.create_task(send("first"))
+            one_turn.create_task(here.conversation.request("request", None))
+            one_turn.create_task(send("last"))
+        assert await there.hears(3) == ["first", "request", "last"]
+
+
+async def test_a_message_does_not_overtake_a_reply_that_was_sent_before_it() -> None:
+    async with parties() as (here, there):
+
+        def tell_and_reply(number: int, _: int) -> int:
+            there.conversation.put(number)
+            return number
+
+        handle(there, tell_and_reply)
+        requests = [asyncio.ensure_future(here.conversation.request(number, None)) for number in range(3)]
+        assert await asyncio.gather(*requests) == [0, 1, 2]
+        assert here.messages == [0, 1, 2]
+        sent = [kind for kind in here.kinds if kind in (kinds.MESSAGES, kinds.REPLY)]
+        assert sent == [kinds.MESSAGES, kinds.REPLY] * 3
 
 
 async def test_requests_go_both_ways_at_once() -> None:

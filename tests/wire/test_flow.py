@@ -18,8 +18,9 @@ from aiocluster._wire.codec import Frame, pack, unpack, unpack_batch
 from aiocluster._wire.descriptors import Descriptors
 from aiocluster._wire.windows import FRAGMENT, WINDOW, Ancillary, ReceiveWindow, SendWindow, send_to_all
 from aiocluster.errors import ChannelClosedError, ProtocolError
+from tests.support.turns import turns
 
-from .ends import End, Pair, contents, marked, turns
+from .ends import End, Pair, contents, marked
 
 PEER = 4711
 LARGE = b"L" * (5 * WINDOW)

@@ -12,7 +12,7 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
-from tests.serving import Client, ask, serving, wait_until_it_handles
+from tests.support.serving import Client, ask, serving, wait_until_it_handles
 
 # ---- targets: servers whose every request waits until the primary says "answer"
 

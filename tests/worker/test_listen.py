@@ -18,7 +18,7 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker, exclusive
 from aiocluster.events import Address, Listening, Message
-from tests.serving import EXAMPLES, ask, in_worker, serving
+from tests.support.serving import EXAMPLES, ask, in_worker, serving
 
 # ---- targets: however the loop came to be
 

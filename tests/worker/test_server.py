@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving import in_worker, run_in_worker
+from tests.support.serving import in_worker, run_in_worker
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

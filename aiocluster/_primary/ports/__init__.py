@@ -1,1 +1,1 @@
-"""The shared ports, as the primary has them."""
+"""The shared ports, in the primary."""

@@ -1,4 +1,4 @@
-"""One worker's place at the shared ports: what it asks of them, what it has of them, what policies see of it."""
+"""What shared ports and policies know of one worker, and the requests that it sends about ports."""
 
 from __future__ import annotations
 
@@ -7,43 +7,44 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..._wire import frames as kinds
+from ..._wire import frames
 from ..._wire.channel import Channel
-from ..._wire.codec import encode
-from ..._wire.endpoint import Endpoint
+from ..._wire.dispatch import Route, on, on_ints
 from ..._wire.handles import closer
 from ...errors import ProtocolError
 from ...events import Address
-from .table import Listeners
+from ..life import Life
+from .table import PortTable
 
 
 class Backend:
-    """A worker as `listeners` and `scheduling` see it.
+    """A worker as ports and policies see it.
 
     Args:
-        channel: The worker's.
-        listeners: The shared ports.
+        channel: The worker's channel.
+        life: Where the worker is in its life.
+        table: The primary's shared ports.
         weight: Its share under weighted scheduling.
-        slot: Its place in the cluster, which its replacement inherits.
+        slot: The number of its slot in the cluster. Its replacement gets the same slot.
         scheduling: The policy of ports that it opens without naming one.
         listening: Called with the address when the worker listens on a port.
 
     Attributes:
-        takes_connections: Whether it may be given any: it is neither leaving nor failing.
-        is_missed: Whether it failed or went without having meant to: its ports stay open for its replacement.
-        open: How many connections it has open that it took from shared ports.
-        under_way: How many it has been sent and has not taken yet.
-        accepted: How many it has taken since it started.
-        returned: How many that it was sent it gave back.
-        redispatched: How many that it was sent went to others because it ended.
-        delay: Seconds its event loop is late, smoothed; 0.0 if unknown.
+        open: How many connections from shared ports it has open.
+        under_way: How many connections it has been sent and has not taken yet.
+        accepted: How many connections it has taken since it started.
+        returned: How many connections it has returned.
+        redispatched: How many connections it had not taken when it ended; they went to other workers.
+        delay: How late its event loop is, in seconds, smoothed; 0.0 if unknown.
         ports: The numbers of the shared ports that it listens on.
+        routes: The frames that it hears.
     """
 
     def __init__(
         self,
         channel: Channel,
-        listeners: Listeners,
+        life: Life,
+        table: PortTable,
         *,
         weight: int,
         slot: int,
@@ -51,10 +52,9 @@ class Backend:
         listening: Callable[[Address], None],
     ) -> None:
         self.channel = channel
+        self.life = life
         self.weight = weight
         self.slot = slot
-        self.takes_connections = True
-        self.is_missed = False
         self.open = 0
         self.under_way = 0
         self.accepted = 0
@@ -62,79 +62,75 @@ class Backend:
         self.redispatched = 0
         self.delay = 0.0
         self.ports: set[int] = set()
-        self._listeners = listeners
+        self._table = table
         self._scheduling = scheduling
         self._listening = listening
-        self.receivers: dict[int, Callable[..., None]] = {
-            kinds.LISTEN: self._on_listen,
-            kinds.SERVING: self._on_serving,
-            kinds.UNLISTEN: self._on_unlisten,
-            kinds.TAKEN: self._on_taken,
-            kinds.ACCEPTED: self._on_accepted,
-            kinds.CLOSED: self._on_closed,
-        }
+        self.routes: tuple[Route, ...] = (
+            on(frames.Listen, self._on_listen),
+            on(frames.Serving, self._on_serving),
+            on(frames.Unlisten, self._on_unlisten),
+            on_ints(frames.Taken, self._on_taken),
+            on_ints(frames.Accepted, self._on_accepted),
+            on_ints(frames.Closed, self._on_closed),
+        )
 
     @property
     def connections(self) -> int:
-        """The connections it has, or will have in a moment."""
+        """How many connections it has open or has been sent."""
         return self.open + self.under_way
 
     def late(self, delay: float) -> None:
-        """Its event loop was that many seconds late."""
+        """Its event loop was this many seconds late."""
         self.delay += 0.3 * (delay - self.delay)
         self.tell_policies()
 
     def tell_policies(self) -> None:
         """Its ``connections`` or ``delay`` have changed."""
-        self._listeners.changed(self)
+        self._table.changed(self)
 
-    def stop(self, *, for_good: bool) -> None:
-        """Gives it no more connections; those that it has been sent it may still take, or return.
+    def stop(self) -> None:
+        """It is leaving, or has failed: sends it no more connections. It may still take or return those it was sent."""
+        self._table.stop(self)
 
-        Args:
-            for_good: Whether it leaves its place, unless somebody else has it already.
-        """
-        self.takes_connections = False
-        self.is_missed = not for_good
-        self._listeners.stop(self, for_good=for_good)
-
-    def leave(self, *, voluntary: bool) -> None:
-        """The worker is gone."""
-        self.takes_connections = False
-        self.is_missed = not voluntary
-        self._listeners.forget(self)
+    def leave(self) -> None:
+        """The worker has ended. If it was not leaving, its ports stay open for its replacement."""
+        self._table.forget(self)
         self.open = 0
 
-    # ---- what the worker says
+    # ---- frames from the worker
 
-    def _on_listen(self, number: int, wanted: dict[str, Any]) -> None:
-        backlog, scheduling, mode = wanted.pop("backlog"), wanted.pop("scheduling"), wanted.pop("mode", None)
+    def _on_listen(self, frame: frames.Listen) -> None:
         try:
-            listener = self._listeners.open(
-                Endpoint(**wanted), backlog=backlog, scheduling=scheduling, default=self._scheduling, mode=mode
+            port = self._table.open(
+                frame.endpoint,
+                backlog=frame.backlog,
+                scheduling=frame.scheduling,
+                default=self._scheduling,
+                mode=frame.mode,
             )
-            fds = [os.dup(listener.sock_for(self).fileno())]
+            fds = [os.dup(port.sock_for(self).fileno())]
         except OSError as error:
             text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
-            self.channel.send(encode(kinds.REFUSED, number, error.errno or errno.EINVAL, text))
+            self.channel.send(frames.Refused(frame.number, error.errno or errno.EINVAL, text).encode())
             return
         except ValueError as error:  # no such policy
-            self.channel.send(encode(kinds.REFUSED, number, errno.EINVAL, str(error)))
+            self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
             return
-        listener.holders.add(self)
-        self.channel.send(encode(kinds.LISTENED, number, listener.number, listener.hands_over), tuple(fds), closer(fds))
+        port.holders.add(self)
+        listened = frames.Listened(frame.number, port.number, port.hands_over)
+        self.channel.send(listened.encode(), tuple(fds), closer(fds))
 
-    def _on_serving(self, number: int) -> None:
-        listener = self._listeners.get(number)
-        if listener is not None and self.takes_connections:
-            listener.serve(self)
-            self.ports.add(number)
-            self._listening(listener.address)
+    def _on_serving(self, frame: frames.Serving) -> None:
+        port = self._table.by_number.get(frame.port)
+        if port is not None and self.life.takes_connections:
+            port.serve(self)
+            self.ports.add(port.number)
+            self._listening(port.address)
 
-    def _on_unlisten(self, number: int) -> None:
-        self.ports.discard(number)
-        if listener := self._listeners.get(number):
-            self._listeners.release(self, listener)
+    def _on_unlisten(self, frame: frames.Unlisten) -> None:
+        self.ports.discard(frame.port)
+        if port := self._table.by_number.get(frame.port):
+            self._table.release(self, port)
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
         if count < 0 or returned < 0:
@@ -142,8 +138,8 @@ class Backend:
         self.open += count
         self.accepted += count
         self.returned += returned
-        if listener := self._listeners.get(number):
-            listener.taken(self, count, returned)
+        if port := self._table.by_number.get(number):
+            port.taken(self, count, returned)
 
     def _on_accepted(self, number: int, count: int) -> None:
         self.open += count

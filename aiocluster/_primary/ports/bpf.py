@@ -1,7 +1,7 @@
-"""Classic BPF programs by which Linux chooses among the sockets of one port (socket(7), bpf(2)).
+"""Classic BPF programs that choose among the sockets of one port on Linux (socket(7), bpf(2)).
 
-A program sees a connection's first packet and returns the number of a socket, in the order in which they were opened.
-The packet is past its TCP header by then; the IP header is reached from `_NETWORK`.
+A program gets a connection's first packet and returns the number of a socket: sockets are numbered in the order in
+which they were opened. Offset 0 is after the TCP header; the IP header is at `_NETWORK`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 MOST_SOCKETS = 270
-"""How many sockets a program chooses among at most: the kernel takes 4096 instructions (``BPF_MAXINSNS``)."""
+"""The most sockets a program can choose among: the kernel allows 4096 instructions (``BPF_MAXINSNS``)."""
 
-_SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h; the socket module does not name it
+_SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h; not in the socket module
 _RANDOM = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
 _NETWORK = 0xFFF00000  # SKF_NET_OFF
 
@@ -37,20 +37,20 @@ _JUMP_IF_AT_LEAST = 0x35  # A >= k
 _RETURN = 0x06  # k
 _RETURN_A = 0x16
 
-_NOBODY = 0xFFFF_FFFF  # no socket has that number: the kernel's own hash chooses
+_NO_SOCKET = 0xFFFF_FFFF  # no socket has this number: the kernel's own hash chooses
 
 Instruction = tuple[int, int, int, int]
 
 
 class Choice(NamedTuple):
-    """One of the sockets: the number of its place, and its share; 0 if it is not to be chosen."""
+    """One of the sockets: the number of its slot, and its weight; a weight of 0 means that it must not be chosen."""
 
     slot: int
     weight: int
 
 
 def at_random(choices: Sequence[Choice], family: int) -> Iterator[Instruction]:
-    """Each as often as its weight says; one must not be 0."""
+    """Chooses each socket in proportion to its weight. At least one weight must not be 0."""
     yield _LOAD, 0, 0, _RANDOM
     yield _MODULO, 0, 0, sum(choice.weight for choice in choices)
     bound = 0
@@ -59,14 +59,15 @@ def at_random(choices: Sequence[Choice], family: int) -> Iterator[Instruction]:
         if choice.weight:
             yield _JUMP_IF_AT_LEAST, 1, 0, bound
             yield _RETURN, 0, 0, number
-    yield _RETURN, 0, 0, _NOBODY  # never reached, but a program must end in a return
+    yield _RETURN, 0, 0, _NO_SOCKET  # never reached, but a program must end with a return
 
 
 def by_address(choices: Sequence[Choice], family: int) -> Iterator[Instruction]:
-    """The same for the same client's address: rendezvous hashing (Thaler and Ravishankar, 1998), as ``ip_hash`` does.
+    """Chooses the same socket for the same client address: rendezvous hashing (Thaler and Ravishankar, 1998).
 
-    Each place scores with the address, and the highest score has it. So a place that comes or goes moves only what is
-    its own; and a place is a worker's and then its replacement's.
+    ``ip_hash`` does the same. Each slot gets a score for the address, and the highest score wins. So adding or removing
+    a slot moves only the addresses of that slot, and a worker's replacement gets the same addresses: it has the same
+    slot.
     """
     key, highest, number_of_highest = range(3)
     words = range(12, 16, 4) if family == socket.AF_INET else range(8, 24, 4)  # the source address
@@ -79,7 +80,7 @@ def by_address(choices: Sequence[Choice], family: int) -> Iterator[Instruction]:
     yield _STORE, 0, 0, key
     yield _LOAD_CONSTANT, 0, 0, 0
     yield _STORE, 0, 0, highest
-    yield _LOAD_CONSTANT, 0, 0, _NOBODY
+    yield _LOAD_CONSTANT, 0, 0, _NO_SOCKET
     yield _STORE, 0, 0, number_of_highest
     for number, choice in enumerate(choices):
         if choice.weight:
@@ -96,7 +97,7 @@ def by_address(choices: Sequence[Choice], family: int) -> Iterator[Instruction]:
 
 
 def _mixed() -> Iterator[Instruction]:
-    """Half of the finalizer of MurmurHash3 (Appleby): each bit of A depends on each."""
+    """The finalizer of MurmurHash3 (Appleby) without its first step: each bit of A depends on all bits."""
     for multiplier, shift in ((0x85EB_CA6B, 13), (0xC2B2_AE35, 16)):
         yield _MULTIPLY, 0, 0, multiplier
         yield _TO_X, 0, 0, 0
@@ -105,10 +106,10 @@ def _mixed() -> Iterator[Instruction]:
 
 
 def attach(sock: socket.socket, instructions: Iterator[Instruction]) -> None:
-    """Has a program choose among this socket and all others of its port.
+    """Makes a program choose among this socket and all others of its port.
 
     Raises:
-        OSError: The kernel does not take it.
+        OSError: The kernel refuses the program.
     """
     program = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
     held = ctypes.create_string_buffer(program)
@@ -118,7 +119,7 @@ def attach(sock: socket.socket, instructions: Iterator[Instruction]) -> None:
 
 @functools.cache
 def is_possible() -> bool:
-    """Whether the kernel takes such programs."""
+    """Whether the kernel accepts such programs."""
     with socket.socket() as sock:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,4 +1,4 @@
-"""Connections whose first bytes a policy wants to see before it picks. Nobody waits for another one's bytes."""
+"""Reads the first bytes of connections for policies that need them. A slow client delays no other client."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Any
 
 from ...scheduling import Peeking
 
-_MOST = 1024  # connections looked at at a time; of more, the oldest goes on as it is
-_LOOK_AGAIN = 0.005  # seconds; then twice as many, and so on
+_MOST = 1024  # connections peeked at at the same time; beyond that, the oldest one goes on with what has arrived
+_PEEK_AGAIN = 0.005  # seconds before the second peek; the delay doubles each time
 
 Connection = tuple[int, Any, bytes | None]
+"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, its client's address, and
+its first bytes if the policy needs them."""
 
 
 class Peeker:
-    """Looks at connections until the policy has seen enough.
+    """Peeks at connections until the policy has seen enough.
 
     Args:
-        policy: Says how much it wants to see, and how long a client may take.
+        policy: Says how many bytes it needs, and how long to wait for them.
         seen: Called with connections and their first bytes, which stay in their sockets.
     """
 
@@ -33,7 +35,7 @@ class Peeker:
         return len(self._waiting)
 
     def take(self, fd: int, client: Any) -> None:
-        """Begins to look at this connection."""
+        """Starts to peek at this connection."""
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
         self._waiting[fd] = sock, client, self._loop.call_later(self._policy.patience, self._go_on, fd)
@@ -43,22 +45,22 @@ class Peeker:
             self._loop.add_reader(fd, self._on_readable, fd)
 
     def hurry(self) -> None:
-        """Descriptors have run out: all connections go on as they are."""
+        """Passes all connections on with what has arrived: descriptors have run out."""
         for fd in list(self._waiting):
             self._go_on(fd)
 
-    def _on_readable(self, fd: int, delay: float = _LOOK_AGAIN) -> None:
+    def _on_readable(self, fd: int, delay: float = _PEEK_AGAIN) -> None:
         self._loop.remove_reader(fd)
         if not self._has_enough(fd):
-            # It stays readable; more may come in a moment, and until then it must not wake us.
-            self._loop.call_later(delay, self._look_again, fd, self._waiting[fd][0], 2 * delay)
+            # The socket stays readable, so a reader would be called again at once: peek again after a delay.
+            self._loop.call_later(delay, self._peek_again, fd, self._waiting[fd][0], 2 * delay)
 
-    def _look_again(self, fd: int, sock: socket.socket, delay: float) -> None:
+    def _peek_again(self, fd: int, sock: socket.socket, delay: float) -> None:
         if fd in self._waiting and self._waiting[fd][0] is sock:
             self._on_readable(fd, delay)
 
     def _has_enough(self, fd: int) -> bool:
-        """Looks at what has come; if that will do, the connection goes on."""
+        """Peeks at what has arrived. If the policy needs no more, passes the connection on."""
         sock = self._waiting[fd][0]
         try:
             first = sock.recv(self._policy.peek_limit, socket.MSG_PEEK)
@@ -85,7 +87,7 @@ class Peeker:
         self._seen([(fd, client, first)])
 
     def close(self) -> None:
-        """Closes those that are still looked at."""
+        """Closes all connections that are still waiting for their first bytes."""
         for fd, (sock, _, timer) in self._waiting.items():
             timer.cancel()
             self._loop.remove_reader(fd)

@@ -1,14 +1,14 @@
-"""One shared port: accept, pick, hand over.
+"""One shared port: accept, pick a worker, hand over.
 
 ::
 
-    accept (as many as wait) ─▶ policy picks ─▶ one frame a worker, with its batch of descriptors
-                                                    │
-              the worker has made transports of them: TAKEN ─▶ only now the primary's copies are closed
+    accept (all that are waiting) ─▶ policy picks ─▶ one frame per worker, with its batch of descriptors
+                                                         │
+           the worker has made transports of them: TAKEN ─▶ only now the primary closes its copies
 
-Until then they are the primary's: if the worker dies, or says it will not take them, they go to another one. A worker
-has at most `WINDOW` of them outstanding; when all windows are full nothing is accepted, and clients wait in the
-kernel's backlog.
+Until then the connections belong to the primary: if the worker ends or returns them, they go to another worker. A
+worker has at most `WINDOW` connections that it has not taken yet. When all windows are full, the primary stops
+accepting, and clients wait in the kernel's backlog.
 """
 
 from __future__ import annotations
@@ -26,44 +26,42 @@ from typing import TYPE_CHECKING, Any
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
 from ...events import Address
-from ...scheduling import Peeking, Policy, RoundRobin
-from ...stats import ListenerStats
-from .peek import Peeker
+from ...scheduling import Peeking, Policy
+from ...stats import PortStats
+from .guarded_policy import GuardedPolicy
+from .peek import Connection, Peeker
 
 if TYPE_CHECKING:
     from .backend import Backend
     from .reuse_port import Group
 
-logger = logging.getLogger("aiocluster.listeners")
+logger = logging.getLogger("aiocluster.ports")
 
 WINDOW = 64
-"""The most connections a worker has been sent and has not taken yet."""
+"""The most connections that a worker has been sent and has not taken yet."""
 
 _ACCEPTS_PER_TURN = 64
-_PAUSE = 0.1  # seconds without accepting once descriptors or memory have run out
+_BACKOFF = 0.1  # seconds without accepting, or without sending, after descriptors or memory have run out
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-Connection = tuple[int, Any, bytes | None]
-"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, its client, and its first
-bytes if the policy has wanted to see them."""
 
-
-class Listener:
+class Port:
     """One shared port.
 
     Args:
-        number: What frames call it.
-        sock: Bound, and listening unless it is a UDP socket.
-        scheduling: What `Settings.scheduling` may be.
-        policy: The policy of this port; None: the primary does not accept on it.
-        backlog: What it listens with.
-        group: The workers' own sockets, if the policy is ``reuse_port``.
+        number: Its number in frames.
+        sock: Its socket, bound, and listening unless it is a UDP socket. The port owns it.
+        address: Where it is bound.
+        scheduling: Its policy as the user named it, see `Settings.scheduling`.
+        policy: The policy itself; None: the primary does not accept on this port.
+        backlog: How many connections the kernel keeps waiting.
+        group: The workers' own sockets, if the policy is one of `OWN_SOCKETS`.
 
     Attributes:
-        address: Where it is bound.
-        holders: Who has it open.
-        owns_path: Whether the file of its Unix socket goes with it; an inherited one is somebody else's.
-        is_kept: Whether it stays open without holders: the last one ended unasked, or the user opened it.
+        holders: The workers that have it open.
+        hands_over: Whether the primary accepts and hands connections over; else the workers accept.
+        owns_path: Whether closing the port removes the Unix socket's file. The file of an inherited socket stays.
+        is_kept: Whether it stays open without holders: the last one failed, or the user opened the port.
         accepted: How many connections the primary has accepted.
     """
 
@@ -88,11 +86,10 @@ class Listener:
         self.is_kept = False
         self.accepted = 0
         self.hands_over = policy is not None
-        self._policy: Policy[Backend] = policy if policy is not None else RoundRobin()
-        self._fallback: RoundRobin[Backend] = RoundRobin()
+        self._policy = GuardedPolicy(policy, address)
+        self._pickable = self._policy.pickable
         self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None
         self._outstanding: dict[Backend, deque[Connection]] = {}
-        self._pickable: set[Backend] = set()
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
@@ -100,18 +97,18 @@ class Listener:
         self._retry: asyncio.TimerHandle | None = None
 
     def sock_for(self, backend: Backend) -> socket.socket:
-        """The listening socket that this worker gets to see.
+        """The listening socket for this worker.
 
         Raises:
-            OSError: One of its own can't be opened.
+            OSError: The worker's own socket can't be opened.
         """
         return self.sock if self.group is None else self.group.sock_for(backend.slot, backend.weight)
 
-    def is_alone_in_its_place(self, backend: Backend) -> bool:
-        """Whether nobody else has this worker's place: during a reload its replacement has."""
+    def is_alone_in_its_slot(self, backend: Backend) -> bool:
+        """Whether no other holder has this worker's slot. During a reload, its replacement has the same slot."""
         return all(other is backend or other.slot != backend.slot for other in self.holders)
 
-    # ---- who serves
+    # ---- the workers that serve it
 
     def serve(self, backend: Backend) -> None:
         """This worker takes connections from now on."""
@@ -122,17 +119,16 @@ class Listener:
                 self._has_room(backend)
 
     def stop(self, backend: Backend) -> None:
-        """Sends this worker no more; what it has not taken yet it may still take, or return."""
+        """Sends this worker no more connections. It may still take or return those that it was sent."""
         if backend in self._pickable:
             self._is_full(backend)
         if backend in self._outstanding:
-            self._fallback.forget(backend)
-            self._tell_policy("forget", backend)
+            self._policy.forget(backend)
         if not self._outstanding.get(backend, True):
             del self._outstanding[backend]
 
     def forget(self, backend: Backend) -> None:
-        """This worker is gone: what it had not taken goes elsewhere."""
+        """This worker has ended: connections that it had not taken go to other workers."""
         self.stop(backend)
         lost = self._outstanding.pop(backend, ())
         backend.redispatched += len(lost)
@@ -142,7 +138,7 @@ class Listener:
         self._hand_over_pending()
 
     def taken(self, backend: Backend, count: int, returned: int) -> None:
-        """Of what this worker was sent, the first ``count`` are served; the next ``returned`` will not be."""
+        """Of the connections that this worker was sent, it has taken the first ``count`` and returns the next ones."""
         outstanding = self._outstanding[backend]
         for _ in range(count):
             os.close(outstanding.popleft()[0])
@@ -151,7 +147,7 @@ class Listener:
         backend.under_way -= count + returned
         if returned:
             backend.tell_policies()
-        if backend not in self.holders or not backend.takes_connections:
+        if backend not in self.holders or not backend.life.takes_connections:
             if not outstanding:
                 del self._outstanding[backend]
         elif returned:
@@ -161,35 +157,31 @@ class Listener:
         self._hand_over_pending()
 
     def _back_off(self, backend: Backend) -> None:
-        """This worker, which serves, could not take what it was sent: it is out of descriptors, and is let alone."""
+        """Sends this worker no connections for a moment: it returned some because it has no descriptors left."""
         if backend in self._pickable:
             self._is_full(backend)
         if backend not in self._in_backoff:
-            self._in_backoff[backend] = self._loop.call_later(_PAUSE, self._backoff_over, backend)
+            self._in_backoff[backend] = self._loop.call_later(_BACKOFF, self._end_backoff, backend)
 
-    def _backoff_over(self, backend: Backend) -> None:
+    def _end_backoff(self, backend: Backend) -> None:
         del self._in_backoff[backend]
         outstanding = self._outstanding.get(backend)
-        if outstanding is None or backend not in self.holders or not backend.takes_connections:
+        if outstanding is None or backend not in self.holders or not backend.life.takes_connections:
             return
         if backend not in self._pickable and len(outstanding) < WINDOW:
             self._has_room(backend)
 
     def changed(self, backend: Backend) -> None:
         """This worker's ``connections`` or ``delay`` have changed."""
-        self._tell_policy("changed", backend)
+        self._policy.changed(backend)
 
     def _has_room(self, backend: Backend) -> None:
-        self._pickable.add(backend)
-        self._fallback.add(backend)
-        self._tell_policy("add", backend)
+        self._policy.add(backend)
         self._hand_over_pending()
         self._resume()
 
     def _is_full(self, backend: Backend) -> None:
-        self._pickable.discard(backend)
-        self._fallback.remove(backend)
-        self._tell_policy("remove", backend)
+        self._policy.remove(backend)
         if not self._pickable:
             self._pause()
 
@@ -210,7 +202,7 @@ class Listener:
         self._hand_over(accepted)
 
     def _accept(self, sock: socket.socket) -> list[Connection]:
-        accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object for each
+        accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
         accepted: list[Connection] = []
         try:
             while len(accepted) < _ACCEPTS_PER_TURN:
@@ -219,13 +211,13 @@ class Listener:
             pass
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                logger.error("%s: can't accept (%s); trying again in %s s", self.address, error.strerror, _PAUSE)
+                logger.error("%s: can't accept (%s); trying again in %s s", self.address, error.strerror, _BACKOFF)
                 self._pause()
                 if self._retry is None:
-                    self._retry = self._loop.call_later(_PAUSE, self._try_again)
+                    self._retry = self._loop.call_later(_BACKOFF, self._try_again)
                 if self._peeker is not None:
                     self._peeker.hurry()
-            # else the client has gone meanwhile (ECONNABORTED and its like, accept(2)): the next one is waiting
+            # else the client has disconnected already (ECONNABORTED and others, accept(2)): accept the next one later
         self.accepted += len(accepted)
         return accepted
 
@@ -233,32 +225,33 @@ class Listener:
         self._retry = None
         self._resume()
         if self.group is not None:
-            self.group.tidy(self.adopt)
+            self.group.close_removed(self.adopt)
 
     def adopt(self, sock: socket.socket) -> bool:
-        """Takes over what waits in the queue of a worker's own socket; says whether that was all."""
+        """Accepts the connections in the queue of a worker's own socket. Returns whether it got them all."""
         while accepted := self._accept(sock):
             self._hand_over(accepted)
         return self._retry is None
 
     def _hand_over_pending(self) -> None:
-        """Hands over what has lost its worker."""
+        """Hands over accepted connections that have no worker."""
         if self._pending and self._pickable:
-            homeless, self._pending = self._pending, deque()
-            self._hand_over(homeless)
+            pending, self._pending = self._pending, deque()
+            self._hand_over(pending)
 
     def _hand_over(self, connections: Iterable[Connection]) -> None:
-        """Picks a worker for each, and sends each worker its batch; what no worker has room for waits."""
+        """Picks a worker for each connection, and sends each worker its batch. If no worker has room, they wait."""
         batches: dict[Backend, list[int]] = {}
+        pick = self._policy.pick
         for connection in connections:
             fd, client, first = connection
             if first is None and self._peeker is not None:
-                self._peeker.take(fd, client)  # and it will be back
+                self._peeker.take(fd, client)  # it calls this method again with the first bytes
                 continue
             if not self._pickable:
                 self._pending.append(connection)
                 continue
-            backend = self._pick(client, first)
+            backend = pick(client, first)
             outstanding = self._outstanding[backend]
             outstanding.append(connection)
             backend.under_way += 1
@@ -266,39 +259,17 @@ class Listener:
             if len(outstanding) >= WINDOW:
                 self._is_full(backend)
         for backend, fds in batches.items():
-            if not backend.channel.is_closed:  # else it will be forgotten in a moment
+            if not backend.channel.is_closed:  # else `forget` is about to be called
                 backend.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
-
-    # ---- a policy may be the user's own
-
-    def _pick(self, client: Any, first: bytes | None) -> Backend:
-        """What the policy picks; if that is nonsense, whose turn it is."""
-        try:
-            backend = self._policy.pick(client) if first is None else self._policy.pick_by(client, first)  # type: ignore[attr-defined]
-            if backend in self._pickable:  # raises for what is unhashable
-                return backend
-        except Exception:
-            logger.exception("%s: the policy raised; that connection goes by turns", self.address)
-        else:
-            logger.error("%s: the policy picked %r, which is not to be picked now", self.address, backend)
-        return self._fallback.pick(client)
-
-    def _tell_policy(self, what: str, backend: Backend) -> None:
-        tell = getattr(self._policy, what, None)  # `forget` and `changed` it may lack
-        try:
-            if tell is not None:
-                tell(backend)
-        except Exception:
-            logger.exception("%s: the policy raised", self.address)
 
     # ---- the end
 
-    def stats(self) -> ListenerStats:
-        """What is known of it now."""
+    def stats(self) -> PortStats:
+        """Its current numbers."""
         waiting = len(self._pending) + sum(map(len, self._outstanding.values()))
         if self._peeker is not None:
             waiting += len(self._peeker)
-        return ListenerStats(self.address, _name_of(self.scheduling), self.accepted, waiting)
+        return PortStats(self.address, _name_of(self.scheduling), self.accepted, waiting)
 
     def close(self) -> None:
         """Closes the port, and every connection that no worker has taken."""

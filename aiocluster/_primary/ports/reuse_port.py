@@ -1,11 +1,11 @@
-"""``reuse_port``: each worker has a listening socket of its own, and the kernel chooses among them.
+"""``reuse_port``: each worker has a listening socket of its own, and the kernel chooses among these sockets.
 
-The sockets belong to the places of the cluster, not to the workers: the primary holds a duplicate of each, and whoever
-takes a worker's place gets the same socket, with all that waits in its queue. So nothing is lost when a worker goes. A
-socket whose place is given up is emptied first.
+A socket belongs to a slot of the cluster, not to a worker. The primary holds a duplicate of each, and the next worker
+in the slot gets the same socket with everything in its queue. So no connection is lost when a worker ends. Before the
+socket of a removed slot is closed, its queue is emptied.
 
-On Linux a program of ours chooses (`steering`): at random, by weight, or by the client's address. Elsewhere, and where
-that is forbidden, the kernel's own hash of addresses and ports does, to which all sockets are equal.
+On Linux, a BPF program (`bpf`) chooses: at random, by weight, or by the client's address. On other systems, or where
+such programs are not allowed, the kernel chooses by its own hash of addresses and ports: all sockets count the same.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...scheduling import REUSE_PORT, REUSE_PORT_IP_HASH
-from . import bpf as steering
+from ...scheduling._registry import REUSE_PORT, REUSE_PORT_IP_HASH
+from . import bpf
 from .bpf import Choice, Instruction
 
-logger = logging.getLogger("aiocluster.listeners")
+logger = logging.getLogger("aiocluster.ports")
 
 Program = Callable[[Sequence[Choice], int], Iterator[Instruction]]
 
-_PROGRAMS: Mapping[str, Program] = {REUSE_PORT: steering.at_random, REUSE_PORT_IP_HASH: steering.by_address}
+_PROGRAMS: Mapping[str, Program] = {REUSE_PORT: bpf.at_random, REUSE_PORT_IP_HASH: bpf.by_address}
 
-
-_GIVEN_UP = -1  # nobody's place
+_REMOVED = -1  # instead of a slot's number
 
 
 @dataclass(eq=False, slots=True)
@@ -37,24 +36,24 @@ class _Member:
 
 
 class Group:
-    """The sockets of one port, by place.
+    """The workers' sockets of one port, by slot.
 
     Args:
         open_socket: Opens one more, bound to that port and listening.
-        scheduling: How the kernel is to choose: a name of `OWN_SOCKETS`.
+        scheduling: How the kernel chooses: a name of `OWN_SOCKETS`.
 
     Attributes:
-        is_steered: Whether we say whom the kernel chooses; else its own hash does.
+        is_steered: Whether a BPF program chooses the socket; else the kernel's own hash does.
     """
 
     def __init__(self, open_socket: Callable[[], socket.socket], scheduling: str) -> None:
         self._open_socket = open_socket
         self._program = _PROGRAMS[scheduling]
         self._members: list[_Member] = []  # in the kernel's order
-        self.is_steered = steering.is_possible()
+        self.is_steered = bpf.is_possible()
 
     def sock_for(self, slot: int, weight: int) -> socket.socket:
-        """The socket of that place, which is opened if there is none yet.
+        """The socket of that slot. Opens it if there is none yet.
 
         Raises:
             OSError: It can't be opened.
@@ -67,12 +66,12 @@ class Group:
         self._steer()
         return member.sock
 
-    def back_off(self, slot: int, empty: Callable[[socket.socket], bool]) -> None:
-        """Lets the kernel choose the socket of that place no more, if it can be told so.
+    def exclude(self, slot: int, empty: Callable[[socket.socket], bool]) -> None:
+        """Stops the kernel from choosing the socket of that slot, if a BPF program chooses.
 
         Args:
-            slot: The place.
-            empty: Called with the socket: takes what waits in its queue, and says whether that was all.
+            slot: The slot.
+            empty: Called with the socket. Takes the connections in its queue, and returns whether it got them all.
         """
         member = self._find(slot)
         if member is not None:
@@ -80,17 +79,26 @@ class Group:
             self._steer()
             empty(member.sock)
 
-    def give_up(self, slot: int, empty: Callable[[socket.socket], bool]) -> None:
-        """Closes the socket of that place, after a `back_off`; if its queue can't be emptied now, `tidy` does later."""
+    def remove(self, slot: int, empty: Callable[[socket.socket], bool]) -> None:
+        """Excludes that slot, and closes its socket. If its queue can't be emptied now, `close_removed` does it later.
+
+        Args:
+            slot: The slot.
+            empty: As for `exclude`.
+        """
         member = self._find(slot)
         if member is not None:
-            self.back_off(slot, empty)
-            member.slot = _GIVEN_UP
-            self.tidy(empty)
+            self.exclude(slot, empty)
+            member.slot = _REMOVED
+            self.close_removed(empty)
 
-    def tidy(self, empty: Callable[[socket.socket], bool]) -> None:
-        """Closes the sockets of places that were given up, as far as their queues can be emptied."""
-        for member in [member for member in self._members if member.slot == _GIVEN_UP]:
+    def close_removed(self, empty: Callable[[socket.socket], bool]) -> None:
+        """Closes the sockets of removed slots whose queues can be emptied.
+
+        Args:
+            empty: As for `exclude`.
+        """
+        for member in [member for member in self._members if member.slot == _REMOVED]:
             if empty(member.sock):
                 index = self._members.index(member)
                 last = self._members.pop()
@@ -103,18 +111,18 @@ class Group:
         return next((member for member in self._members if member.slot == slot), None)
 
     def _steer(self) -> None:
-        choices = [Choice(member.slot, member.weight) for member in self._members[: steering.MOST_SOCKETS]]
+        choices = [Choice(member.slot, member.weight) for member in self._members[: bpf.MOST_SOCKETS]]
         if not self.is_steered or not any(choice.weight for choice in choices):
             return
         sock = self._members[0].sock
         try:
-            steering.attach(sock, self._program(choices, sock.family))
+            bpf.attach(sock, self._program(choices, sock.family))
         except OSError as error:
             self.is_steered = False
-            logger.warning("the kernel does not let us choose among sockets (%s): its own hash does", error.strerror)
+            logger.warning("can't attach a BPF program (%s); the kernel's own hash chooses sockets", error.strerror)
 
     def close(self) -> None:
-        """Closes them all."""
+        """Closes all sockets."""
         for member in self._members:
             member.sock.close()
         self._members.clear()

@@ -1,1 +1,1 @@
-"""The shared ports, as a worker has them."""
+"""The shared ports, in a worker."""

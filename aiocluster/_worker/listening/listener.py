@@ -1,4 +1,4 @@
-"""Shared ports for anyio users: listeners of streams instead of servers of protocols."""
+"""Shared ports for anyio: `listen` and `listen_fd` return anyio listeners, which accept streams."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
 
 from ..._wire.endpoint import Endpoint
-from ..current import current_worker
-from .patch import BACKLOG, resolve, whole_path
-from .port import Connection, Port
+from ..current import current_session
+from .port import BACKLOG, Connection, Port
+from .resolve import resolve, whole_path
 
 _LOST = -1
 
@@ -23,16 +23,16 @@ _LOST = -1
 class ClusterListener(Listener[SocketStream]):
     """An anyio listener whose connections come from shared ports. Closing it leaves its streams open.
 
-    What nobody has accepted yet is not this worker's: the primary gives a worker that accepts slowly no more than a
-    window of connections, and those go to other workers when the listener is closed.
+    A connection that `accept` has not returned yet is not taken: the primary sends a worker that accepts slowly only a
+    window of connections, and they go to other workers when the listener is closed.
 
     Args:
-        ports: Those that it serves, each of which it owns.
+        ports: The ports that it serves. It owns them.
     """
 
     def __init__(self, ports: Sequence[Port]) -> None:
         self._ports = tuple(ports)
-        self._arrivals: deque[tuple[Port, int]] = deque()  # descriptors; _LOST where there was none left
+        self._arrivals: deque[tuple[Port, int]] = deque()  # descriptors; _LOST if this process had none left
         self._accepted: deque[Connection] = deque()
         self._waiting = 0
         self._wakeup = asyncio.Event()
@@ -40,7 +40,7 @@ class ClusterListener(Listener[SocketStream]):
         for port in ports:
             port.serve(self)
 
-    # ---- what ports.Taker asks for
+    # ---- port.Taker
 
     @property
     def wants(self) -> int:
@@ -61,10 +61,10 @@ class ClusterListener(Listener[SocketStream]):
             port, _ = self._arrivals.popleft()
             port.settle(0, 1)
 
-    # ---- what anyio asks for
+    # ---- anyio.abc.Listener
 
     async def accept(self) -> SocketStream:
-        """Returns the next connection.
+        """Accepts the next connection.
 
         Raises:
             anyio.ClosedResourceError: The listener is closed.
@@ -75,7 +75,7 @@ class ClusterListener(Listener[SocketStream]):
             kind = UNIXSocketStream if sock.family == socket.AF_UNIX else SocketStream
             try:
                 return await kind.from_socket(sock)
-            except ValueError:  # not connected: the client has gone, the next one has not
+            except ValueError:  # not connected: this client has disconnected already
                 sock.close()
             except BaseException:
                 sock.close()
@@ -102,11 +102,11 @@ class ClusterListener(Listener[SocketStream]):
                 self._waiting -= 1
 
     async def serve(self, handler: Callable[[SocketStream], Any], task_group: TaskGroup | None = None) -> None:
-        """Calls ``handler(stream)`` for each connection, each in a task of its own, until it is cancelled.
+        """Calls ``handler(stream)`` for each connection, each in its own task, until this call is cancelled.
 
         Args:
             handler: Owns its stream, and must close it.
-            task_group: Where the tasks run; None: one that ends with this call.
+            task_group: Where the tasks run; None: a task group of this call.
         """
         if task_group is not None:
             await self._serve(handler, task_group)
@@ -119,7 +119,7 @@ class ClusterListener(Listener[SocketStream]):
             task_group.start_soon(handler, stream)
 
     async def aclose(self) -> None:
-        """Takes no more connections; those that nobody has accepted go to other workers. Idempotent."""
+        """Takes no more connections; those that have not been accepted go to other workers. Idempotent."""
         self._is_closed = True
         self._wakeup.set()
         for port, fd in self._arrivals:
@@ -171,36 +171,30 @@ async def listen(
     if path is not None:
         if host is not None or port is not None:
             raise ValueError("path can't be combined with host and port")
-        asks = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
+        endpoints = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
     else:
-        asks = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
-    return await _listen(asks, backlog, scheduling, mode)
+        endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
+    return await _listen(endpoints, backlog, scheduling, mode)
 
 
 async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListener:
     """Listens on a listening socket that the *primary* has open, such as one that systemd passed to it.
 
+    Works in workers only.
+
     Args:
         fd: The descriptor's number in the primary.
-        scheduling: The policy of this port, if this call is the first to ask for it; None: the cluster's.
+        scheduling: The policy of this port, if this call opens it; None: the cluster's.
 
     Raises:
-        OSError: The primary has no such socket.
+        OSError: The primary has no listening socket with that descriptor.
         RuntimeError: This process is no worker.
     """
     return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
 
 
 async def _listen(
-    asks: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
+    endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
 ) -> ClusterListener:
-    worker = current_worker()
-    ports: list[Port] = []
-    try:
-        for ask in asks:
-            ports.append(await worker.ports.open(ask, backlog=backlog, scheduling=scheduling, mode=mode))
-        return ClusterListener(ports)
-    except BaseException:
-        for port in ports:
-            port.close()
-        raise
+    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling, mode=mode)
+    return ClusterListener(ports)

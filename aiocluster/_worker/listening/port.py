@@ -8,43 +8,51 @@ import logging
 import os
 import socket
 import weakref
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
-from ..._wire import frames as kinds
+from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.codec import encode
-from ..._wire.conversation import TakeDescriptors
+from ..._wire.descriptors import Descriptors
+from ..._wire.dispatch import Route, on, on_descriptors, on_ints
 from ..._wire.endpoint import Endpoint
 
 logger = logging.getLogger("aiocluster.ports")
 
+BACKLOG = 100
+"""The default backlog, which is asyncio's own: how many connections the kernel keeps waiting."""
+
 ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
-_PAUSE = 0.1  # seconds without accepting once descriptors have run out
+_BACKOFF = 0.1  # seconds without accepting after descriptors have run out
 
 
 class Taker(Protocol):
-    """What serves a port's connections."""
+    """Serves a port's connections."""
 
     @property
     def wants(self) -> int:
-        """How many it would take now of those that this worker accepts by itself; see `Port.resume`."""
+        """How many connections it would take now, if this worker accepts them itself; see `Port.resume`."""
 
     def arrived(self, port: Port, fds: list[int], lost: int) -> None:
-        """These have come from the primary, and so many more for which this process had no descriptor left.
+        """Connections have arrived from the primary.
 
-        The descriptors are the taker's from now on. It tells of each, in order, whether it is taken (`Port.settle`).
+        The taker must tell, in the order of arrival, which of them it takes and which it returns (`Port.settle`).
+
+        Args:
+            port: Where the clients connected.
+            fds: Their descriptors, which the taker owns from now on.
+            lost: How many more there were for which this process had no descriptors left.
         """
 
     def take(self, sock: Connection) -> None:
-        """Serves this connection, which is the taker's from now on."""
+        """Serves this connection, which the taker owns from now on."""
 
 
 class Connection(socket.socket):
-    """A connection that tells its port when it is closed. (uvloop detaches the sockets it has closed itself.)
+    """A connection that tells its port when it is closed, or detached: uvloop closes descriptors itself, and detaches.
 
-    Its family and type are looked up once for a port, not for each connection: loops ask for them often, and
-    `socket.socket` makes an enum each time.
+    Family and type are set once per port, since loops read them often: `socket.socket` makes an enum each time.
     """
 
     __slots__ = ("family", "port", "transport", "type")
@@ -72,17 +80,25 @@ class Port:
     """One shared port, as this worker sees it.
 
     Attributes:
-        number: What frames call it.
-        sock: The listening socket itself; the port owns it.
+        number: Its number in frames.
+        endpoint: The endpoint that was asked for.
+        bound: The same with the port number that it got.
+        sock: The listening socket. The port owns it.
         is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
+        taker: What serves its connections; None if nothing does.
+        connections: The open connections that came from this port.
     """
 
-    def __init__(self, number: int, ask: Endpoint, sock: socket.socket, is_handed_over: bool, ports: Ports) -> None:
+    def __init__(
+        self, number: int, endpoint: Endpoint, sock: socket.socket, is_handed_over: bool, ports: Ports
+    ) -> None:
         self.number = number
-        self.ask = ask
+        self.endpoint = endpoint
         self.sock = sock
         self.is_handed_over = is_handed_over
-        self.bound = ask if sock.family == socket.AF_UNIX else ask._replace(port=sock.getsockname()[1], ordinal=0)
+        self.bound = endpoint
+        if sock.family != socket.AF_UNIX:
+            self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
@@ -92,22 +108,22 @@ class Port:
         self._idle.set()
 
     def serve(self, taker: Taker) -> None:
-        """Connections go to this taker from now on. Called on the loop that it runs on."""
+        """Sends connections to this taker from now on. Must be called on the taker's loop."""
         self.taker = taker
         self.resume()
         self.announce()
 
     def resume(self) -> None:
-        """Its taker wants connections again: accepts if that is this worker's to do."""
+        """Its taker wants connections again: starts to accept, unless the primary accepts."""
         if not self.is_handed_over and self._accepting_on is None:
             self._accept_on(asyncio.get_running_loop())
 
     def settle(self, taken: int, returned: int) -> None:
-        """Of what the primary has handed over, the next ``taken`` are served, and of those behind ``returned`` not."""
-        self._ports.tell(kinds.TAKEN, self.number, taken, returned)
+        """Tells the primary that the next ``taken`` connections are taken, and the next ``returned`` are not."""
+        self._ports.tell(encode(frames.TAKEN, self.number, taken, returned))
 
     def stop(self) -> None:
-        """Accepts no more by itself; connections that are being served go on."""
+        """Stops accepting. Open connections stay open."""
         if self._accepting_on is not None:
             self._accepting_on.remove_reader(self.sock.fileno())
             self._accepting_on = None
@@ -134,19 +150,19 @@ class Port:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            # Out of descriptors; or the client has gone (ECONNABORTED), and a pause does no harm either.
-            logger.error("can't accept (%s); trying again in %s s", error.strerror, _PAUSE)
+            # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
+            logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
             self.stop()
-            loop.call_later(_PAUSE, self._accept_on, loop)
+            loop.call_later(_BACKOFF, self._accept_on, loop)
         if accepted:
-            self._ports.tell(kinds.ACCEPTED, self.number, accepted)
+            self._ports.tell(encode(frames.ACCEPTED, self.number, accepted))
 
     def announce(self) -> None:
         """Tells the primary that this worker listens."""
-        self._ports.tell(kinds.SERVING, self.number)
+        self._ports.tell(frames.Serving(self.number).encode())
 
     def connection(self, fd: int) -> Connection:
-        """An accepted descriptor as a socket that counts among this port's; it owns the descriptor. It may block."""
+        """Adds a connection: a socket that owns this accepted descriptor. It may be blocking."""
         sock = Connection(self._family, self._type, self._proto, fileno=fd)
         sock.family = self._family
         sock.type = self._type
@@ -165,15 +181,15 @@ class Port:
         self._ports.closed(self.number)
 
     async def drain(self) -> None:
-        """Waits until all connections from this port are closed, or until `stop_draining`."""
+        """Returns when all connections from this port have been closed, or after `stop_draining`."""
         await self._idle.wait()
 
     def stop_draining(self) -> None:
-        """Ends `drain`, whatever is still open."""
+        """Ends `drain` even if connections are open."""
         self._idle.set()
 
     def close(self) -> None:
-        """Wants no more connections, and closes the socket. Idempotent."""
+        """Takes no more connections, and closes the socket. Idempotent."""
         self.stop()
         self.taker = None
         self._ports.forget(self)
@@ -186,93 +202,112 @@ class Ports:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._last_number = 0
-        self._answers: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
+        self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.is_stopped = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closed: dict[int, int] = {}  # port's number → connections closed in this turn
-        self.receivers: dict[int, Callable[..., None]] = {
-            kinds.LISTENED: self._on_listened,
-            kinds.REFUSED: self._on_refused,
-            kinds.CONNECTIONS: self._on_connections,
-        }
+        self._closed: dict[int, int] = {}  # port's number → connections closed in this turn of the loop
+        self.routes: tuple[Route, ...] = (
+            on_descriptors(frames.Listened, self._on_listened),
+            on(frames.Refused, self._on_refused),
+            on_ints(frames.Connections, self._on_connections),
+        )
 
-    def tell(self, kind: int, *fields: Any) -> None:
-        """Sends the primary a frame; nothing if it is gone."""
+    def tell(self, frame: bytes) -> None:
+        """Sends the primary a frame, unless the channel is closed."""
         if not self._channel.is_closed:
-            self._channel.send(encode(kind, *fields))
+            self._channel.send(frame)
 
     async def open(
-        self, ask: Endpoint, *, backlog: int, scheduling: str | None = None, mode: int | None = None
+        self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None, mode: int | None = None
     ) -> Port:
         """Asks the primary for a port.
 
+        Args:
+            endpoint: Where to listen.
+            backlog: The backlog of a new port.
+            scheduling: The policy of a new port; None: the cluster's.
+            mode: The permissions of a new Unix socket's file; None: as the primary's umask has it.
+
         Raises:
             OSError: It can't be opened, or this worker has it open already.
-            ChannelClosedError: The primary is gone.
+            ChannelClosedError: The channel to the primary is closed.
         """
-        ask = self._numbered(ask)
+        endpoint = self._numbered(endpoint)
         self._last_number += 1
         number = self._last_number
         future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
-        self._answers[number] = ask, future
+        self._requests[number] = endpoint, future
         try:
-            wanted = {**ask._asdict(), "backlog": backlog, "scheduling": scheduling, "mode": mode}
-            self._channel.send(encode(kinds.LISTEN, number, wanted))
+            self._channel.send(frames.Listen(number, endpoint, backlog, scheduling, mode).encode())
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().close()
             raise
 
-    def _numbered(self, ask: Endpoint) -> Endpoint:
-        """Node's rule for port 0: the first that a worker asks for is the same for all workers, so is the second."""
-        taken = {asked for asked, _ in self._answers.values()}
+    async def open_all(
+        self, endpoints: Iterable[Endpoint], *, backlog: int, scheduling: str | None = None, mode: int | None = None
+    ) -> list[Port]:
+        """Asks the primary for several ports; if one can't be opened, closes the others. Otherwise like `open`."""
+        ports: list[Port] = []
+        try:
+            for endpoint in endpoints:
+                ports.append(await self.open(endpoint, backlog=backlog, scheduling=scheduling, mode=mode))
+        except BaseException:
+            for port in ports:
+                port.close()
+            raise
+        return ports
+
+    def _numbered(self, endpoint: Endpoint) -> Endpoint:
+        """Node's rule for port 0: the first one that each worker asks for is the same port, and so is the second."""
+        taken = {requested for requested, _ in self._requests.values()}
         for port in self._open.values():
-            taken |= {port.ask, port.bound}
-        if ask not in taken:
-            return ask
-        if ask.port or ask.path or ask.fd >= 0:
-            number = errno.EADDRINUSE
-            raise OSError(number, f"error while attempting to bind on address {ask}: {os.strerror(number).lower()}")
+            taken |= {port.endpoint, port.bound}
+        if endpoint not in taken:
+            return endpoint
+        if endpoint.port or endpoint.path or endpoint.fd >= 0:
+            raise _bind_error(endpoint, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         return next(
             one
             for ordinal in range(1, len(taken) + 1)
-            if (one := Endpoint(ask.family, ask.type, ask.host, ordinal=ordinal)) not in taken
+            if (one := Endpoint(endpoint.family, endpoint.type, endpoint.host, ordinal=ordinal)) not in taken
         )
 
-    def _on_listened(self, take: TakeDescriptors, number: int, listener: int, is_handed_over: bool) -> None:
-        ask, future = self._answers.pop(number)
-        fds = take().take()
+    def _on_listened(self, frame: frames.Listened, descriptors: Descriptors) -> None:
+        number = frame.port
+        endpoint, future = self._requests.pop(frame.number)
+        fds = descriptors.take()
         if not fds:
-            self.tell(kinds.UNLISTEN, listener)
+            self.tell(frames.Unlisten(number).encode())
             if not future.done():
-                future.set_exception(OSError(errno.EMFILE, f"no descriptor left to listen on {ask}"))
+                future.set_exception(OSError(errno.EMFILE, f"no descriptors left to listen on {endpoint}"))
             return
-        port = Port(listener, ask, socket.socket(fileno=fds[0]), is_handed_over, self)
+        port = Port(number, endpoint, socket.socket(fileno=fds[0]), frame.is_handed_over, self)
         port.sock.setblocking(False)
-        self._open[listener] = port
+        self._open[number] = port
         self._all.add(port)
-        if future.done():  # whoever asked has been cancelled
+        if future.done():  # the caller was cancelled
             port.close()
         else:
             future.set_result(port)
 
-    def _on_refused(self, number: int, code: int, text: str) -> None:
-        ask, future = self._answers.pop(number)
+    def _on_refused(self, frame: frames.Refused) -> None:
+        endpoint, future = self._requests.pop(frame.number)
         if not future.done():
-            future.set_exception(OSError(code, f"error while attempting to bind on address {ask}: {text.lower()}"))
+            future.set_exception(_bind_error(endpoint, frame.errno, frame.text))
 
-    def _on_connections(self, take: TakeDescriptors, number: int, count: int) -> None:
-        fds = take().take()
+    def _on_connections(self, descriptors: Descriptors, number: int, count: int) -> None:
+        fds = descriptors.take()
         port = self._open.get(number)
         if port is None or port.taker is None:
             for fd in fds:
                 os.close(fd)
-            self.tell(kinds.TAKEN, number, 0, count)
+            self.tell(encode(frames.TAKEN, number, 0, count))
             return
         lost = count - len(fds)
         if self.is_stopped:
@@ -280,14 +315,16 @@ class Ports:
                 os.close(fd)
             fds, lost = [], count
         elif lost:
-            logger.error("%d connections go back: this process has no descriptors left", lost)
+            logger.error("returning %d connections: this process has no descriptors left", lost)
         port.taker.arrived(port, fds, lost)
 
     def opened(self) -> None:
+        """A connection has been taken."""
         self._connections += 1
         self._idle.clear()
 
     def closed(self, number: int) -> None:
+        """A connection from the port with that number has been closed."""
         self._connections -= 1
         if not self._connections:
             self._idle.set()
@@ -296,30 +333,35 @@ class Ports:
         if is_first:
             try:
                 asyncio.get_running_loop().call_soon(self._tell_closed)
-            except RuntimeError:  # its loop has ended and left it to the garbage collector
+            except RuntimeError:  # its loop has ended, and the garbage collector closes the connection
                 self._tell_closed()
 
     def _tell_closed(self) -> None:
         closed, self._closed = self._closed, {}
         for number, count in closed.items():
-            self.tell(kinds.CLOSED, number, count)
+            self.tell(encode(frames.CLOSED, number, count))
 
     def forget(self, port: Port) -> None:
-        """A port has been closed."""
+        """This port has been closed."""
         if self._open.pop(port.number, None) is not None:
-            self.tell(kinds.UNLISTEN, port.number)
+            self.tell(frames.Unlisten(port.number).encode())
 
     def stop(self) -> None:
-        """Takes no more connections on any port; servers stay as they are."""
+        """Takes no more connections on any port. Servers stay open."""
         self.is_stopped = True
         for port in self._open.values():
             port.stop()
 
     async def drain(self) -> None:
-        """Returns when every connection that was taken has been closed."""
+        """Returns when all connections from shared ports have been closed."""
         await self._idle.wait()
 
     def stop_draining(self) -> None:
         """Ends `Port.drain` for all ports: this worker has no time left."""
         for port in self._all:
             port.stop_draining()
+
+
+def _bind_error(endpoint: Endpoint, code: int, text: str) -> OSError:
+    """The error that asyncio raises, word for word."""
+    return OSError(code, f"error while attempting to bind on address {endpoint}: {text.lower()}")

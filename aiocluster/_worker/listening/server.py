@@ -15,12 +15,12 @@ logger = logging.getLogger("aiocluster.server")
 
 
 class ClusterServer(asyncio.AbstractServer):
-    """Behaves like `asyncio.Server`, whose documentation holds here.
+    """Behaves like `asyncio.Server`; see its documentation.
 
     Args:
         loop: The running loop.
-        ports: The shared ports that it serves, each of which it owns.
-        protocol_factory: Makes a protocol for each connection.
+        ports: The shared ports that it serves. It owns them.
+        protocol_factory: Returns a protocol for each connection.
         options: ``ssl``, ``ssl_handshake_timeout`` and ``ssl_shutdown_timeout``.
     """
 
@@ -38,7 +38,9 @@ class ClusterServer(asyncio.AbstractServer):
         self._is_serving = False
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._makes_non_blocking = not isinstance(loop, asyncio.BaseEventLoop)  # libuv does, whatever it is given
+        self._makes_non_blocking = not isinstance(
+            loop, asyncio.BaseEventLoop
+        )  # libuv makes sockets non-blocking itself
         self._serving_forever: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -48,7 +50,7 @@ class ClusterServer(asyncio.AbstractServer):
 
     @property
     def sockets(self) -> tuple[TransportSocket, ...]:
-        """The listening sockets; none once closed. They are shared: accept on none of them."""
+        """The listening sockets; none if it is closed. They are shared, so do not accept on them."""
         return () if self._closed.is_set() else tuple(TransportSocket(port.sock) for port in self._ports)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -62,7 +64,7 @@ class ClusterServer(asyncio.AbstractServer):
         await asyncio.sleep(0)
 
     def serve(self) -> None:
-        """What `start_serving` does at once."""
+        """Starts serving; `start_serving` without the wait."""
         if self._closed.is_set():
             raise RuntimeError(f"server {self!r} is closed")
         if self._is_serving:
@@ -98,7 +100,7 @@ class ClusterServer(asyncio.AbstractServer):
             self._serving_forever.cancel()
 
     async def wait_closed(self) -> None:
-        """Waits until the server is closed and, from Python 3.12 on, all its connections too, as asyncio's does.
+        """Returns when it is closed; from Python 3.12 on, like asyncio, when its connections are closed, too.
 
         A worker that has used up its time to leave does not wait for connections.
         """
@@ -110,19 +112,19 @@ class ClusterServer(asyncio.AbstractServer):
                 await port.drain()
 
     def close_clients(self) -> None:
-        """Closes every connection, once what was written has been sent."""
+        """Closes all connections, after buffered data has been sent."""
         for transport in self._transports():
             transport.close()
 
     def abort_clients(self) -> None:
-        """Closes every connection at once."""
+        """Closes all connections at once, without sending buffered data."""
         for transport in self._transports():
             transport.abort()  # type: ignore[attr-defined]
 
     def _transports(self) -> list[asyncio.BaseTransport]:
         return [sock.transport for port in self._ports for sock in port.connections if sock.transport is not None]
 
-    # ---- connections: what ports.Taker asks for
+    # ---- connections: port.Taker
 
     wants = ACCEPTS_PER_TURN
 
@@ -145,8 +147,8 @@ class ClusterServer(asyncio.AbstractServer):
             sock.close()
             if not isinstance(error, Exception):
                 raise
-            if isinstance(error, OSError):  # a handshake that failed, a client that has gone
-                logger.debug("a connection could not be served: %s", error)
+            if isinstance(error, OSError):  # a failed handshake, or the client has disconnected
+                logger.debug("can't serve a connection: %s", error)
             else:
                 self._loop.call_exception_handler(
                     {"message": "Error on transport creation for incoming connection", "exception": error}

@@ -1,4 +1,4 @@
-"""What runs in the workers of `test_listeners`, who import no more than this when they start."""
+"""What runs in the workers of `test_ports`, who import no more than this when they start."""
 
 from __future__ import annotations
 

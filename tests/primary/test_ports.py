@@ -18,9 +18,9 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Address, Listening
-from tests.serving import EXAMPLES, Client, ask, in_worker, serving
+from tests.support.serving import EXAMPLES, Client, ask, in_worker, serving
 
-from .inside_listeners import serve, two_servers_one_port
+from .inside_ports import serve, two_servers_one_port
 
 WINDOW = 64  # connections a worker is sent before it has taken any
 

@@ -1,27 +1,24 @@
-"""Policies that pick the worker with the least to do."""
+"""The base of policies that pick the worker with the least to do."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from math import sqrt
-from typing import Any, TypeVar
+from typing import Any
 
-from .policy import Candidate, Policy
-
-C = TypeVar("C", bound=Candidate)
+from .policy import C, Policy
 
 
 class Least(Policy[C]):
     """The worker with the least load; among equals the one that has had that load for the longest time.
 
-    Subclasses say what load is. A pick counts as a connection at once, without waiting for `changed` to tell: many
-    connections that arrive together are spread as well as those that arrive one by one.
+    Subclasses say what load is. A pick counts as a connection at once, before `changed` is called: many connections
+    that arrive together are spread as well as those that arrive one by one.
 
-    Workers of one load stand in one bucket, and the buckets' loads in a heap, in which an emptied bucket leaves its
-    load behind until it comes up, or until there are more of these than buckets. So the cost of picks and changes grows
-    with the logarithm of the number of different loads, not of workers.
+    Workers with the same load stand in one bucket, and the buckets' loads in a heap. An emptied bucket leaves its load
+    in the heap until that load comes up, or until the heap holds many more loads than there are buckets. So the cost of
+    picks and changes grows with the logarithm of the number of different loads, not of workers.
     """
 
     def __init__(self) -> None:
@@ -78,28 +75,3 @@ class Least(Policy[C]):
                 heapify(self._loads)
         else:
             bucket[worker] = None
-
-
-class LeastConnections(Least[C]):
-    """The worker with the fewest connections in proportion to its weight."""
-
-    def _load(self, worker: C, connections: int) -> float:
-        return (connections + 1) / worker.weight
-
-
-_NOISE = 0.004  # seconds: shorter delays say nothing
-
-
-class Fair(Least[C]):
-    """The worker that has been quickest, with regard to what it has to do already.
-
-    Delay alone would send everybody to one worker until its next report. As in Finagle's peak EWMA balancer, load is
-    the product of delay and connections; but of delay the square root, for connections are part of its cause, and
-    reports are old compared with requests. So a worker that is four times as slow gets half as many. Delays are
-    compared by powers of two from 4 ms on; where nothing is known, connections alone decide. Weights count as in
-    `LeastConnections`.
-    """
-
-    def _load(self, worker: C, connections: int) -> float:
-        slowness = sqrt(1 << int(worker.delay / _NOISE).bit_length())
-        return slowness * (connections + 1) / worker.weight

@@ -1,4 +1,4 @@
-"""What a connection's first bytes say of its first request (RFC 9112)."""
+"""What a connection's first bytes say about its first request (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Peek(Enum):
     """Why there is no request target."""
 
     NEED_MORE = "it may be HTTP/1, and there is more to come"
-    NOT_HTTP = "it is not HTTP/1, whatever else comes"
+    NOT_HTTP = "it is not HTTP/1, whatever follows"
 
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")  # RFC 9110, 5.6.2; the longest registered has 17
@@ -22,11 +22,11 @@ _VERSION = b"HTTP/1."
 def request_target(first: bytes) -> bytes | Peek:
     """The target in the request line that these bytes begin with.
 
-    Of the absolute form that proxies use (RFC 9112, 3.2.2), what follows the authority: the same resource has the same
-    target either way.
+    If it has the absolute form that proxies use (RFC 9112, 3.2.2), what follows the authority: the same resource has
+    the same target either way.
 
     Args:
-        first: What has come of a connection so far. Empty lines before the request line are skipped (RFC 9112, 2.2).
+        first: What has arrived of a connection so far. Empty lines before the request line are skipped (RFC 9112, 2.2).
     """
     line = first.lstrip(b"\r\n")
     if not line:

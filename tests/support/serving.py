@@ -15,7 +15,7 @@ from typing import Any
 from aiocluster import Cluster, Primary, is_worker
 from aiocluster.events import Address, Listening
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
@@ -112,8 +112,8 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
         worker = await primary.fork()
         exit = await worker.wait()
         await worker.wait_gone()
-        if worker.failure is not None:
-            raise AssertionError(f"in the worker:\n\n{worker.failure.remote_traceback}")
+        if worker._session.failure is not None:
+            raise AssertionError(f"in the worker:\n\n{worker._session.failure.remote_traceback}")
         assert (exit.code, exit.signal) == (0, None)
 
 

@@ -1,0 +1,37 @@
+"""Classes whose objects this library makes, and users only get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NoConstructor(type):
+    """The metaclass of such a class. ``cls(…)`` raises TypeError; the library itself calls ``cls._create(…)``.
+
+    ::
+
+        class WorkerProcess(Emitter, metaclass=NoConstructor, made_by="Primary.fork()"): ...
+
+    ``made_by`` completes the error's text. A subclass inherits it unless it names another.
+    """
+
+    _made_by: str
+
+    def __new__(
+        metacls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, made_by: str | None = None
+    ) -> NoConstructor:
+        if made_by is not None:
+            namespace["_made_by"] = made_by
+        return super().__new__(metacls, name, bases, namespace)
+
+    if not TYPE_CHECKING:  # a type checker takes `_create`'s arguments from the constructor, which this would hide
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
+            raise TypeError(f"{cls.__name__}(…) can't be called: {cls._made_by} makes these objects")
+
+    def _create(cls: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return cast(T, type.__call__(cast(type, cls), *args, **kwargs))

@@ -1,0 +1,82 @@
+"""A port's policy, which may be the user's own code: if it fails, that is logged and no connection is lost."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ...events import Address
+from ...scheduling import Policy, RoundRobin
+
+if TYPE_CHECKING:
+    from .backend import Backend
+
+logger = logging.getLogger("aiocluster.ports")
+
+
+class GuardedPolicy:
+    """Asks the policy; where it raises or picks a worker that has no room, round robin picks instead.
+
+    Args:
+        policy: The policy; None: none is needed, since the primary does not accept on this port.
+        address: The port's address, for the log.
+
+    Attributes:
+        pickable: The workers that may be picked now.
+    """
+
+    def __init__(self, policy: Policy[Backend] | None, address: Address) -> None:
+        self.pickable: set[Backend] = set()
+        self._policy: Policy[Backend] = policy if policy is not None else RoundRobin()
+        self._fallback: RoundRobin[Backend] = RoundRobin()
+        self._address = address
+
+    def pick(self, client: Any, first: bytes | None) -> Backend:
+        """The worker for a connection. At least one must be pickable.
+
+        Args:
+            client: The client's address.
+            first: The connection's first bytes; None if the policy does not need them.
+        """
+        try:
+            backend = self._policy.pick(client) if first is None else self._policy.pick_by(client, first)  # type: ignore[attr-defined]
+            if backend in self.pickable:  # raises if it is not hashable
+                return backend
+        except Exception:
+            logger.exception("%s: the policy raised an exception; round robin picks a worker instead", self._address)
+        else:
+            logger.error(
+                "%s: the policy picked %r, which can't be picked now; round robin picks a worker instead",
+                self._address,
+                backend,
+            )
+        return self._fallback.pick(client)
+
+    def add(self, backend: Backend) -> None:
+        """This worker may be picked from now on."""
+        self.pickable.add(backend)
+        self._fallback.add(backend)
+        self._tell("add", backend)
+
+    def remove(self, backend: Backend) -> None:
+        """This worker may not be picked until it is added again."""
+        self.pickable.discard(backend)
+        self._fallback.remove(backend)
+        self._tell("remove", backend)
+
+    def forget(self, backend: Backend) -> None:
+        """This worker will not come back."""
+        self._fallback.forget(backend)
+        self._tell("forget", backend)
+
+    def changed(self, backend: Backend) -> None:
+        """This worker's ``connections`` or ``delay`` have changed."""
+        self._tell("changed", backend)
+
+    def _tell(self, what: str, backend: Backend) -> None:
+        tell = getattr(self._policy, what, None)  # `forget` and `changed` are optional
+        try:
+            if tell is not None:
+                tell(backend)
+        except Exception:
+            logger.exception("%s: the policy raised an exception", self._address)

@@ -1,0 +1,359 @@
+"""One worker, as the primary keeps it: its process, its channel, its life.
+
+::
+
+    process ── exit ──▶┐                     ┌──▶ events (`WorkerProcess`)
+                       ├─▶ Session ─ Life ───┼──▶ router: who are the peers
+    channel ─ frames ─▶┘                     └──▶ backend: ports and policies
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from .._events.emitter import EventHub
+from .._processes.exit_status import ExitStatus
+from .._processes.pipes import PipeReader
+from .._wire import frames
+from .._wire.channel import Channel
+from .._wire.codec import Frame
+from .._wire.conversation import Conversation
+from .._wire.dispatch import Dispatch, TakeDescriptors, on
+from .._wire.mailbox import Mailbox, Requests
+from ..errors import RemoteError, TargetError
+from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Online
+from ..stats import WorkerStats
+from .launch import Child
+from .life import Life
+from .ports.backend import Backend
+from .ports.table import PortTable
+from .router import Router
+from .target import name_target
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .worker_process import WorkerProcess
+
+logger = logging.getLogger("aiocluster.primary")
+
+_AT_MOST_ONCE: Final = frozenset({Fork.name, Online.name, Disconnect.name, Exit.name})
+
+
+def _nothing(*args: object) -> None:
+    """What is done where nobody waits to hear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a worker is called, and what it was started with.
+
+    Attributes:
+        id: Its number within the primary, from 1 on; never used twice.
+        slot: Its slot, which its replacement inherits.
+        name: An agent's name; else None.
+        weight: Its share under weighted scheduling.
+        env: What `Primary.fork` was given as ``env``.
+    """
+
+    id: int
+    slot: int
+    name: str | None
+    weight: int
+    env: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all workers of a primary share.
+
+    Attributes:
+        settings: The settings of now.
+        hub: Hears all their events.
+        requests: What answers their requests.
+        router: The workers by pid.
+        ports: The shared ports.
+        changed: Called when something about a worker's life has changed.
+        gone: Called with a session when its worker has both disconnected and exited.
+    """
+
+    settings: Settings
+    hub: EventHub = field(default_factory=EventHub)
+    requests: Requests = field(default_factory=Requests)
+    router: Router = field(default_factory=Router)
+    ports: PortTable = field(default_factory=PortTable)
+    changed: Callable[[], None] = _nothing
+    gone: Callable[[Session], None] = _nothing
+
+
+class Session:
+    """One worker's.
+
+    Args:
+        identity: Who it is.
+        child: Its process.
+        channel: Its channel.
+        shared: What it shares with the others.
+
+    Attributes:
+        worker: What users have of it.
+        life: Where it is in its life.
+        backend: What ports and policies see of it.
+        exit: Done when its process has ended.
+        failure: The uncaught exception that it has reported; None if it has not.
+        early_stderr: What it wrote to stderr before it was online; empty once it has been online.
+        delay: Seconds its event loop was late at its last report.
+        memory: Bytes of resident memory at its last report; 0 before the first.
+        tasks: How many asyncio tasks it had at its last report.
+        calls: How many functions it runs for `Cluster.call`.
+    """
+
+    def __init__(self, identity: Identity, child: Child, channel: Channel, shared: Shared) -> None:
+        from .worker_process import WorkerProcess
+
+        self.identity = identity
+        self.pid = child.pid
+        self.channel = channel
+        self.child = child
+        self.shared = shared
+        self.life = Life()
+        self.hub = EventHub(shared.hub)
+        self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
+        self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
+        self.happened: dict[str, Event] = {}
+        self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.failure: RemoteError | None = None
+        self.early_stderr = ""
+        self.delay = 0.0
+        self.memory = 0
+        self.tasks = 0
+        self.calls = 0
+        self._online_since: float | None = None
+        self._reported_at = 0.0
+        self._disconnected = asyncio.Event()
+        self._ready_or_over = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+        whom = f"worker {identity.id} (pid {child.pid})"
+        mailbox = Mailbox(self.hub, self._deliver, shared.requests, logger)
+        self.conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
+        self.worker: WorkerProcess = WorkerProcess._create(self)
+        mailbox.worker = self.worker
+        self.backend = Backend(
+            channel,
+            self.life,
+            shared.ports,
+            weight=identity.weight,
+            slot=identity.slot,
+            scheduling=shared.settings.scheduling,
+            listening=self._on_listening,
+        )
+        self._dispatch = Dispatch(
+            frames.WORKER,
+            [
+                on(frames.Online, self._on_online),
+                on(frames.Attached, self._on_attached),
+                on(frames.Detached, self._on_detached),
+                on(frames.Report, self._on_report),
+                on(frames.Failed, self._on_failed),
+                on(frames.Leaving, self._on_leaving),
+                *self.backend.routes,
+            ],
+        )
+        channel.attach(asyncio.get_running_loop(), self._receive, self._on_channel_end)
+        child.watch(self._on_exit)
+        asyncio.get_running_loop().call_soon(self._emit, Fork(self.worker))
+        shared.changed()
+
+    def _deliver(self, sender: int, messages: Any, handles: Any, window: object) -> None:
+        self.hub.emit_messages(sender, messages, handles, self.worker)
+
+    def _emit(self, event: Event) -> None:
+        if event.name in _AT_MOST_ONCE or event.name == Listening.name:
+            self.happened[event.name] = event
+        self.hub.emit(event)
+
+    def _changed(self) -> None:
+        """Something about its life has changed."""
+        if self.life.is_ready or self.life.is_over:
+            self._ready_or_over.set()
+        else:
+            self._ready_or_over.clear()
+        self.shared.changed()
+
+    # ---- what is known of it
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since its event loop last reported; None if it runs none."""
+        return time.monotonic() - self._reported_at if self.life.loop == "running" else None
+
+    @property
+    def has_been_online(self) -> bool:
+        """Whether it was ever online, whatever became of it."""
+        return self._online_since is not None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it came online; 0 before."""
+        return time.monotonic() - self._online_since if self._online_since is not None else 0.0
+
+    def stats(self) -> WorkerStats:
+        """What is known of it now."""
+        return WorkerStats(
+            id=self.identity.id,
+            pid=self.pid,
+            name=self.identity.name,
+            state=self.life.state,
+            connections=self.backend.open,
+            accepted=self.backend.accepted,
+            returned=self.backend.returned,
+            redispatched=self.backend.redispatched,
+            calls=self.calls,
+            loop_delay=self.delay,
+            memory=self.memory,
+            tasks=self.tasks,
+            age=self.age,
+        )
+
+    def why_not(self, what: str) -> str:
+        """Why a worker that has ended never came to be ``what``: its traceback, or the last that it wrote to stderr."""
+        end = self.exit.result()
+        told = self.failure.remote_traceback if self.failure else self.early_stderr
+        how = ExitStatus(end.code, end.signal)
+        return f"worker {self.identity.id} (pid {self.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
+
+    # ---- what is done with it
+
+    def kill(self, number: int) -> None:
+        """Sends its process a signal; nothing if it has ended."""
+        self.child.send_signal(number)
+
+    def tell_to_leave(self, seconds: float) -> None:
+        """Tells it to finish within so many seconds, and to go; a second call changes nothing.
+
+        One that runs no event loop has no way to hear of it, and is sent SIGTERM.
+        """
+        if self.life.is_leaving or self.life.channel == "closed" or self.life.process == "exited":
+            return
+        self._leave()
+        self.channel.send(frames.Leave(float(seconds)).encode())
+        if self.life.loop == "none":
+            self.kill(signal.SIGTERM)
+
+    def _leave(self) -> None:
+        if self.life.move("leave"):
+            self.backend.stop()
+            self._changed()
+
+    async def run(
+        self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
+    ) -> Any:
+        """Calls an importable function in the worker, see `Cluster.call`."""
+        target = name_target(function)
+        if not isinstance(target, frames.FunctionTarget):
+            raise TargetError(f"{function!r} is no function")
+        self.calls += 1
+        try:
+            return await self.conversation.request([target.array(), list(args)], timeout, frames.CALL)
+        finally:
+            self.calls -= 1
+
+    # ---- frames
+
+    def _receive(self, frame: Frame, take: TakeDescriptors) -> None:
+        if frame[0] in frames.FLOW:
+            self.shared.router.route(self, frame, take)
+        else:
+            self._dispatch(frame, take)
+
+    def _on_online(self, frame: frames.Online) -> None:
+        self.life.move("online")
+        self.child.close()
+        self._online_since = time.monotonic()
+        logger.info("worker %d (pid %d) is online", self.identity.id, self.pid)
+        self.shared.router.join(self)
+        self._changed()
+        self._emit(Online(self.worker))
+
+    def _on_attached(self, frame: frames.Attached) -> None:
+        self.life.move("attach")
+        self._reported_at = time.monotonic()
+        self._changed()
+
+    def _on_detached(self, frame: frames.Detached) -> None:
+        self.life.move("detach")
+        self._changed()
+
+    def _on_report(self, frame: frames.Report) -> None:
+        self._reported_at = time.monotonic()
+        self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
+        self.backend.late(self.delay)
+
+    def _on_listening(self, address: Address) -> None:
+        self.life.move("listen")
+        logger.info("worker %d (pid %d) listens on %s", self.identity.id, self.pid, address)
+        self._changed()
+        self._emit(Listening(self.worker, address))
+
+    def _on_failed(self, frame: frames.Failed) -> None:
+        self.life.move("fail")
+        self.failure = RemoteError(frame.type_name, frame.text, frame.traceback)
+        self.backend.stop()
+        self._changed()
+        self._emit(Error(self.worker, self.failure))
+
+    def _on_leaving(self, frame: frames.Leaving) -> None:
+        self._leave()
+
+    # ---- the end
+
+    def _on_channel_end(self, error: Exception | None) -> None:
+        self.life.move("close")
+        if error is not None:
+            logger.error("%r is dropped: %s", self.worker, error)
+            self.kill(signal.SIGKILL)
+            self._emit(Error(self.worker, error))
+        self.shared.router.leave(self)
+        self.backend.leave()
+        self._disconnected.set()
+        self._closing = asyncio.get_running_loop().create_task(self.conversation.end())
+        self._gone_if_both()
+        self._changed()
+        self._emit(Disconnect(self.worker))
+
+    def _on_exit(self, end: ExitStatus) -> None:
+        self.early_stderr = self.child.take_early_stderr()
+        self.channel.finish()
+        self.life.move("exit")
+        logger.info("worker %d (pid %d) has ended: %s", self.identity.id, self.pid, end)
+        event = Exit(self.worker, end.code, end.signal)
+        self.exit.set_result(event)
+        self._gone_if_both()
+        self._changed()
+        self._emit(event)
+
+    def _gone_if_both(self) -> None:
+        """As in Node, it is out of the primary's table before the last of its events."""
+        if self.life.is_gone:
+            self.shared.gone(self)
+
+    async def wait_ready(self) -> None:
+        """Returns when its event loop runs, or never will."""
+        await self._ready_or_over.wait()
+
+    async def wait_gone(self) -> None:
+        """Returns when it has both disconnected and exited."""
+        await asyncio.shield(self.exit)
+        await self._disconnected.wait()
+
+    async def close(self) -> None:
+        """Frees what is left of it here; it must be gone."""
+        if self._closing is not None:
+            await self._closing
+        self.child.close()

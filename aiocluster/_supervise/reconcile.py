@@ -1,0 +1,431 @@
+"""The one task that makes a cluster what is wanted: it looks at what is there, asks `plan`, and does what that says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from .._primary.primary import Primary
+from .._primary.session import Session
+from .._primary.worker_process import WorkerProcess
+from ..errors import ClusterError, RestartLimitError, StartupError
+from ..events import Exit, GiveUp
+from .health import HealthCheck, Limits, Sample
+from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Seen, Slot, Start, plan
+from .restart import RestartPolicy
+from .wanted import Reload, Request, Scale, StartAgents, Wanted
+
+logger = logging.getLogger("aiocluster.cluster")
+
+_LAST_EXIT = 1.0  # seconds that giving up waits for the last worker's exit, to quote what it wrote
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Process(Seen):
+    """A process, with what carries out its actions.
+
+    Attributes:
+        worker: Its worker, once it has been forked.
+        fork: The task that forks it.
+        fork_error: Why it could not be forked.
+        health_check: Judges it by the cluster's limits, once it has been looked at.
+    """
+
+    worker: WorkerProcess | None = None
+    fork: asyncio.Task[None] | None = None
+    fork_error: Exception | None = None
+    health_check: HealthCheck | None = None
+
+
+def look_at(process: Process, graceful_timeout: float, now: float) -> None:
+    """Brings what is known of a process up to date. Only this and `_sample` read a worker's state."""
+    if process.worker is None:
+        process.is_failed = process.is_gone = process.fork is not None and process.fork.done()
+        return
+    session = process.worker._session
+    life = session.life
+    if not process.is_forked:
+        process.is_forked, process.since = True, now
+        process.signals.clear()  # of a fork that was given up too late
+    if not process.is_online and session.has_been_online:
+        process.is_online, process.since = True, now
+    process.ports = len(session.backend.ports)
+    process.is_leaving = life.is_leaving
+    process.is_gone = life.is_gone
+    if life.is_missed and not process.is_failed:
+        process.is_failed = True
+        process.leave_by = min(process.leave_by, now + graceful_timeout)
+
+
+def _sample(session: Session) -> Sample:
+    return Sample(session.silence, session.age, session.memory, session.backend.accepted)
+
+
+class Reconciler:
+    """Keeps a cluster as it is wanted.
+
+    Args:
+        primary: Forks; its settings are read each time they are used.
+        arguments: What `Primary.fork` is told of a process in this slot.
+        policy: When processes that end unasked are replaced.
+        limits: When workers are replaced that have not ended.
+        start_timeout: Seconds a process may take to start.
+        chance: Random numbers from 0 to 1.
+
+    Attributes:
+        start_timeout: As above.
+        given_up: Why no more workers are replaced; None while they are.
+        over: Set when there is nothing more to keep: stopped, given up, or every worker left of its own accord.
+    """
+
+    def __init__(
+        self,
+        primary: Primary,
+        arguments: Callable[[Slot], dict[str, Any]],
+        *,
+        policy: RestartPolicy,
+        limits: Limits,
+        start_timeout: float,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.start_timeout = start_timeout
+        self.given_up: RestartLimitError | None = None
+        self.over = asyncio.Event()
+        self._primary = primary
+        self._arguments = arguments
+        self._policy = policy
+        self._limits = limits
+        self._chance = chance
+        self._wanted = Wanted(policy, start_timeout)
+        self._processes: dict[int, Process] = {}
+        self._last_id = 0
+        self._at_work: dict[Slot, WorkerProcess] = {}
+        self._unasked_ends: list[tuple[float, WorkerProcess]] = []
+        self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self._changed = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._next_check = math.inf
+        self._task: asyncio.Task[None] | None = None
+        self._giving_up: asyncio.Task[None] | None = None
+        self._children: set[asyncio.Task[None]] = set()
+
+    # ---- what is wanted
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was begun and has not been told to stop."""
+        return self._task is not None and not self._task.done() and self._wanted.want.stop is None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._wanted.want.stop is not None
+
+    @property
+    def workers(self) -> int:
+        """How many workers are wanted."""
+        return len(self._wanted.want.workers)
+
+    @property
+    def restarts(self) -> int:
+        """How many processes were replaced that had ended unasked."""
+        return self._wanted.restarts
+
+    def at_work(self, slot: Slot) -> WorkerProcess | None:
+        """The last worker of this slot that came to work; None if it left of its own accord."""
+        return self._at_work.get(slot)
+
+    async def start_agents(self, agents: tuple[str, ...]) -> None:
+        """Starts these agents and returns when all are online; the first failure is raised."""
+        await self._ask(StartAgents(agents=agents))
+
+    async def scale(self, workers: int) -> None:
+        """Has so many workers; returns when the new ones are online and the surplus ones gone."""
+        await self._ask(Scale(workers=workers))
+
+    async def reload(self) -> None:
+        """Replaces all processes, or waits for the reload that does so already."""
+        await self._ask(self._wanted.reload or Reload())
+
+    async def _ask(self, request: Request) -> None:
+        """Waits until the request is done. A caller that is cancelled leaves it as it is."""
+        if request not in self._waiting:
+            self._waiting[request] = asyncio.get_running_loop().create_future()
+            self._wanted.ask(request)
+            self.wake()
+        await asyncio.shield(self._waiting[request])
+
+    def _answer(self, request: Request, error: Exception | None) -> None:
+        done = self._waiting.pop(request)
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+            done.exception()  # perhaps nobody waits for it any more
+
+    async def stop(self, *, graceful: bool) -> None:
+        """Ends all workers, then the agents; returns when they are gone."""
+        if self._task is None:
+            return
+        for request in self._wanted.stop(graceful=graceful):
+            self._answer(request, ClusterError(f"the cluster is stopping: the {request.name} has been given up"))
+        self.wake()
+        await self._stopped.wait()
+
+    # ---- the task
+
+    def begin(self) -> None:
+        """Starts the task. Whoever calls this calls `end`."""
+        if self._limits.are_set:
+            self._next_check = time.monotonic() + self._check_interval
+        self._primary._shared.changed = self.wake
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def wake(self) -> None:
+        """Something has changed: look again."""
+        self._changed.set()
+
+    async def end(self) -> None:
+        """Ends the task and what it has begun. Processes that were being started are killed, the others left alone."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._changed.clear()
+                wake = self._step(time.monotonic())
+                try:
+                    async with asyncio.timeout(max(0.0, wake - time.monotonic()) if wake < math.inf else None):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+        except Exception:
+            logger.exception("the cluster is no longer supervised")
+            raise
+        finally:
+            for child in self._children:
+                child.cancel()
+            if self._children:
+                await asyncio.wait(self._children)
+            for process in self._processes.values():
+                if process.worker is not None and not process.is_accepted:
+                    process.worker.kill(signal.SIGKILL)
+            for request in list(self._waiting):
+                self._answer(request, ClusterError("the cluster has ended"))
+            self._stopped.set()
+            self.over.set()
+
+    def _step(self, now: float) -> float:
+        """Does all there is to do; returns when to look again."""
+        wanted = self._wanted
+        if wanted.want.stop and not self._stopped.is_set():
+            self._take_over_others()
+        if now >= self._next_check:
+            self._look(now)
+            self._check_health(now)
+        while True:
+            self._look(now)
+            actions, wake = plan(wanted.want, self._processes.values(), wanted.may_start, now)
+            for action in actions:
+                self._carry_out(action, now)
+            if actions:
+                continue
+            if finished := wanted.finish(self._processes.values()):
+                self._answer(finished, finished.error)
+            begun = wanted.begin()
+            if begun is None:
+                break
+            if isinstance(begun, Reload):
+                self._primary._renew_fork_servers()
+        self._notice_the_end()
+        return min(wake, self._next_check)
+
+    def _look(self, now: float) -> None:
+        graceful_timeout = self._primary.settings.graceful_timeout
+        for process in self._processes.values():
+            look_at(process, graceful_timeout, now)
+
+    def _carry_out(self, action: Action, now: float) -> None:
+        if isinstance(action, Start):
+            self._start(action)
+            return
+        process = self._processes[action.id]
+        worker = process.worker
+        match action:
+            case Accept():
+                assert worker is not None
+                process.is_accepted = True
+                self._at_work[process.slot] = worker
+                self._wanted.accepted(process.slot)
+            case Leave():
+                assert worker is not None
+                graceful_timeout = self._primary.settings.graceful_timeout
+                process.is_told = True
+                process.leave_by = min(process.leave_by, now + graceful_timeout)
+                worker._session.tell_to_leave(graceful_timeout)
+            case Kill(_, number, reason):
+                process.signals[number] = now
+                self._kill(process, number, reason)
+            case Close():
+                process.is_settled = True
+                self._at_work.pop(process.slot, None)
+                self._wanted.closed(process.slot)
+            case Count():
+                process.is_settled = True
+                self._count(process, now)
+                self._wanted.ended(process.slot, now, self._chance())
+                self._give_up_if_needed(process)
+            case Fail(_, stays):
+                process.is_settled = True
+                self._count(process, now)
+                self._fail(process, stays, now)
+            case Forget():
+                del self._processes[process.id]
+
+    # ---- actions
+
+    def _start(self, action: Start) -> None:
+        process = self._add(slot=action.slot, generation=action.generation, instead_of=action.instead_of)
+        process.fork = self._child(self._fork(process))
+
+    def _add(self, **known: Any) -> Process:
+        self._last_id += 1
+        process = self._processes[self._last_id] = Process(id=self._last_id, **known)
+        return process
+
+    async def _fork(self, process: Process) -> None:
+        try:
+            process.worker = await self._primary.fork(**self._arguments(process.slot))
+        except Exception as error:
+            process.fork_error = error
+
+    def _child(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that `_run` ends with itself."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._children.add(task)
+        task.add_done_callback(self._on_child_done)
+        return task
+
+    def _on_child_done(self, task: asyncio.Task[None]) -> None:
+        self._children.discard(task)
+        self.wake()
+
+    def _kill(self, process: Process, number: signal.Signals, reason: str) -> None:
+        if process.worker is not None:
+            if reason == "graceful_timeout":
+                logger.warning("%r has not left in time: %s", process.worker, number.name)
+            process.worker.kill(number)
+        elif process.fork is not None:
+            process.fork.cancel()
+
+    def _count(self, process: Process, now: float) -> None:
+        """Remembers an unasked end, for the event `GiveUp`."""
+        ends = [end for end in self._unasked_ends if end[0] >= now - self._policy.period]
+        if process.worker is not None:
+            ends.append((now, process.worker))
+        self._unasked_ends = ends
+
+    def _fail(self, process: Process, stays: int | None, now: float) -> None:
+        error = self._why_failed(process)
+        if not self._wanted.failed(process, error, now, self._chance(), stays=stays is not None):
+            logger.error("%s", error)
+        if stays is not None:
+            self._processes[stays].is_due = False  # the next health check will say so again
+        self._give_up_if_needed(process)
+
+    def _why_failed(self, process: Process) -> Exception:
+        worker = process.worker
+        if worker is None:
+            return process.fork_error or StartupError("a worker could not be forked")
+        what = "listening where its predecessor listens" if process.is_online else "online"
+        if signal.SIGKILL not in process.signals:
+            return StartupError(worker._session.why_not(what))
+        return StartupError(
+            f"worker {worker.id} (pid {worker.pid}) was not {what} within {self.start_timeout:g} seconds "
+            f"(start_timeout)\n\n{worker._session.early_stderr.strip()}"
+        )
+
+    # ---- giving up, and the end
+
+    def _give_up_if_needed(self, process: Process) -> None:
+        if self._wanted.is_given_up and self.given_up is None:
+            self.given_up = RestartLimitError()
+            self._giving_up = self._child(self._give_up(self.given_up, process.worker))
+
+    async def _give_up(self, error: RestartLimitError, worker: WorkerProcess | None) -> None:
+        text = (
+            f"more than {self._policy.limit} workers ended unasked within {self._policy.period:g} seconds: "
+            "no more replacements"
+        )
+        logger.critical("%s", text)
+        if worker is not None:
+            try:
+                async with asyncio.timeout(_LAST_EXIT):
+                    await worker.wait()
+            except TimeoutError:
+                pass
+            session = worker._session
+            if session.failure is not None:
+                text = f"{text}\n\nthe last one: {session.failure}"
+            elif session.early_stderr:
+                text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
+        error.args = (text,)
+        exits = tuple(Exit(one, one.exit_code, one.exit_signal) for _, one in self._unasked_ends if one.is_dead())
+        self._primary._hub.emit(GiveUp(exits, self._policy.period))
+        self.over.set()
+
+    def _notice_the_end(self) -> None:
+        want = self._wanted.want
+        if want.stop:
+            if not self._processes and not self._primary.workers:
+                self._stopped.set()
+                self.over.set()
+        elif want.workers and self.given_up is None:
+            slots = {process.slot for process in self._processes.values()}
+            if all(slot not in slots and self._wanted.may_start.get(slot) == math.inf for slot in want.workers):
+                self.over.set()
+
+    def _take_over_others(self) -> None:
+        """A stop ends those workers, too, that somebody else forked by this primary."""
+        known = {process.worker for process in self._processes.values()}
+        for worker in self._primary.workers.values():
+            if worker not in known:
+                process = self._add(slot=-1 if worker.name is None else worker.name)
+                process.worker, process.is_accepted = worker, True
+
+    # ---- limits
+
+    @property
+    def _check_interval(self) -> float:
+        return min(0.25, (self._limits.hang_timeout or 1.0) / 4)
+
+    def _check_health(self, now: float) -> None:
+        interval = self._check_interval
+        is_late = now - self._next_check > interval
+        self._next_check = now + interval
+        if is_late:
+            return  # this loop was blocked itself: what the workers reported meanwhile has yet to be read
+        for process in self._processes.values():
+            worker = process.worker
+            if worker is None or not process.is_accepted or not process.is_up or process.hung_at is not None:
+                continue
+            if process.health_check is None:
+                process.health_check = HealthCheck(self._limits, self._chance())
+            sample = _sample(worker._session)
+            if process.health_check.is_hung(sample):
+                logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, sample.silence)
+                process.hung_at = now
+            elif not process.is_due and (why := process.health_check.why_due(sample)):
+                logger.info("%r is replaced: %s", worker, why)
+                process.is_due = True

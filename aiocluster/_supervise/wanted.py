@@ -1,0 +1,191 @@
+"""What a cluster is asked for, one request after the other, and how failures change what is wanted. Sans-I/O."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..errors import ReloadError
+from .plan import Seen, Slot, Want, is_settled
+from .restart import RestartHistory, RestartPolicy
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """What is asked for. It is done when what is wanted is there; ``error`` is why it has been given up."""
+
+    name: ClassVar[str] = "change"
+    error: Exception | None = None
+
+
+@dataclass(eq=False, slots=True)
+class StartAgents(Request):
+    """Start these agents."""
+
+    name = "start of the agents"
+
+    agents: tuple[str, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Scale(Request):
+    """Have so many workers."""
+
+    name = "scaling"
+
+    workers: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Reload(Request):
+    """Replace every process."""
+
+    name = "reload"
+
+
+class Wanted:
+    """What is wanted of a cluster now.
+
+    Args:
+        policy: When slots are filled again whose worker ended unasked.
+        start_timeout: Seconds a process may take to start.
+
+    Attributes:
+        want: What `plan` is to bring about.
+        may_start: When each slot may be filled again; see `plan`.
+        restarts: How many ends were followed by a replacement.
+        is_given_up: Whether too many have ended unasked: no slot is filled again but by a reload.
+    """
+
+    def __init__(self, policy: RestartPolicy, start_timeout: float) -> None:
+        self.want = Want(start_timeout=start_timeout)
+        self.may_start: dict[Slot, float] = {}
+        self.restarts = 0
+        self.is_given_up = False
+        self._history = RestartHistory(policy)
+        self._requests: deque[Request] = deque()  # the first one is being carried out if `_is_begun`
+        self._is_begun = False
+        self._opening: set[Slot] = set()  # slots that this request fills; if that fails, so does the request
+        self._generation = 0  # the highest one there was
+        self._generation_before = 0
+
+    # ---- requests
+
+    def ask(self, request: Request) -> None:
+        """Adds a request: it is begun when those before it are done."""
+        self._requests.append(request)
+
+    @property
+    def reload(self) -> Reload | None:
+        """The reload that is under way or waits for its turn."""
+        return next((request for request in self._requests if isinstance(request, Reload)), None)
+
+    def finish(self, seen: Iterable[Seen]) -> Request | None:
+        """Takes the request that is being carried out off the list and returns it, if it is done."""
+        if not self._is_begun or not is_settled(self.want, seen, self.may_start):
+            return None
+        self._is_begun = False
+        self._opening.clear()
+        return self._requests.popleft()
+
+    def begin(self) -> Request | None:
+        """Changes what is wanted as the next request says and returns it, if its turn has come."""
+        if self._is_begun or not self._requests:
+            return None
+        self._is_begun = True
+        request = self._requests[0]
+        want = self.want
+        match request:
+            case StartAgents(agents=agents):
+                self._opening = set(agents)
+                self.want = replace(want, agents=agents)
+            case Scale(workers=workers):
+                free = (number for number in itertools.count() if number not in want.workers)
+                new = tuple(next(free) for _ in range(workers - len(want.workers)))
+                for slot in want.workers[workers:]:
+                    self.may_start.pop(slot, None)
+                self._opening = set(new)
+                self.want = replace(want, workers=want.workers[:workers] + new)
+            case Reload():
+                self._opening = {slot for slot in want.slots if self._is_closed(slot)}
+                self.may_start.clear()
+                self._generation += 1
+                self._generation_before = want.generation
+                self.want = replace(want, generation=self._generation)
+        return request
+
+    def stop(self, *, graceful: bool) -> list[Request]:
+        """Nothing is wanted any more. Returns the requests that are given up."""
+        at_once = self.want.stop == "at once" or not graceful
+        self.want = replace(self.want, stop="at once" if at_once else "gracefully")
+        given_up = list(self._requests)
+        self._requests.clear()
+        self._is_begun = False
+        return given_up
+
+    # ---- what has happened
+
+    def accepted(self, slot: Slot) -> None:
+        """A slot has been filled."""
+        self.may_start.pop(slot, None)
+        self._opening.discard(slot)
+
+    def closed(self, slot: Slot) -> None:
+        """A slot's process left of its own accord."""
+        self.may_start[slot] = math.inf
+
+    def ended(self, slot: Slot, now: float, chance: float) -> None:
+        """A slot's process has ended unasked; ``chance``, from 0 to 1, is what the jitter depends on."""
+        wait = None if self.is_given_up else self._history.ended(slot, now, chance)
+        if wait is None:
+            self.is_given_up = True
+            self.may_start[slot] = math.inf
+        else:
+            self.restarts += 1
+            self.may_start[slot] = now + wait
+
+    def failed(self, one: Seen, error: Exception, now: float, chance: float, *, stays: bool) -> bool:
+        """A process ended before it was accepted. Returns whether the request that is being carried out fails with it.
+
+        Args:
+            one: The process.
+            error: Why.
+            now: A monotonic time, in seconds.
+            chance: From 0 to 1, for the jitter.
+            stays: Whether the process that it was to replace still works.
+        """
+        is_first = one.slot in self._opening
+        fails_request = self._fails_request(one, is_first)
+        if fails_request:
+            self._give_up_request(error)
+        if not stays and not is_first and not self._is_closed(one.slot):
+            self.ended(one.slot, now, chance)
+        return fails_request
+
+    def _is_closed(self, slot: Slot) -> bool:
+        return self.may_start.get(slot) == math.inf
+
+    def _fails_request(self, one: Seen, is_first: bool) -> bool:
+        if not self._is_begun:
+            return False
+        is_reload = isinstance(self._requests[0], Reload)
+        return is_first or (is_reload and one.generation == self.want.generation)
+
+    def _give_up_request(self, error: Exception) -> None:
+        """What was there before is wanted again, with those new ones that have been accepted."""
+        request = self._requests[0]
+        if isinstance(request, Reload):
+            request.error = ReloadError(f"the reload has been given up, the old workers stay: {error}")
+            request.error.__cause__ = error
+            self.want = replace(self.want, generation=self._generation_before)
+            self.may_start.update(dict.fromkeys(self._opening, math.inf))
+        else:
+            request.error = error
+            agents = tuple(name for name in self.want.agents if name not in self._opening)
+            workers = tuple(number for number in self.want.workers if number not in self._opening)
+            self.want = replace(self.want, agents=agents, workers=workers)
+        self._opening.clear()

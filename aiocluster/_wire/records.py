@@ -1,0 +1,182 @@
+"""Typed values that cross the border between two processes: each a tag and fields, as an array.
+
+A subclass of `Record` lists its fields as annotations, as a dataclass does. From these come its constructor, its array,
+and the check of an array that the other process sent. The classes are cheap to make: a worker makes all of them when it
+starts, and a dataclass costs a hundred times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_origin, get_type_hints
+
+from ..errors import ProtocolError
+
+Tag = int | str
+Check = Callable[[Any], Any]
+
+
+@dataclass_transform(eq_default=True, frozen_default=True)
+class Record:
+    """Fields with types. Subclasses give their tag as a class argument: ``class Leave(Record, tag=26)``."""
+
+    tag: ClassVar[Tag]
+    fields: ClassVar[tuple[str, ...]] = ()
+    _checks: ClassVar[tuple[Check, ...] | None] = None
+
+    def __init_subclass__(cls, *, tag: Tag | None = None) -> None:
+        if tag is not None:
+            cls.tag = tag
+        own = tuple(name for name, hint in cls.__annotations__.items() if not str(hint).startswith("ClassVar"))
+        cls.fields = own or cls.fields
+        cls._checks = None
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        given = {**dict(zip(self.fields, values, strict=False)), **named}
+        for name in self.fields:
+            value = given.pop(name) if name in given else getattr(type(self), name)
+            object.__setattr__(self, name, value)
+        if given or len(values) > len(self.fields):
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(self.fields)}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.tag, *self._values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def _values(self) -> Iterator[Any]:
+        return (getattr(self, name) for name in self.fields)
+
+    def array(self) -> list[Any]:
+        """The tag and the fields; records among them become arrays, too."""
+        return [self.tag, *(value.array() if isinstance(value, Record) else value for value in self._values())]
+
+    @classmethod
+    def check(cls, array: Any) -> list[Any]:
+        """The fields of an array, each of the type it should have.
+
+        Raises:
+            ProtocolError: It has another tag or length, or a field of another type.
+        """
+        if type(array) is not list or not array or array[0] != cls.tag:
+            raise ProtocolError(f"{array!r:.60} in place of {cls.__name__}")
+        checks = cls._checks
+        if checks is None:
+            checks = cls._checks = tuple(_check_of(hint) for hint in cls.types().values())
+        if len(array) != len(checks) + 1:
+            raise ProtocolError(f"{cls.__name__} has {len(checks)} fields, not {len(array) - 1}")
+        try:
+            return [check(value) for check, value in zip(checks, array[1:], strict=True)]
+        except _Mismatch as error:
+            raise ProtocolError(f"{cls.__name__}({', '.join(cls.fields)}): {error}") from None
+
+    @classmethod
+    def parse(cls, array: Any) -> Self:
+        """The record that an array stands for.
+
+        Raises:
+            ProtocolError: It stands for none.
+        """
+        return cls(*cls.check(array))
+
+    @classmethod
+    def types(cls) -> dict[str, Any]:
+        """The fields' types by name."""
+        hints = get_type_hints(cls)
+        return {name: hints[name] for name in cls.fields}
+
+
+class _Mismatch(Exception):
+    """A value of another type."""
+
+
+def _check_of(hint: Any) -> Check:
+    """What checks a value of that type and returns it, records made of their arrays."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return lambda value: value
+    if origin is UnionType:
+        return _one_of(arguments)
+    if origin is list:
+        return _items(_check_of(arguments[0]))
+    if origin is dict:
+        return _entries(*map(_check_of, arguments))
+    if issubclass(hint, Record):
+        return _record({hint.tag: hint})
+    if issubclass(hint, tuple):
+        return _named_tuple(hint)
+    if hint is float:
+        return _exactly(int, float)
+    return _exactly(hint)
+
+
+def _exactly(*types: type) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) not in types:  # exactly: a bool is no int
+            raise _Mismatch(f"{type(value).__name__} in place of {types[-1].__name__}")
+        return value
+
+    return check
+
+
+def _one_of(hints: tuple[Any, ...]) -> Check:
+    records = {hint.tag: hint for hint in hints if isinstance(hint, type) and issubclass(hint, Record)}
+    checks = {hint if hint is not None else NoneType: _check_of(hint) for hint in hints if hint not in records.values()}
+    by_type: dict[type, Check] = {get_origin(hint) or hint: check for hint, check in checks.items()}
+    if records:
+        by_type[list] = _record(records)
+
+    def check(value: Any) -> Any:
+        if type(value) not in by_type:
+            raise _Mismatch(f"{type(value).__name__} in place of {' | '.join(kind.__name__ for kind in by_type)}")
+        return by_type[type(value)](value)
+
+    return check
+
+
+def _record(classes: Mapping[Tag, type[Record]]) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) is not list or not value or not isinstance(value[0], (int, str)) or value[0] not in classes:
+            raise _Mismatch(
+                f"{type(value).__name__} in place of {' | '.join(one.__name__ for one in classes.values())}"
+            )
+        return classes[value[0]].parse(value)
+
+    return check
+
+
+def _named_tuple(kind: Any) -> Check:
+    checks = [_check_of(one) for one in get_type_hints(kind).values()]
+
+    def check(value: Any) -> Any:
+        if type(value) is not list or len(value) != len(checks):
+            raise _Mismatch(f"{value!r} in place of {kind.__name__}")
+        return kind(*(check(item) for check, item in zip(checks, value, strict=True)))
+
+    return check
+
+
+def _items(check_item: Check) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) is not list:
+            raise _Mismatch(f"{type(value).__name__} in place of list")
+        return [check_item(item) for item in value]
+
+    return check
+
+
+def _entries(check_key: Check, check_value: Check) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) is not dict:
+            raise _Mismatch(f"{type(value).__name__} in place of dict")
+        return {check_key(key): check_value(item) for key, item in value.items()}
+
+    return check

@@ -1,0 +1,43 @@
+"""From the arguments of a listening call to the endpoints that the primary is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from typing import Any
+
+from ..._wire.endpoint import Endpoint
+
+
+async def resolve(
+    loop: asyncio.AbstractEventLoop, host: Any, port: int | None, family: int, flags: int
+) -> list[Endpoint]:
+    """The endpoints of these hosts, each once, by the rules of `loop.create_server`."""
+    hosts = [None] if host == "" or host is None else [host] if isinstance(host, str) else list(host)
+    endpoints: dict[Endpoint, None] = {}
+    for one in hosts:
+        infos = await loop.getaddrinfo(one, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+        if not infos:
+            raise OSError(f"getaddrinfo({one!r}) returned empty list")
+        for found, kind, _, _, address in infos:
+            if found != socket.AF_INET6 or has_ipv6():
+                endpoints[Endpoint(found, kind, str(address[0]), int(address[1]))] = None
+    return list(endpoints)
+
+
+def has_ipv6() -> bool:
+    """Whether this machine supports IPv6."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            return False
+    return True
+
+
+def whole_path(path: Any) -> str:
+    """A Unix socket's absolute path: the primary's working directory may be another one."""
+    name = os.fsdecode(path)
+    return name if name.startswith("\0") else os.path.abspath(name)

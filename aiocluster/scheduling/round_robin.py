@@ -1,0 +1,30 @@
+"""Each worker in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ._turns import Turns
+from .policy import W
+
+
+class RoundRobin(Turns[W]):
+    """Each in turn: k·n connections over n workers are k for each, exactly.
+
+    A worker whose window was full for a moment gets back the turns that it missed, up to 64.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ring: deque[W] = deque()
+
+    def _join(self, worker: W) -> None:
+        self._ring.append(worker)
+
+    def _leave(self, worker: W) -> None:
+        self._ring.remove(worker)
+
+    def _next(self) -> W:
+        worker = self._ring[0]
+        self._ring.rotate(-1)
+        return worker

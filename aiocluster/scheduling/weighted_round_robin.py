@@ -1,0 +1,64 @@
+"""Each worker in turn, in proportion to its weight."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from math import gcd
+
+from ._turns import Turns
+from .policy import C
+
+
+class WeightedRoundRobin(Turns[C]):
+    """In turn, in proportion to the weights, and well mixed: weights 5, 1, 1 make a a b a c a a.
+
+    That is nginx's smooth weighted round robin (its ``ngx_http_upstream_round_robin.c``). Over a period, which is the
+    sum of the weights divided by their greatest common divisor, the shares are exact. A new period begins when a worker
+    joins or is forgotten. The first period is remembered, so that picking costs the same with any number of workers; in
+    the first period it grows with the number of different weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._workers: list[C] = []
+        self._order: Iterator[int] | None = None
+
+    def _join(self, worker: C) -> None:
+        self._workers.append(worker)
+        self._order = None
+
+    def _leave(self, worker: C) -> None:
+        self._workers.remove(worker)
+        self._order = None
+
+    def _next(self) -> C:
+        if self._order is None:
+            self._order = itertools.cycle(smooth([worker.weight for worker in self._workers]))
+        return self._workers[next(self._order)]
+
+
+def smooth(weights: Sequence[int]) -> Iterator[int]:
+    """One period of smooth weighted round robin, as indices into ``weights``.
+
+    At each step everyone's credit grows by its weight. The one with the highest credit, and among equals the first, is
+    next and pays the sum of all weights. Those with the same weight take turns among each other, so only the one of
+    them whose turn it is has to be looked at, and what it has paid follows from the turns of its group.
+    """
+    divisor = gcd(*weights)
+    total = sum(weights) // divisor
+    groups: dict[int, list[int]] = {}
+    for index, weight in enumerate(weights):
+        groups.setdefault(weight // divisor, []).append(index)
+    turns = dict.fromkeys(groups, 0)
+    for step in range(1, total + 1):
+        highest: tuple[int, int] | None = None
+        chosen = 0
+        for weight, group in groups.items():
+            rounds, position = divmod(turns[weight], len(group))
+            credit = (weight * step - total * rounds, -group[position])
+            if highest is None or credit > highest:
+                highest, chosen = credit, weight
+        group = groups[chosen]
+        yield group[turns[chosen] % len(group)]
+        turns[chosen] += 1

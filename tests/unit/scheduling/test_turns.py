@@ -1,0 +1,46 @@
+"""Turns that a worker missed."""
+
+from __future__ import annotations
+
+import collections
+
+import pytest
+
+from aiocluster.scheduling._registry import POLICIES
+from aiocluster.scheduling._turns import MOST_OWED
+
+from .candidates import fill, shares
+from .test_round_robin import picks, robin
+
+
+@pytest.mark.parametrize("name", ["round_robin", "weighted_round_robin"])
+def test_one_that_was_away_for_long_is_owed_nothing(name: str) -> None:
+    policy = POLICIES[name]()
+    workers = fill(policy, 1, 1)
+    policy.remove(workers[0])
+    assert shares(policy, MOST_OWED + 2) == {1: MOST_OWED + 2}
+    policy.add(workers[0])
+    assert shares(policy, 10) == {0: 5, 1: 5}
+
+
+@pytest.mark.parametrize("name", ["round_robin", "weighted_round_robin", "ip_hash"])
+def test_one_that_was_forgotten_is_owed_nothing(name: str) -> None:
+    policy = POLICIES[name]()
+    workers = fill(policy, 1, 1)
+    policy.remove(workers[0])
+    policy.pick("")
+    policy.forget(workers[0])
+    assert {policy.pick("") for _ in range(6)} == {workers[1]}
+    policy.add(workers[0])
+    assert sum(policy.pick("") is workers[0] for _ in range(10)) == 5
+
+
+@pytest.mark.parametrize("missed", [0, 1, MOST_OWED + 3])
+def test_one_that_was_forgotten_can_come_back_at_any_time(missed: int) -> None:
+    policy = robin(*"ab")
+    policy.remove("a")
+    picks(policy, missed)
+    policy.forget("a")
+    policy.add("a")
+    assert sorted(collections.Counter(picks(policy, 10)).values()) == [5, 5]
+    assert not policy._away

@@ -1,0 +1,97 @@
+"""Which workers are due to be replaced: samples in, decisions out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiocluster._supervise.health import HealthCheck, Limits, Sample
+
+HEALTHY = Sample(silence=0.1, age=1.0, memory=1000, connections=1)
+NAMES = ["hang_timeout", "max_memory", "max_lifetime", "max_connections"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [0, -1, 0.0, float("nan"), float("-inf")])
+def test_a_limit_must_be_above_0(name: str, value: float) -> None:
+    with pytest.raises(ValueError) as caught:
+        Limits(**{name: value})  # type: ignore[arg-type]
+    assert str(caught.value) == f"{name} must be above 0, not {value!r}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["1", True, [1], b"1"])
+def test_a_limit_must_be_a_number(name: str, value: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        Limits(**{name: value})
+    assert str(caught.value) == f"{name} must be a number or None, not {value!r}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_limit_alone_is_something_to_watch(name: str) -> None:
+    assert Limits(**{name: 0.5}).are_set  # type: ignore[arg-type]
+    assert not Limits().are_set
+
+
+def test_the_wrong_one_of_several_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^max_connections must"):
+        Limits(hang_timeout=1, max_memory=None, max_lifetime=1, max_connections=0)
+
+
+def test_a_worker_is_hung_once_it_is_silent_for_longer_than_the_limit() -> None:
+    check = HealthCheck(Limits(hang_timeout=2.0))
+    assert not check.is_hung(replace(HEALTHY, silence=2.0))
+    assert check.is_hung(replace(HEALTHY, silence=2.001))
+
+
+def test_a_worker_without_an_event_loop_is_not_hung() -> None:
+    assert not HealthCheck(Limits(hang_timeout=2.0)).is_hung(replace(HEALTHY, silence=None))
+
+
+def test_without_limits_nothing_is_due() -> None:
+    check = HealthCheck(Limits())
+    worst = Sample(silence=1e9, age=1e9, memory=10**15, connections=10**9)
+    assert not check.is_hung(worst)
+    assert check.why_due(worst) is None
+
+
+def test_a_healthy_worker_is_not_due() -> None:
+    check = HealthCheck(Limits(hang_timeout=2, max_memory=2000, max_lifetime=10, max_connections=10))
+    assert check.why_due(HEALTHY) is None
+    assert not check.is_hung(HEALTHY)
+
+
+def test_memory_counts_exactly() -> None:
+    check = HealthCheck(Limits(max_memory=2000))
+    assert check.why_due(replace(HEALTHY, memory=2000)) is None
+    assert check.why_due(replace(HEALTHY, memory=2001)) == "it has 2001 bytes, more than max_memory (2000)"
+
+
+def test_age_counts_from_the_last_tenth_on() -> None:
+    check = HealthCheck(Limits(max_lifetime=100))
+    assert check.why_due(replace(HEALTHY, age=89.9)) is None
+    assert check.why_due(replace(HEALTHY, age=100.1)) == "it has lived for 100 s (max_lifetime 100)"
+
+
+def test_connections_count_from_the_last_tenth_on() -> None:
+    check = HealthCheck(Limits(max_connections=100))
+    assert check.why_due(replace(HEALTHY, connections=89)) is None
+    assert check.why_due(replace(HEALTHY, connections=100)) == "it has served 100 connections (max_connections 100)"
+
+
+@pytest.mark.parametrize("limits", [Limits(max_lifetime=1000), Limits(max_connections=1000)])
+def test_workers_of_one_age_are_not_due_together(limits: Limits) -> None:
+    checks = [HealthCheck(limits) for _ in range(100)]
+    half = replace(HEALTHY, age=950.0, connections=950)
+    assert 10 < sum(check.why_due(half) is not None for check in checks) < 90  # 50 ± 5: eight deviations
+
+
+@given(st.floats(0, 2000), st.floats(0, 2000))
+def test_one_that_is_due_stays_due(age: float, later: float) -> None:
+    check = HealthCheck(Limits(max_lifetime=1000))
+    if check.why_due(replace(HEALTHY, age=age)):
+        assert check.why_due(replace(HEALTHY, age=age + later))
