@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import os
@@ -177,14 +176,21 @@ class Session:
         """Reports an uncaught exception, and returns when what is in flight has finished, or after the timeout."""
         self.report_failure(error)
         self.ports.stop()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.graceful_timeout):
-                await self.drain()
+        await self.drain(self.config.graceful_timeout)
 
-    async def drain(self) -> None:
-        """Returns when every connection that was taken has been closed, and every async event handler has ended."""
-        await self.ports.drain()
-        await self.inbox.drain()
+    async def drain(self, timeout: float) -> None:
+        """Waits until all connections are closed and all async event handlers have ended, or until the timeout.
+
+        After that, no server waits for its connections: `asyncio.Server.wait_closed` does from Python 3.12 on, and
+        would keep the main task from ending.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self.ports.drain()
+                await self.inbox.drain()
+        except TimeoutError:
+            pass
+        self.ports.stop_draining()
 
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:
