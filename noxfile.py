@@ -1,10 +1,10 @@
-"""The project's chores: ``nox`` runs the default ones, ``nox -l`` lists all.
+"""The project's tasks: ``nox`` runs the default ones, ``nox -l`` lists all.
 
 Sessions run in the environment that nox itself is installed in (``pip install -e . --group dev``).
-With ``--force-venv-backend venv`` each gets one of its own instead, which makes other versions of
-Python possible: ``nox --force-venv-backend venv -P 3.13 -s tests``.
+Only ``nox -s tests-3.13`` and the like make an environment of their own, for another version of Python.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,14 +13,16 @@ import nox
 nox.needs_version = ">=2025.10.16"
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
+nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def run(session: nox.Session, command: str, *args: str, group: str) -> None:
     """Run a command of the environment, which has the dependency group's packages."""
     if session.venv_backend == "none":
-        # By its path: nox itself may have been called by its own, with PATH knowing neither.
+        # By path: nox may have been called by its path, and then PATH does not have this environment.
         command = str(Path(sys.executable).with_name(command))
     else:
         session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, group))
@@ -41,8 +43,14 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(tags=["check"])
+def typing(session: nox.Session) -> None:
+    """What mypy and pyright make of the public API: deliberate mistakes, correct uses, and every public name's type."""
+    run(session, "python", "-m", "tests.typing", group="dev")
+
+
+@nox.session(tags=["check"])
 def imports(session: nox.Session) -> None:
-    """The walls between the package's folders."""
+    """Which folder of the package may import which."""
     run(session, "lint-imports", group="lint")
 
 
@@ -59,9 +67,32 @@ def tests(session: nox.Session) -> None:
     run(session, "python", "-m", "pytest", *session.posargs, group="test")
 
 
+def interpreter(version: str) -> str:
+    """That version of Python: pyenv's, as its shims only run the version that is active, or else what nox finds."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    return next(map(str, root.glob(f"versions/{version}.*/bin/python{version}")), version)
+
+
+def tests_elsewhere(session: nox.Session) -> None:
+    """The test suite on this version of Python; arguments after -- go to pytest."""
+    run(session, "python", "-m", "pytest", *session.posargs, group="test")
+
+
+for version in PYTHONS:
+    nox.session(
+        tests_elsewhere,
+        name=f"tests-{version}",
+        python=interpreter(version),
+        venv_backend="venv",
+        reuse_venv=True,
+        download_python="never",
+        default=False,
+    )
+
+
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
-    """The long tests with faults at random."""
+    """The long tests with random faults."""
     run(
         session,
         "python",
@@ -93,3 +124,21 @@ def simulation(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Four workers behind one port, and a few requests that show it."""
     run(session, "python", "examples/demo.py", *session.posargs, group="test")
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """How many small faults in the pure modules the unit tests find; arguments after -- name mutants."""
+    run(session, "mutmut", "run", "--max-children", "2", *session.posargs, group="mutation")
+    run(session, "python", "-m", "tests.support.mutation_score", group="mutation")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Which lines the tests run, in workers too; arguments after -- go to pytest."""
+    run(session, "coverage", "erase", group="coverage")
+    try:
+        run(session, "coverage", "run", "-m", "pytest", *session.posargs, group="coverage")
+    finally:
+        run(session, "coverage", "combine", "--quiet", group="coverage")
+        run(session, "coverage", "report", group="coverage")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ._lazy import attributes, listing
+from ._lazy import exports as _exports
 
 if sys.platform == "win32":
     raise ImportError(
@@ -13,96 +13,50 @@ if sys.platform == "win32":
     )
 
 if TYPE_CHECKING:
-    from ._primary.primary import Primary
-    from ._primary.worker_process import WorkerProcess
-    from ._supervise.cluster import Cluster
-    from ._supervise.restart import RestartPolicy
-    from ._worker.current import current_worker, is_primary, is_worker
-    from ._worker.listening.exclusive import exclusive
-    from ._worker.listening.listener import listen, listen_fd
-    from ._worker.worker import Worker
+    # isort: off
+    from ._primary.primary import Primary as Primary
+    from ._primary.worker_process import WorkerProcess as WorkerProcess
+    from ._supervise.cluster import Cluster as Cluster
+    from ._worker.current import current_worker as current_worker, is_primary as is_primary, is_worker as is_worker
+    from ._worker.listening.exclusive import exclusive as exclusive
+    from ._worker.listening.listener import listen as listen, listen_fd as listen_fd
+    from ._worker.worker import Worker as Worker
+    from .address import Address as Address
     from .errors import (
-        ChannelClosedError,
-        ChildTimeoutError,
-        ClusterError,
-        HandleError,
-        MaxBufferError,
-        MessageTooLargeError,
-        ProtocolError,
-        ReloadError,
-        RemoteError,
-        RestartLimitError,
-        SerializationError,
-        StartupError,
-        TargetError,
-        WorkerNotFoundError,
+        ChannelClosedError as ChannelClosedError,
+        ChildTimeoutError as ChildTimeoutError,
+        ClusterError as ClusterError,
+        HandleError as HandleError,
+        MaxBufferError as MaxBufferError,
+        MessageTooLargeError as MessageTooLargeError,
+        ProtocolError as ProtocolError,
+        ReloadError as ReloadError,
+        RemoteError as RemoteError,
+        RestartLimitError as RestartLimitError,
+        SerializationError as SerializationError,
+        StartupError as StartupError,
+        TargetError as TargetError,
+        WorkerNotFoundError as WorkerNotFoundError,
     )
-    from .events import Address
-    from .settings import Settings
-    from .stats import ClusterStats
-
-# Imported when they are first used: a worker starts faster without the primary's half.
-_HOMES = {
-    "ChannelClosedError": "errors",
-    "ChildTimeoutError": "errors",
-    "ClusterError": "errors",
-    "HandleError": "errors",
-    "MaxBufferError": "errors",
-    "MessageTooLargeError": "errors",
-    "ProtocolError": "errors",
-    "ReloadError": "errors",
-    "RemoteError": "errors",
-    "RestartLimitError": "errors",
-    "SerializationError": "errors",
-    "StartupError": "errors",
-    "TargetError": "errors",
-    "WorkerNotFoundError": "errors",
-    "Address": "events",
-    "Primary": "_primary.primary",
-    "WorkerProcess": "_primary.worker_process",
-    "Settings": "settings",
-    "Cluster": "_supervise.cluster",
-    "ClusterStats": "stats",
-    "RestartPolicy": "_supervise.restart",
-    "current_worker": "_worker.current",
-    "is_primary": "_worker.current",
-    "is_worker": "_worker.current",
-    "exclusive": "_worker.listening.exclusive",
-    "listen": "_worker.listening.listener",
-    "listen_fd": "_worker.listening.listener",
-    "Worker": "_worker.worker",
-}
-
-__all__ = [  # noqa: RUF022 - the order of the table above
-    "ChannelClosedError",
-    "ChildTimeoutError",
-    "ClusterError",
-    "HandleError",
-    "MaxBufferError",
-    "MessageTooLargeError",
-    "ProtocolError",
-    "ReloadError",
-    "RemoteError",
-    "RestartLimitError",
-    "SerializationError",
-    "StartupError",
-    "TargetError",
-    "WorkerNotFoundError",
-    "Address",
-    "Primary",
-    "WorkerProcess",
-    "Settings",
-    "Cluster",
-    "ClusterStats",
-    "RestartPolicy",
-    "current_worker",
-    "is_primary",
-    "is_worker",
-    "exclusive",
-    "listen",
-    "listen_fd",
-    "Worker",
-]
-
-__getattr__ = attributes(__name__, _HOMES)
-__dir__ = listing(__name__, _HOMES)
+    from .settings import RestartPolicy as RestartPolicy, Settings as Settings
+    from .stats import ClusterStats as ClusterStats
+else:
+    # Imported when they are first used: a worker starts faster without the primary's half.
+    __getattr__, __dir__, __all__ = _exports(
+        __name__,
+        {
+            "._primary.primary": "Primary",
+            "._primary.worker_process": "WorkerProcess",
+            "._supervise.cluster": "Cluster",
+            "._worker.current": "current_worker is_primary is_worker",
+            "._worker.listening.listener": "listen listen_fd",
+            "._worker.listening.exclusive": "exclusive",
+            "._worker.worker": "Worker",
+            ".address": "Address",
+            ".errors": "ChannelClosedError ChildTimeoutError ClusterError HandleError MaxBufferError "
+            "MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError SerializationError "
+            "StartupError TargetError WorkerNotFoundError",
+            ".settings": "RestartPolicy Settings",
+            ".stats": "ClusterStats",
+        },
+    )

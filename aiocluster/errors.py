@@ -85,10 +85,8 @@ class ChildTimeoutError(ClusterError, TimeoutError):
         stderr: Likewise.
     """
 
-    def __init__(self, text: str, stdout: str | bytes = "", stderr: str | bytes = "") -> None:
-        self.stdout = stdout
-        self.stderr = stderr
-        super().__init__(text)
+    stdout: str | bytes = ""
+    stderr: str | bytes = ""
 
 
 class MaxBufferError(ClusterError):
@@ -100,7 +98,5 @@ class MaxBufferError(ClusterError):
         stderr: Likewise.
     """
 
-    def __init__(self, text: str, stdout: str | bytes = "", stderr: str | bytes = "") -> None:
-        self.stdout = stdout
-        self.stderr = stderr
-        super().__init__(text)
+    stdout: str | bytes = ""
+    stderr: str | bytes = ""

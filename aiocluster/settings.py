@@ -1,26 +1,181 @@
-"""How workers are started: one frozen dataclass, validated once."""
+"""The settings: one table, `Settings`, checked once.
+
+Each row has a setting's name, type and default, its check, and who reads it:
+
+    fork      `Primary.fork` and what it calls: how a worker is started
+    port      shared ports, when they are opened
+    leave     whoever tells a worker to leave
+    cluster   `Cluster` alone; a `Primary` has no such setting
+
+`PrimarySettings` and `ClusterSettings` are what type checkers know of the table.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from functools import partial
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-from .scheduling._registry import check
+from ._checks import number, whole_number
+from ._did_you_mean import did_you_mean
+from .scheduling import _registry
 
-Target = Callable[..., Any] | str | Path | None
+StrPath: TypeAlias = str | os.PathLike[str]
+Target: TypeAlias = Callable[..., Any] | StrPath | None
+Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
+StartMethod: TypeAlias = Literal["spawn", "template"]
 
-LOOPS = ("auto", "asyncio", "uvloop")
-START_METHODS = ("spawn", "template")
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When workers that end unasked are replaced, and when that is given up.
+
+    Attributes:
+        limit: How many workers may end unasked within ``period``; with one more, no more are replaced.
+        period: Seconds.
+        backoff: The shortest and the longest wait before a replacement, in seconds. The first one starts after the
+            shortest; each further one within ``period`` waits twice as long, with jitter.
+
+    Raises:
+        ValueError: A number is out of its range; the text names it.
+        TypeError: What should be a number is none; the text names it.
+    """
+
+    limit: int = 10
+    period: float = 60.0
+    backoff: tuple[float, float] = (0.0, 5.0)
+
+    def __post_init__(self) -> None:
+        whole_number("limit", self.limit, at_least=0)
+        number("period", self.period, above=0, unit="seconds", infinite=True)
+        if not isinstance(self.backoff, Sequence) or len(self.backoff) != 2:
+            raise TypeError(f"backoff must be two numbers of seconds, not {self.backoff!r}")
+        shortest, longest = (
+            number("backoff", wait, at_least=0, unit="seconds", infinite=True) for wait in self.backoff
+        )
+        if shortest > longest:
+            raise ValueError(f"backoff must be two numbers of seconds, the shorter first, not {self.backoff!r}")
+
+
+# ---- the checks: each returns the value as it is kept, or raises TypeError or ValueError with a text that names it
+
+_Check = Callable[[str, Any], Any]
+
+
+def _optional(check: _Check) -> _Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _is(kind: type, what: str) -> _Check:
+    def check(name: str, value: object) -> object:
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be {what}, not {value!r}")
+        return value
+
+    return check
+
+
+def _each(kinds: tuple[type, ...], what: str) -> _Check:
+    def check(name: str, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            raise TypeError(f"{name} must be a sequence of {what}, not {value!r}")
+        for one in value:
+            if not isinstance(one, kinds):
+                raise TypeError(f"{name} must be a sequence of {what}, not of {one!r}")
+        return tuple(value)
+
+    return check
+
+
+def _one_of(choices: tuple[str, ...]) -> _Check:
+    def check(name: str, value: object) -> object:
+        if value not in choices:
+            error = ValueError if isinstance(value, str) else TypeError
+            raise error(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+        return value
+
+    return check
+
+
+def _anything(name: str, value: object) -> object:
+    return value  # the target: `name_target` knows whether workers could find it
+
+
+def _path(name: str, value: object) -> object:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {value!r}")
+    return value
+
+
+def _variables(name: str, value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise TypeError(f"{name} must be a mapping of str to str, not {value!r}")
+    return MappingProxyType(dict(value))
+
+
+def _loop(name: str, value: object) -> object:
+    if _one_of(get_args(Loop))(name, value) == "uvloop" and "uvloop" not in sys.modules and not find_spec("uvloop"):
+        raise ValueError("loop='uvloop' needs uvloop, which is not installed: pip install uvloop")
+    return value
+
+
+def _scheduling(name: str, value: object) -> object:
+    if value is None:
+        value = os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin"
+    _registry.check(value)
+    return value
+
+
+def _workers(name: str, value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, str):
+        raise TypeError(f'{name} must be a whole number from 1 on, or "auto", not {value!r}')
+    return whole_number(name, value, at_least=1)
+
+
+def _weights(name: str, value: object) -> tuple[int, ...]:
+    return tuple(whole_number(name, weight, at_least=1) for weight in _each((int,), "whole numbers")(name, value))
+
+
+def _agents(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(agent, str) for agent in value):
+        raise TypeError(f"{name} must be a mapping of names to targets, not {value!r}")
+    return MappingProxyType(dict(value))
+
+
+def _watched(name: str, value: Any) -> tuple[Any, ...]:
+    paths = _each((str, os.PathLike), "paths")(name, value)
+    if paths and find_spec("watchfiles") is None:
+        raise ValueError(f"{name} needs watchfiles, which is not installed: pip install aiocluster[watch]")
+    for path in paths:
+        if not os.path.exists(path):
+            raise ValueError(f"{name}: there is no {os.fspath(path)}")
+    return tuple(paths)
+
+
+_strings = _each((str,), "str")
+_seconds = partial(number, at_least=0, unit="seconds")
+_some_seconds = partial(number, above=0, unit="seconds")
+_id = partial(whole_number, at_least=0)
+_count = partial(whole_number, at_least=1)
+
+
+# ---- the table
+
+
+def _setting(default: Any, check: _Check, reader: str) -> Any:
+    return field(default=default, metadata={"check": check, "reader": reader})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What `Primary.fork` needs to know.
+    """What a `Primary` or a `Cluster` goes by.
 
     Attributes:
         target: What a worker runs; see the table of targets in the documentation. None: the main script again.
@@ -36,78 +191,140 @@ class Settings:
         start_method: ``"spawn"``: a fresh interpreter for each worker; ``"template"``: workers are forked from a warm
             one, which has imported ``preload`` and the target's module, and share its memory.
         preload: Modules that are imported first.
-        scheduling: The policy of ports for which no other is given.
-        graceful_timeout: Seconds a worker that leaves, or has failed, may take to finish what it has.
         heartbeat: Seconds between two reports of a worker's event loop.
+        scheduling: The policy of ports for which no other is given; None: ``AIOCLUSTER_SCHEDULING``, or round robin.
+        graceful_timeout: Seconds a worker that leaves, or has failed, may take to finish what it has.
+        workers: How many; ``"auto"``: as many as this process may use CPUs, by affinity and control group.
+        weights: One per worker, for weighted scheduling.
+        restart: When workers that end unasked are replaced; None: as ``RestartPolicy()`` says.
+        agents: Further targets by name. Each runs in one process of its own, started before the workers and restarted
+            like them: for what must be done once in the whole cluster. Any worker reaches it by ``send_to(name, …)``.
+        start_timeout: Seconds a worker may take to come online.
+        hang_timeout: Seconds an event loop may be blocked; then the worker's stacks go to its stderr, it is killed and
+            replaced. None: any time.
+        max_memory: Bytes of resident memory; a worker that has more is replaced gracefully. None: no limit.
+        max_lifetime: Seconds a worker may live, likewise.
+        max_connections: Connections a worker may take, likewise.
+        reload_on_change: Files and folders; when a Python file there changes, the workers are reloaded. For
+            development; needs the extra ``watch``.
 
     Raises:
-        ValueError: An argument is out of its range; the text names it.
-        TypeError: An argument is of the wrong type; the text names it.
+        ValueError: A setting is out of its range; the text names it.
+        TypeError: A setting is of the wrong type; the text names it, and every other one that is wrong.
     """
 
-    target: Target = None
-    args: Sequence[str] = ()
-    env: Mapping[str, str] | None = None
-    cwd: str | os.PathLike[str] | None = None
-    executable: str | os.PathLike[str] | None = None
-    exec_args: Sequence[str] = ()
-    silent: bool = False
-    uid: int | None = None
-    gid: int | None = None
-    loop: str = "auto"
-    start_method: str = "spawn"
-    preload: Sequence[str] = ()
-    scheduling: Any = field(default_factory=lambda: os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin")
-
-    graceful_timeout: float = 30.0
-    heartbeat: float = 1.0
+    target: Target = _setting(None, _anything, "fork")
+    args: Sequence[str] = _setting((), _strings, "fork")
+    env: Mapping[str, str] | None = _setting(None, _optional(_variables), "fork")
+    cwd: StrPath | None = _setting(None, _optional(_path), "fork")
+    executable: StrPath | None = _setting(None, _optional(_path), "fork")
+    exec_args: Sequence[str] = _setting((), _strings, "fork")
+    silent: bool = _setting(False, _is(bool, "True or False"), "fork")
+    uid: int | None = _setting(None, _optional(_id), "fork")
+    gid: int | None = _setting(None, _optional(_id), "fork")
+    loop: Loop = _setting("auto", _loop, "fork")
+    start_method: StartMethod = _setting("spawn", _one_of(get_args(StartMethod)), "fork")
+    preload: Sequence[str] = _setting((), _strings, "fork")
+    heartbeat: float = _setting(1.0, _some_seconds, "fork")
+    scheduling: Any = _setting(None, _scheduling, "port")
+    graceful_timeout: float = _setting(30.0, _seconds, "leave")
+    workers: int | Literal["auto"] = _setting("auto", _workers, "cluster")
+    weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
+    restart: RestartPolicy | None = _setting(None, _optional(_is(RestartPolicy, "a RestartPolicy")), "cluster")
+    agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "cluster")
+    start_timeout: float = _setting(30.0, _seconds, "cluster")
+    hang_timeout: float | None = _setting(None, _optional(_some_seconds), "cluster")
+    max_memory: int | None = _setting(None, _optional(_count), "cluster")
+    max_lifetime: float | None = _setting(None, _optional(_some_seconds), "cluster")
+    max_connections: int | None = _setting(None, _optional(_count), "cluster")
+    reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
 
     def __post_init__(self) -> None:
-        for name in ("args", "exec_args", "preload"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not isinstance(value, Sequence):
-                raise TypeError(f"{name} must be a sequence of str, not {value!r}")
-            object.__setattr__(self, name, tuple(value))
-        if self.env is not None:
-            if not isinstance(self.env, Mapping):
-                raise TypeError(f"env must be a mapping of str to str, not {self.env!r}")
-            object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
-        for name in ("uid", "gid"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 0):
-                raise ValueError(f"{name} must be a number from 0 on, not {value!r}")
-        for name in ("graceful_timeout", "heartbeat"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-            if value < 0 or (name == "heartbeat" and value == 0):
-                raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
-        _one_of("loop", self.loop, LOOPS)
-        _one_of("start_method", self.start_method, START_METHODS)
-        if self.loop == "uvloop":
-            _require_uvloop()
-        check(self.scheduling)
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name, value in _checked(values, []).items():
+            object.__setattr__(self, name, value)
 
-    def changed(self, changes: Mapping[str, Any]) -> Settings:
+    def _changed(self, owner: Literal["Primary", "Cluster"], changes: Mapping[str, Any]) -> Settings:
         """These settings with some of them replaced.
 
+        Args:
+            owner: Whose settings they are.
+            changes: What a user has given.
+
         Raises:
-            TypeError: There is no setting of that name.
+            ValueError: A setting is out of its range.
+            TypeError: There is no such setting, or it is of the wrong type. The text lists all that is wrong.
         """
-        names = {one.name for one in fields(self)}
-        for name in changes:
-            if name not in names:
-                raise TypeError(f"no setting is called {name!r}; there are {', '.join(sorted(names))}")
-        return replace(self, **changes)
+        names = _NAMES[owner]
+        errors: list[TypeError | ValueError] = [
+            TypeError(f"{owner} has no setting {name!r}{did_you_mean(name, names)}")
+            for name in changes
+            if name not in names
+        ]
+        known = {name: value for name, value in changes.items() if name in names}
+        _checked(known, errors)
+        return replace(self, **known)
 
 
-def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+class PrimarySettings(TypedDict, total=False):
+    """The settings of a `Primary`; see `Settings`."""
+
+    args: Sequence[str]
+    env: Mapping[str, str] | None
+    cwd: StrPath | None
+    executable: StrPath | None
+    exec_args: Sequence[str]
+    silent: bool
+    uid: int | None
+    gid: int | None
+    loop: Loop
+    start_method: StartMethod
+    preload: Sequence[str]
+    heartbeat: float
+    scheduling: Any
+    graceful_timeout: float
 
 
-def _require_uvloop() -> None:
-    from importlib.util import find_spec
+class ClusterSettings(PrimarySettings, total=False):
+    """The settings of a `Cluster`; see `Settings`."""
 
-    if "uvloop" not in sys.modules and find_spec("uvloop") is None:
-        raise ValueError("loop='uvloop' needs uvloop, which is not installed: pip install uvloop")
+    workers: int | Literal["auto"]
+    weights: Sequence[int] | None
+    restart: RestartPolicy | None
+    agents: Mapping[str, Target] | None
+    start_timeout: float
+    hang_timeout: float | None
+    max_memory: int | None
+    max_lifetime: float | None
+    max_connections: int | None
+    reload_on_change: Sequence[StrPath]
+
+
+class SetupSettings(PrimarySettings, total=False):
+    """What `Primary.setup` changes; see `Settings`."""
+
+    target: Target
+
+
+_CHECKS: Mapping[str, _Check] = {one.name: one.metadata["check"] for one in fields(Settings)}
+_READERS: Mapping[str, str] = {one.name: one.metadata["reader"] for one in fields(Settings)}
+_NAMES: Mapping[str, Collection[str]] = {
+    "Primary": {name for name, reader in _READERS.items() if reader != "cluster"},
+    "Cluster": set(_READERS),
+}
+
+
+def _checked(values: Mapping[str, Any], errors: list[TypeError | ValueError]) -> dict[str, Any]:
+    """These settings as they are kept; raises what is wrong with them, together with these errors."""
+    checked = {}
+    for name, value in values.items():
+        try:
+            checked[name] = _CHECKS[name](name, value)
+        except (TypeError, ValueError) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        kind = TypeError if any(isinstance(error, TypeError) for error in errors) else ValueError
+        raise kind("\n".join([f"{len(errors)} settings are wrong:", *(f"    {error}" for error in errors)]))
+    return checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .events import Address
+from .address import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""An aiohttp application that knows nothing of aiocluster. It listens on ``$PORT``, by default 8000.
+"""An aiohttp application without any code for aiocluster. It listens on ``$PORT``, by default 8000.
 
-``python -m aiocluster run examples/aiohttp_app.py -w 4`` runs it four times, on one port.
+``python -m aiocluster run examples/aiohttp_app.py -w 4`` runs it in four workers that share the port.
 """
 
 import os

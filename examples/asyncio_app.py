@@ -1,6 +1,6 @@
-"""A plain asyncio HTTP server that knows nothing of aiocluster. It listens on ``$PORT``, by default 8000.
+"""A plain asyncio HTTP server without any code for aiocluster. It listens on ``$PORT``, by default 8000.
 
-``python -m aiocluster run examples/asyncio_app.py -w 4`` runs it four times, on one port.
+``python -m aiocluster run examples/asyncio_app.py -w 4`` runs it in four workers that share the port.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ PORT = int(os.environ.get("PORT", "8000"))
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers each request of a connection with this process's pid, until the client has no more."""
+    """Answers each request of a connection with this process's pid, until the client closes it."""
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")

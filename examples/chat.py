@@ -1,8 +1,11 @@
-"""A WebSocket chat over four workers, without a broker: ``broadcast`` brings each line to the other workers' clients.
+"""A WebSocket chat over four workers, without a broker.
 
-It answers to seed 001 (what processes tell each other), and to all who run FastAPI in several processes and find that
-only some clients hear each other. It needs fastapi, uvicorn and websockets. Open http://127.0.0.1:8000 (or ``$PORT``)
-in a few windows: each shows which worker serves it.
+A worker uses ``broadcast`` to send each line to the clients of the other workers. Without this, clients of different
+processes do not see each other's lines, for example with FastAPI in several processes. Seed 001 is about processes that
+talk to each other.
+
+It needs fastapi, uvicorn and websockets. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows. Each window
+shows which worker serves it.
 """
 
 import asyncio
@@ -53,14 +56,14 @@ PAGE = """<!doctype html>
 
 
 class Room:
-    """The clients of this worker. Each has a queue of its own, so that a slow one holds up nobody."""
+    """The clients of this worker. Each has its own queue, so a slow client does not delay the others."""
 
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[Any]] = set()
 
     @contextlib.contextmanager
     def joined(self, queue: asyncio.Queue[Any]) -> Iterator[None]:
-        """Puts what is said into the queue meanwhile."""
+        """Puts each line into the queue until the client leaves."""
         self._queues.add(queue)
         try:
             yield
@@ -68,7 +71,7 @@ class Room:
             self._queues.discard(queue)
 
     def tell_here(self, line: Any) -> None:
-        """To the clients of this worker. One that has not read the last hundred lines misses this one."""
+        """To the clients of this worker. A client that is a hundred lines behind does not get this one."""
         for queue in self._queues:
             if not queue.full():
                 queue.put_nowait(line)
@@ -123,7 +126,7 @@ async def chat(socket: WebSocket) -> None:
 
 
 def serve() -> None:
-    """What each worker runs: uvicorn, which knows nothing of the others."""
+    """What each worker runs: uvicorn as it is."""
     uvicorn.run(app, host="127.0.0.1", port=PORT, ws="websockets-sansio", log_level="warning")
 
 

@@ -1,4 +1,4 @@
-"""README.md's first command: four workers serve one port, and a few requests show who answers."""
+"""The README's first command: four workers serve one port, and a few requests show which worker answers."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ REQUESTS = 12
 
 
 async def serve() -> None:
-    """What each worker runs: plain asyncio, nothing of aiocluster."""
+    """What each worker runs: plain asyncio."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -22,13 +22,13 @@ async def serve() -> None:
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(greet, "127.0.0.1", 0)  # port 0: a free one, the same for all workers
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)  # port 0: a free port, the same for all workers
     async with server:
         await server.serve_forever()
 
 
 async def get(address: Address) -> int:
-    """One HTTP request on a connection of its own. Returns the pid that answered."""
+    """Sends one HTTP request on a new connection. Returns the pid of the worker that answered."""
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
     response = await reader.read()
@@ -38,7 +38,7 @@ async def get(address: Address) -> int:
 
 
 async def main() -> None:
-    """The primary: starts the workers, asks them, stops them."""
+    """The primary: starts the workers, sends requests, stops the workers."""
     cluster = Cluster(serve, workers=WORKERS)
     listening = cluster.events("listening")
     print(f"primary {os.getpid()} starts {WORKERS} workers", flush=True)

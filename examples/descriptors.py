@@ -1,8 +1,8 @@
-"""What a proxy costs: two descriptors for each client. Handing the connection over costs none.
+"""A proxy needs two descriptors for each client. Passing the connection to a worker needs none.
 
-Seeds 000 and 004: why the master does not listen on port 80 and pass requests on to workers on ports of their own. As
-a proxy it has one descriptor for the client and one for the worker, as long as the client stays. Here clients connect
-both ways and stay, and each process counts what it has open.
+Seeds 000 and 004 ask why the master does not listen on port 80 and forward requests to workers on other ports. Such a
+proxy has one descriptor for the client and one for the worker as long as the client stays. In this example, clients
+connect in both ways and stay connected, and each process counts its open descriptors.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ def open_descriptors() -> int:
 
 
 async def serve() -> None:
-    """A worker that sends back what it is sent: on a port of its own, for the proxy, and on a shared one."""
+    """A worker that echoes each line, on its own port (for the proxy) and on a shared port."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -36,7 +36,7 @@ async def serve() -> None:
 
 
 async def visit() -> None:
-    """A worker that is all the clients, so that their descriptors are not counted among the others'."""
+    """A worker that acts as all clients, so that their descriptors are in another process."""
 
     async def connect(port: int, sender: int) -> None:
         for _ in range(CLIENTS):
@@ -51,7 +51,7 @@ async def visit() -> None:
 
 
 class Proxy:
-    """Passes bytes on, both ways, between each of its clients and a worker."""
+    """Forwards bytes in both directions between each client and a worker."""
 
     def __init__(self, port: int) -> None:
         self._port = port

@@ -1,7 +1,7 @@
 """A child that outlives its parent.
 
-Seed 004: ``detached: true``, ``stdio: "ignore"`` and ``unref()``; the child goes on appending to a file when the
-program that started it has ended. It stops by itself after ``$COUNT`` lines, by default 30, one a second.
+Seed 004 does this with ``detached: true``, ``stdio: "ignore"`` and ``unref()``. The child goes on writing to a file
+after the program that started it has ended. It stops by itself after ``$COUNT`` lines, by default 30, one each second.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ async def main() -> None:
     os.close(descriptor)
     process = await child_process.spawn(sys.executable, [__file__, path], stdio="ignore", detached=True)
     print(f"child {process.pid} writes to {path}; its parent ends now")
-    await process.aclose()  # a detached one runs on
+    await process.aclose()  # a detached child goes on
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A message to a worker, and back.
+"""A message to a worker, and its reply.
 
-Seed 003: "hi there", which the worker sends back as it is. A worker has its messages as a stream; the primary hears
-them as events, and each knows which worker it came from.
+Seed 003: the worker sends "hi there" back as it is. A worker iterates over its messages. The primary gets messages as
+events, and each event has the worker that sent it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ async def main() -> None:
         worker = await primary.fork()
         await worker.send("hi there")
         event = await worker.wait_for("message")
-        print(f"msg: {event.message} from worker#{event.worker.id}")
+        print(f"msg: {event.message} from worker#{worker.id}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Commands that are run to their end, and what they wrote.
+"""Run commands to the end and get their output.
 
-Seeds 000, 001 and 003: ``exec`` has a shell, so its command may be a pipeline; ``execFile`` has none, so what looks
-like a variable or a second command is a plain argument. Both can be given a time and an amount of output.
+Seeds 000, 001 and 003: ``exec`` uses a shell, so its command can be a pipeline. ``execFile`` uses no shell, so
+something that looks like a variable or a second command is a plain argument. Both can limit the time and the size of
+the output.
 """
 
 import asyncio

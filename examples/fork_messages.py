@@ -1,7 +1,7 @@
-"""A script and its parent talk.
+"""A script and its parent send messages to each other.
 
-Seeds 001 and 003: ``fork('./child.js')``, ``child.send`` and ``process.send``, ``on('message')`` on both sides. The
-script here is this one: it asks whether it has a parent.
+Seeds 001 and 003: ``fork('./child.js')``, ``child.send`` and ``process.send``, and ``on('message')`` on both sides.
+Parent and child are the same script here. It checks whether it has a parent.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Workers that can't work are not restarted for ever.
 
-Seed 000: ten restarts within a minute, and the master emits ``giveup`` instead of an eleventh one. Here the workers
-end as soon as they are online, whatever is done; the cluster replaces ten of them, and gives up. Who is to be woken
-by that listens to the event; the program ends by the error of ``serve_forever``.
+Seed 000 allows ten restarts within a minute. Then the master emits ``giveup``. In this example each worker ends as
+soon as it is online. The cluster replaces ten of them and then gives up. A handler of the event ``give_up`` can alert
+somebody. ``serve_forever`` raises an error, so the program ends.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ def fail() -> None:
 
 
 async def main() -> None:
-    policy = RestartPolicy(limit=10, period=60.0, backoff=(0.0, 0.0))  # successive ones don't wait longer, here
+    policy = RestartPolicy(limit=10, period=60.0, backoff=(0.0, 0.0))  # no wait between replacements in this example
     cluster = Cluster(fail, workers=1, restart=policy)
 
     @cluster.on("give_up")

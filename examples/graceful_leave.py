@@ -1,11 +1,11 @@
-"""A worker that wants to go: it closes its servers, another one starts at once, and it finishes what it has accepted.
+"""A worker leaves: it closes its servers, another worker starts at once, and it finishes its open connections.
 
-Seed 003: the graceful exit, in its three steps, and the ``disconnect`` and ``exit`` events on which a new worker is
-forked. The worker says that it leaves and calls ``disconnect()``; the primary, which decides everything here by hand,
-starts the next one on that word.
+Seed 003 describes the three steps of a graceful exit, and the ``disconnect`` and ``exit`` events after which a new
+worker is forked. In this example, the primary does everything by hand. The worker tells the primary that it is leaving
+and calls ``disconnect()``. The primary then starts the next worker.
 
-It listens on ``$PORT``, by default 8000, until Ctrl-C. ``curl http://127.0.0.1:8000/leave`` makes a worker go. To see
-it wait for a slow client, begin an upload before: ``curl -T - http://127.0.0.1:8000``.
+It listens on ``$PORT``, by default 8000, until Ctrl-C. ``curl http://127.0.0.1:8000/leave`` makes a worker leave. To
+see that it waits for a slow client, start an upload first: ``curl -T - http://127.0.0.1:8000``.
 """
 
 import asyncio

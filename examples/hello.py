@@ -1,4 +1,4 @@
-"""README.md's program: a cluster in one file. A test keeps the two the same."""
+"""The README's program: a cluster in one file. A test checks that both are the same."""
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import asyncio

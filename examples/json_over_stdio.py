@@ -1,8 +1,7 @@
-"""Two programs talk through standard input and output, a JSON text on each line.
+"""Two programs exchange JSON through standard input and output, one text on each line.
 
-Seed 001: the first of three ways to talk to a child, and the one that needs nothing of either side: the child may be
-written in any language. The second way, a channel, is in `fork_messages.py`; the third, sockets, wherever somebody
-listens.
+Seed 001 has three ways to talk to a child. This is the first. Neither side needs a library, and the child can be
+written in any language. The second way is a channel, as in `fork_messages.py`. The third is a socket.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from aiocluster import child_process
 
 
 def child() -> None:
-    """Knows nothing of aiocluster."""
+    """The child does not use aiocluster."""
     for line in sys.stdin:
         numbers = json.loads(line)
         print(json.dumps({"numbers": numbers, "sum": sum(numbers)}), flush=True)

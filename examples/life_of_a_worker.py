@@ -1,7 +1,7 @@
-"""All that a primary hears of a worker, in the order in which it happens.
+"""All events of a worker in the primary, in their order.
 
 Seed 003: the events of Node's ``cluster`` (setup, fork, online, listening, message, disconnect, exit), and
-``setupMaster`` with its settings. Here the setting is ``args``, with which the worker's function is called.
+``setupMaster`` with its settings. The setting in this example is ``args``: the arguments for the worker's function.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from aiocluster.events import Disconnect, Exit, Fork, Listening, Message, Online
 
 
 async def serve(greeting: str) -> None:
-    """The worker: listens, says something, and serves until it is told to leave."""
+    """The worker: listens, sends a message, and serves until it is told to leave."""
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         await current_worker().send(greeting)
@@ -19,7 +19,7 @@ async def serve(greeting: str) -> None:
 
 
 def told(event: object) -> str:
-    """What there is to say of an event."""
+    """One line about an event."""
     match event:
         case Setup(settings):
             return f"setup: args {list(settings.args)}"

@@ -1,8 +1,9 @@
-"""A long computation blocks every request; another process does not: seed 004's ``/sum``.
+"""A long computation blocks every request. In another process it does not. Seed 004 calls this ``/sum``.
 
-``/blocking-sum`` computes in the process that serves, so that whoever asks for anything else has to wait. ``/sum``
-hands the same function to another process by ``cluster.call``, as the seed does by fork(), send() and a ``message``
-handler, but without a new process for each request, and with as many at a time as there are workers.
+``/blocking-sum`` computes in the process that serves, so all other requests wait. ``/sum`` runs the same function in
+another process with ``cluster.call``. The seed uses fork(), send() and a ``message`` handler for this, with a new
+process for each request. ``cluster.call`` uses the running workers, so as many computations run at a time as there are
+workers.
 
 It listens on ``$PORT``, by default 8000, until Ctrl-C.
 """
@@ -17,7 +18,7 @@ COUNT = int(os.environ.get("COUNT", "20000000"))
 
 
 def long_computation(count: int) -> int:
-    """Nothing else runs in this thread meanwhile."""
+    """Blocks its thread until it returns."""
     total = 0
     for number in range(count):
         total += number

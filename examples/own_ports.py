@@ -1,10 +1,11 @@
-"""A port for each worker, for an nginx in front to choose among.
+"""Each worker has its own port, and nginx chooses a port.
 
-Seed 004: the first master and its workers, each of which serves on a port of its own and tells the parent which.
-Seed 003: the four fixed ports of nginx's ``upstream``; `docs/guide/nginx.md` has the configuration.
+Seed 004: each worker of the first master serves on its own port and sends the port to its parent. Seed 003 has four
+fixed ports in nginx's ``upstream``. `docs/guide/nginx.md` has the configuration.
 
-``$PORTS`` names the ports, by default four random ones. A worker that ends is replaced by one on the same port, which
-comes from its environment; `exclusive` makes it listen in its own process, past the shared ports. It runs until Ctrl-C.
+``$PORTS`` has the ports. The default is four random ports. When a worker ends, its replacement uses the same port,
+which is in its environment. `exclusive` makes the worker listen in its own process instead of on a shared port. It
+runs until Ctrl-C.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ PORTS = os.environ.get("PORTS", "0 0 0 0").split()
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says which process answers. A request for /exit ends it, for the primary to replace it."""
+    """Answers with the pid. A request for /exit ends the process, so that the primary replaces it."""
     request = await reader.readuntil(b"\r\n\r\n")
     body = f"{os.getpid()}\n".encode()
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
@@ -38,7 +39,7 @@ async def serve() -> None:
 
 
 async def main() -> None:
-    """The primary: knows who has which port, and passes no connection."""
+    """The primary: it knows the port of each worker. No connection goes through it."""
     async with Primary(serve) as primary:
 
         @primary.on("message")
@@ -54,7 +55,7 @@ async def main() -> None:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            primary.off("exit", replace)  # from here on they end because they are told to
+            primary.off("exit", replace)  # from here on, workers end because they are told to
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The parent opens the port, passes the listening socket to its children, closes its own, and they serve.
+"""The parent opens a port, sends the listening socket to its children, and closes its own. The children serve.
 
 Seeds 000 and 004: ``child1.send('server', server)``, ``child2.send('server', server)``, ``server.close()``. Several
-processes listen on one port, and nobody had to bind it twice: they have the same socket. `Cluster` does this with
-``scheduling="shared"``; `send_server.py` has it with workers that are replaced.
+processes listen on one port, and no process binds it twice, because they share one socket. `Cluster` does this with
+``scheduling="shared"``. `send_server.py` does it with workers that are replaced.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def child(parent: child_process.Parent) -> None:
 
 
 async def get(port: int) -> str:
-    """One HTTP request on a connection of its own. Returns the body."""
+    """Sends one HTTP request on a new connection. Returns the body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: example\r\n\r\n")
     response = await reader.read()

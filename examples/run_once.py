@@ -1,9 +1,9 @@
-"""Scheduled work that is to be done once in the whole cluster, however many workers it has: an agent does it.
+"""An agent does scheduled work once in the whole cluster, not once in each worker.
 
-It answers to seed 002, which leaves open what becomes of a timed job when there are several processes: in each of them
-the timer would fire. Here a timer runs in the agent ``clock`` alone, of which there is never more than one, also while
-it is restarted or reloaded. What the job finds, the agent tells all workers, and any worker can ask for a run of its
-own by the agent's name. ``curl http://127.0.0.1:8000`` (or ``$PORT``) shows the last run's number, whoever answers.
+Seed 002 leaves open what happens to a timed job in several processes: the timer would fire in each of them. In this
+example the timer runs only in the agent ``clock``. There is never more than one such agent, even during a restart or a
+reload. The agent sends the result of the job to all workers. A worker can ask the agent for an extra run by its name.
+``curl http://127.0.0.1:8000`` (or ``$PORT``) shows the number of the last run. Every worker gives the same answer.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ WORKERS = 4
 
 
 async def clock() -> None:
-    """The agent: does the job from time to time, and when a worker asks for it."""
+    """The agent: does the job at each interval, and when a worker asks for it."""
     agent = current_worker()
     asked = asyncio.Event()
     agent.on("message", lambda event: asked.set())
     run = 0
     while True:
         run += 1
-        print(f"run {run}, by {agent.pid}", flush=True)  # here the job would be done
+        print(f"run {run}, by {agent.pid}", flush=True)  # the job goes here
         await agent.broadcast({"run": run})
         try:
             async with asyncio.timeout(INTERVAL):
@@ -37,7 +37,7 @@ async def clock() -> None:
 
 
 async def serve() -> None:
-    """Each worker: answers with what it has heard last; ``/now`` asks for a run at once."""
+    """Each worker: answers with the last run that it knows. ``/now`` asks for a run at once."""
     worker = current_worker()
     last: dict[str, Any] = {"run": None}
 

@@ -1,7 +1,7 @@
-"""The same script is the primary and its workers: it asks which it is.
+"""One script is both the primary and its workers. It checks which one it is.
 
-Seeds 003 and 004: ``if (cluster.isPrimary) … else http.createServer(…).listen(…)``, with a new worker for each that
-ends. Nothing is given to `Primary` to run, so its workers run this file again, as the main script.
+Seeds 003 and 004: ``if (cluster.isPrimary) … else http.createServer(…).listen(…)``, and a new worker for each one that
+ends. `Primary` gets no target, so its workers run this file again as the main script.
 
 It listens on ``$PORT``, by default 8000, until Ctrl-C. ``curl http://127.0.0.1:8000/exit`` ends a worker.
 """
@@ -30,7 +30,7 @@ async def primary() -> None:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            primary.off("exit", replace)  # from here on they end because they are told to
+            primary.off("exit", replace)  # from here on, workers end because they are told to
 
 
 async def worker() -> None:

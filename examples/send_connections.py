@@ -1,8 +1,8 @@
-"""Round robin built by hand, as seed 003 builds it on Node's fork() and ``onconnection``.
+"""Round robin by hand, as seed 003 builds it with Node's fork() and ``onconnection``.
 
-The primary accepts, and sends each connection to the next worker by ``send(…, handles=[…])``: no thundering herd, and
-as many connections for each worker. A connection is closed in the primary once it has been sent. `Cluster` does the
-same by itself, in batches, and gives what a worker did not take to another one.
+The primary accepts connections and sends each one to the next worker with ``send(…, handles=[…])``. So only one process
+wakes up for a connection, and all workers get the same number. The primary's copy is closed once it has been sent.
+`Cluster` does the same by itself, in batches. It also gives connections that a worker did not take to another worker.
 
 It listens on ``$PORT``, by default 8000, until Ctrl-C.
 """
@@ -20,7 +20,7 @@ WORKERS = 4
 
 
 async def serve() -> None:
-    """The worker: answers each connection that it is sent."""
+    """The worker: answers each connection that it gets."""
 
     async def answer(event: Message) -> None:
         (connection,) = event.handles

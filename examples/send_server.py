@@ -1,9 +1,9 @@
-"""A master and its workers built by hand, on one listening socket: what seeds 000, 002 and 004 build on Node's fork().
+"""Workers on one listening socket, by hand. Seeds 000, 002 and 004 build this with Node's fork().
 
-The primary opens the port and sends the listening socket to each worker by ``send(…, handles=[…])``. The workers accept
-on it by themselves, so who gets a connection is up to the kernel: look at the imbalance, then see `Cluster`, which does
-all of this. A worker that ends is replaced, and the replacement is sent the same socket; meanwhile no client is
-refused, for the primary keeps the socket open, too.
+The primary opens the port and sends the listening socket to each worker with ``send(…, handles=[…])``. The workers
+accept by themselves, so the kernel decides which worker gets a connection, and the numbers are uneven. When a worker
+ends, its replacement gets the same socket. The primary keeps the socket open, so clients can connect at any time.
+`Cluster` does all of this by itself.
 
 It listens on ``$PORT``, by default 8000, until Ctrl-C.
 """
@@ -20,7 +20,7 @@ WORKERS = 4
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says which process answers. A request for /exit ends it, for the primary to replace it."""
+    """Answers with the pid. A request for /exit ends the process, so that the primary replaces it."""
     request = await reader.readuntil(b"\r\n\r\n")
     body = f"{os.getpid()}\n".encode()
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
@@ -59,7 +59,7 @@ async def main() -> None:
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
-                primary.off("exit", replace)  # from here on they end because they are told to
+                primary.off("exit", replace)  # from here on, workers end because they are told to
 
 
 if __name__ == "__main__":

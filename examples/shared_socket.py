@@ -1,9 +1,9 @@
-"""All workers wait for connections on one socket: who gets them, and who is woken in vain.
+"""All workers wait for connections on one socket. The example counts who accepts, and who wakes up for nothing.
 
-Seed 003: the first model of many processes in Node, ``net._createServerHandle`` and ``send({}, handle)``, with a count
-for each pid. When a connection comes, the kernel wakes several workers (the thundering herd), and one of them gets it:
-who, nobody can tell or decide. The counts are what happened on this machine just now. Below them stand those of round
-robin, in which the primary accepts and is the only one to be woken.
+Seed 003: Node's first model for several processes, ``net._createServerHandle`` and ``send({}, handle)``, with a count
+for each pid. For each connection the kernel wakes several workers (the thundering herd), and one of them gets it.
+Nobody can predict or choose which one. The counts are from this run on this machine. Below them are the counts of
+round robin, where only the primary wakes up to accept.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ CONNECTIONS = 200
 
 
 async def accept_by_hand() -> None:
-    """A worker that accepts on the socket it is sent, and counts."""
+    """A worker that accepts on the socket that it gets, and counts."""
     worker = current_worker()
     event = await worker.wait_for("message")
     [listening] = event.handles
@@ -30,14 +30,14 @@ async def accept_by_hand() -> None:
         nonlocal accepted
         try:
             connection, _ = listening.accept()
-        except BlockingIOError:  # another one was faster
+        except BlockingIOError:  # another worker was faster
             return
         with connection:
             accepted += 1
             connection.sendall(b"%d" % os.getpid())
 
     def count(question: str, sender: int) -> list[int]:
-        """How many connections it has accepted, and how often it has gone to sleep until it was woken."""
+        """How many connections this worker has accepted, and how often it has slept and woken up."""
         return [accepted, resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw]
 
     asyncio.get_running_loop().add_reader(listening, readable)
@@ -47,7 +47,7 @@ async def accept_by_hand() -> None:
 
 
 async def serve() -> None:
-    """A worker as it is written otherwise."""
+    """An ordinary worker."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"%d" % os.getpid())
@@ -59,7 +59,7 @@ async def serve() -> None:
 
 
 async def connect(address: Address) -> Counter[int]:
-    """Connects many times, one after the other. Returns how often which pid answered."""
+    """Connects many times, one after the other. Returns how often each pid answered."""
     answers: Counter[int] = Counter()
     for _ in range(CONNECTIONS):
         reader, writer = await asyncio.open_connection(address.host, address.port)

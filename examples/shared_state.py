@@ -1,9 +1,9 @@
-"""What all workers have to know is kept in one place outside; one process watches it, and tells them.
+"""State that all workers need is stored in one place. One process watches it and tells the others.
 
-Seeds 000 and 002: memory is not shared, so a login that one worker has seen is unknown to the others. It is kept by a
-third party, and rather than that each worker asks for it again and again, one process does, and notifies the others.
-The third party is a file here, and would be a database otherwise. The process that watches it is the agent
-``watcher``: there is one, whatever the number of workers. A worker that starts later asks it for what it has missed.
+Seeds 000 and 002: workers share no memory, so one worker does not know about a login in another. A third party stores
+the logins. Not every worker polls it: one process does, and notifies the others. In this example the third party is a
+file. In a real program it would be a database. The agent ``watcher`` watches it, and there is only one agent for any
+number of workers. A worker that starts later asks the agent for the current state.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from aiocluster import Cluster, current_worker
 from aiocluster.events import Message
 
 WORKERS = 3
-INTERVAL = 0.05  # seconds between two looks
+INTERVAL = 0.05  # seconds between two checks
 
 
 async def watch() -> None:
@@ -34,7 +34,7 @@ async def watch() -> None:
 
 
 async def serve() -> None:
-    """The worker: its copy is always there, and is never asked for over the network."""
+    """The worker: it has its own copy, so it never has to ask over the network."""
     worker = current_worker()
 
     async def learn(state: Any) -> None:
@@ -53,7 +53,7 @@ async def main() -> None:
         store = Path(folder) / "state.json"
 
         def keep(logged_in: list[str]) -> None:
-            """What a worker would do at a login: writes it where everybody finds it, all at once or not at all."""
+            """What a worker would do at a login: it writes the file atomically."""
             new = store.with_suffix(".new")
             new.write_text(json.dumps(logged_in))
             new.replace(store)

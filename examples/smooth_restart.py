@@ -1,11 +1,11 @@
-"""An exception that nothing caught: the replacement starts at once, and the worker finishes what it has.
+"""After an uncaught exception, the replacement starts at once, and the failed worker finishes its open connections.
 
-Seeds 000 and 002: the ``suicide`` message, by which a worker in ``uncaughtException`` asks for its replacement before
-it closes its server, and a limit of five seconds for connections that last longer. `Cluster` does that by itself, and
-ends the workers with the primary on SIGINT, SIGQUIT and SIGTERM.
+Seeds 000 and 002: in ``uncaughtException``, a worker sends a ``suicide`` message to get its replacement before it
+closes its server. Connections that last longer have five seconds. `Cluster` does this by itself. It also ends the
+workers with the primary on SIGINT, SIGQUIT and SIGTERM.
 
-It listens on ``$PORT``, by default 8000. ``curl http://127.0.0.1:8000/crash`` is answered, and then makes the worker
-fail. To see it wait for a slow client, begin an upload before: ``curl -T - http://127.0.0.1:8000``.
+It listens on ``$PORT``, by default 8000. ``curl http://127.0.0.1:8000/crash`` gets an answer, and then the worker
+fails. To see that it waits for a slow client, start an upload first: ``curl -T - http://127.0.0.1:8000``.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiocluster import Cluster, RemoteError
 from aiocluster.events import Error
 
 PORT = int(os.environ.get("PORT", "8000"))
-SECONDS = float(os.environ.get("SECONDS", "5"))  # that a worker which has failed may take to finish
+SECONDS = float(os.environ.get("SECONDS", "5"))  # the time that a failed worker has to finish
 WORKERS = int(os.environ.get("WORKERS", "2"))
 
 

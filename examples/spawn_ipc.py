@@ -1,4 +1,4 @@
-"""A child with a message channel beside its three streams; without one there is nothing to send through.
+"""A child with a message channel in addition to its three streams. Without a channel, ``send`` raises an error.
 
 Seed 004: ``spawn("node", ["child.js"], {stdio: [0, 1, 2, "ipc"]})``, and the error of ``send`` without ``"ipc"``.
 """

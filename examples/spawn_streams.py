@@ -1,7 +1,8 @@
-"""A command whose output is read while it runs, and one that has this program's streams.
+"""Read a command's output while it runs, or let it use the streams of this program.
 
-Seeds 003 and 004: ``spawn`` and its ``data`` events, for commands that run long or write much; ``stdio`` as ``pipe``,
-the default, with which a child's output goes nowhere unless somebody reads it, as ``inherit``, and as ``ignore``.
+Seeds 003 and 004: ``spawn`` and its ``data`` events, for commands that run long or write much. With ``stdio`` as
+``pipe``, the default, somebody has to read the output. With ``inherit`` the child writes to this program's streams.
+With ``ignore`` its output is discarded.
 """
 
 import asyncio

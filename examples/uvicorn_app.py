@@ -1,6 +1,6 @@
-"""An ASGI application served by uvicorn that knows nothing of aiocluster. It listens on ``$PORT``, by default 8000.
+"""An ASGI application for uvicorn without any code for aiocluster. It listens on ``$PORT``, by default 8000.
 
-``python -m aiocluster run examples/uvicorn_app.py -w 4`` runs it four times, on one port.
+``python -m aiocluster run examples/uvicorn_app.py -w 4`` runs it in four workers that share the port.
 """
 
 import os
@@ -19,7 +19,7 @@ async def app(
 ) -> None:
     """Answers each request with this process's pid."""
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])  # uvicorn takes that for "no lifespan"
+        raise NotImplementedError(scope["type"])  # tells uvicorn that there is no lifespan
     body = f"{os.getpid()}\n".encode()
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -1,7 +1,7 @@
-"""A WebSocket server that knows nothing of aiocluster. It listens on ``$PORT``, by default 8000.
+"""A WebSocket server without any code for aiocluster. It listens on ``$PORT``, by default 8000.
 
-``python -m aiocluster run examples/websockets_app.py -w 4`` runs it four times, on one port. It shuts down as the
-library's documentation recommends: on SIGTERM it closes the server, which closes its connections.
+``python -m aiocluster run examples/websockets_app.py -w 4`` runs it in four workers that share the port. It shuts down
+as the library's documentation recommends: on SIGTERM it closes the server, and this closes its connections.
 """
 
 import asyncio

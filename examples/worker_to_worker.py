@@ -1,8 +1,9 @@
-"""Workers talk to each other by pid. In seeds 001 and 003 only parent and child can; siblings need the parent's help.
+"""Workers send messages to each other by pid.
 
-Through the parent it still goes, but nobody has to write that: the primary passes on what ``send_to``, ``broadcast``
-and ``request_to`` send, unread and in order. Three workers pass a note around, greet all the others,
-and ask the next one a question; the primary prints what they report, and ends.
+In seeds 001 and 003 only a parent and its child can do this. Siblings need code in the parent. With aiocluster, the
+primary passes on what ``send_to``, ``broadcast`` and ``request_to`` send, in order and without unpacking it. Three
+workers pass a note around, greet all others, and ask the next worker a question. The primary prints what they report,
+and ends.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ WORKERS = 3
 
 
 async def work() -> None:
-    """The worker: reports what it hears to the primary."""
+    """The worker: reports the messages that it gets to the primary."""
     worker = current_worker()
 
     def next_one() -> int:
@@ -26,7 +27,7 @@ async def work() -> None:
 
     async def hear(event: Message) -> None:
         match event.message:
-            case "begin":  # the primary says that all are there
+            case "begin":  # the primary sends this when all workers are online
                 await worker.send_to(next_one(), {"note": [worker.pid]})
             case {"note": path} if worker.pid != path[0]:
                 await worker.send_to(next_one(), {"note": [*path, worker.pid]})
@@ -47,7 +48,7 @@ async def work() -> None:
 
 
 async def main() -> None:
-    """The primary: starts the workers, sets the first one off, and prints what they say."""
+    """The primary: starts the workers, tells the first one to begin, and prints their reports."""
     print("primary", os.getpid())
     async with Primary(work) as primary, primary.events("message") as heard:
         workers = [await primary.fork() for _ in range(WORKERS)]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TypeGuard
 
 import pytest
 
 import aiocluster
+import aiocluster.child_process
+import aiocluster.events
 from aiocluster import ClusterError
+from aiocluster._events.stream import EventStream
+from aiocluster._wire.inbox import MessageQueue
+from aiocluster.child_process import ChildProcess, Parent
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,28 +40,45 @@ def modules_after(code: str) -> set[str]:
     return set(found)
 
 
-@pytest.mark.parametrize("name", aiocluster.__all__)
+NAMES: list[str] = vars(aiocluster)["__all__"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_each_public_name_is_there_and_documented(name: str) -> None:
     value = getattr(aiocluster, name)
     assert value.__name__ == name
     assert value.__doc__
 
 
-def test_each_public_name_is_listed_once_and_found_by_dir() -> None:
-    assert len(set(aiocluster.__all__)) == len(aiocluster.__all__)
-    assert set(aiocluster.__all__) == set(aiocluster._HOMES)
-    assert set(aiocluster.__all__) <= set(dir(aiocluster))
+@pytest.mark.parametrize("package", [aiocluster, aiocluster.events, aiocluster.child_process])
+def test_type_checkers_and_python_see_the_same_names(package: ModuleType) -> None:
+    names: list[str] = vars(package)["__all__"]
+    (block,) = [node for node in ast.parse(inspect.getsource(package)).body if _is_for_type_checkers(node)]
+    typed = [
+        (alias.asname, "." * statement.level + str(statement.module))
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    ]
+    assert sorted(names) == sorted(str(name) for name, _ in typed)
+    for name, home in typed:
+        assert getattr(package, str(name)) is getattr(import_module(home, package.__name__), str(name))
+    assert set(names) <= set(dir(package))
+
+
+def _is_for_type_checkers(node: ast.stmt) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def test_a_star_import_gives_all_of_them() -> None:
     names: dict[str, object] = {}
     exec("from aiocluster import *", names)
-    assert set(aiocluster.__all__) <= set(names)
+    assert set(NAMES) <= set(names)
 
 
 def test_any_other_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"^module 'aiocluster' has no attribute 'Claster'$"):
-        aiocluster.Claster  # noqa: B018
+        aiocluster.Claster  # type: ignore[attr-defined] # noqa: B018
 
 
 def test_all_errors_are_cluster_errors_and_what_else_they_promise() -> None:
@@ -60,11 +88,25 @@ def test_all_errors_are_cluster_errors_and_what_else_they_promise() -> None:
         "SerializationError": ValueError,
         "ChildTimeoutError": TimeoutError,
     }
-    for name in aiocluster.__all__:
+    for name in NAMES:
         if name.endswith("Error"):
             assert issubclass(getattr(aiocluster, name), ClusterError)
             assert issubclass(getattr(aiocluster, name), bases.get(name, ClusterError))
     assert issubclass(aiocluster.SerializationError, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("cls", "maker"),
+    [
+        (ChildProcess, r"spawn\(\) or fork\(\)"),
+        (Parent, r"parent\(\)"),
+        (MessageQueue, r"messages\(\)"),
+        (EventStream, r"events\(\)"),
+    ],
+)
+def test_what_only_the_library_makes_says_so(cls: Callable[[], object], maker: str) -> None:
+    with pytest.raises(TypeError, match=rf"\(…\) can't be called: {maker} makes these objects$"):
+        cls()
 
 
 def test_the_package_is_typed() -> None:

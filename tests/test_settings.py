@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 import pytest
 
 from aiocluster import Settings
+from aiocluster.settings import _NAMES, ClusterSettings, PrimarySettings, SetupSettings
 
 
 def test_the_defaults_are_the_promised_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,20 +38,64 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_changed_replaces_some_and_keeps_the_others() -> None:
     settings = Settings(args=["a"], silent=True, env={"A": "1"})
-    changed = settings.changed({"args": ["b", "c"], "cwd": Path("/")})
+    changed = settings._changed("Primary", {"args": ["b", "c"], "cwd": Path("/")})
     assert changed.args == ("b", "c")
     assert changed.cwd == Path("/")
     assert changed.silent is True
     assert changed.env == {"A": "1"}
     assert settings.args == ("a",)
-    assert settings.changed({}) == settings
+    assert settings._changed("Primary", {}) == settings
 
 
 def test_changed_validates_as_well() -> None:
     with pytest.raises(ValueError, match=r"^loop must be one of"):
-        Settings().changed({"loop": "curio"})
-    with pytest.raises(TypeError, match=r"^no setting is called 'worker'; there are args, .*uid$"):
-        Settings().changed({"worker": 4})
+        Settings()._changed("Primary", {"loop": "curio"})
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "text"),
+    [
+        ("Cluster", "shceduling", "Cluster has no setting 'shceduling'; did you mean 'scheduling'?"),
+        ("Cluster", "wrkers", "Cluster has no setting 'wrkers'; did you mean 'workers'?"),
+        ("Primary", "agrs", "Primary has no setting 'agrs'; did you mean 'args'?"),
+        ("Primary", "workers", "Primary has no setting 'workers'; there are args, cwd, "),
+    ],
+)
+def test_an_unknown_name_is_refused_and_the_nearest_suggested(
+    owner: Literal["Primary", "Cluster"], name: str, text: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        Settings()._changed(owner, {name: 4})
+    assert str(caught.value).startswith(text)
+
+
+def test_all_that_is_wrong_is_listed_in_one_error() -> None:
+    with pytest.raises(TypeError) as caught:
+        Settings()._changed("Cluster", {"workers": "4", "shceduling": "random", "args": "x", "heartbeat": 0, "uid": 1})
+    assert str(caught.value).splitlines() == [
+        "4 settings are wrong:",
+        "    Cluster has no setting 'shceduling'; did you mean 'scheduling'?",
+        "    workers must be a whole number from 1 on, or \"auto\", not '4'",
+        "    args must be a sequence of str, not 'x'",
+        "    heartbeat must be a number of seconds above 0, not 0",
+    ]
+    with pytest.raises(ValueError, match=r"^2 settings are wrong:\n    loop must .*\n    workers must "):
+        Settings(loop="curio", workers=0)  # type: ignore[arg-type]
+
+
+def test_the_typed_dicts_say_what_the_table_says() -> None:
+    """Type checkers read the TypedDicts, and Python the table."""
+    table = get_type_hints(Settings)
+    for typed, owner in ((PrimarySettings, "Primary"), (ClusterSettings, "Cluster")):
+        names = {one.name for one in dataclasses.fields(Settings) if one.name in _NAMES[owner]} - {"target"}
+        assert get_type_hints(typed) == {name: table[name] for name in names}
+    assert get_type_hints(SetupSettings) == {**get_type_hints(PrimarySettings), "target": table["target"]}
+
+
+@pytest.mark.parametrize("name", [one.name for one in dataclasses.fields(Settings)])
+def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
+    assert f"\n        {name}: " in str(Settings.__doc__)
+    Settings(**{name: getattr(Settings(), name)})
 
 
 @pytest.mark.parametrize(
@@ -59,10 +104,40 @@ def test_changed_validates_as_well() -> None:
         ("loop", "trio", ValueError, "loop must be one of 'auto', 'asyncio', 'uvloop', not 'trio'"),
         ("start_method", "fork", ValueError, "start_method must be one of"),
         ("scheduling", "fifo", ValueError, "scheduling must be one of"),
-        ("scheduling", None, ValueError, "scheduling must be one of"),
-        ("uid", -1, ValueError, "uid must be a number from 0 on, not -1"),
-        ("uid", "root", ValueError, "uid must be a number from 0 on, not 'root'"),
-        ("gid", 1.5, ValueError, "gid must be a number from 0 on, not 1.5"),
+        ("scheduling", 7, ValueError, "scheduling must be one of"),
+        ("uid", -1, ValueError, "uid must be a whole number from 0 on, not -1"),
+        ("uid", "root", TypeError, "uid must be a whole number from 0 on, not 'root'"),
+        ("gid", 1.5, TypeError, "gid must be a whole number from 0 on, not 1.5"),
+        ("gid", True, TypeError, "gid must be a whole number from 0 on, not True"),
+        ("silent", 1, TypeError, "silent must be True or False, not 1"),
+        ("cwd", 1, TypeError, "cwd must be a path, not 1"),
+        ("executable", ["python"], TypeError, "executable must be a path, not ['python']"),
+        ("loop", 1, TypeError, "loop must be one of"),
+        ("args", [1], TypeError, "args must be a sequence of str, not of 1"),
+        ("env", {"A": 1}, TypeError, "env must be a mapping of str to str, not {'A': 1}"),
+        ("heartbeat", "1", TypeError, "heartbeat must be a number of seconds above 0, not '1'"),
+        ("heartbeat", 0, ValueError, "heartbeat must be a number of seconds above 0, not 0"),
+        (
+            "graceful_timeout",
+            float("nan"),
+            ValueError,
+            "graceful_timeout must be a number of seconds from 0 on",
+        ),
+        ("graceful_timeout", True, TypeError, "graceful_timeout must be a number of seconds from 0 on, not True"),
+        ("start_timeout", "30", TypeError, "start_timeout must be a number of seconds from 0 on, not '30'"),
+        ("workers", "4", TypeError, "workers must be a whole number from 1 on, or \"auto\", not '4'"),
+        ("workers", True, TypeError, "workers must be a whole number from 1 on, not True"),
+        ("workers", 0, ValueError, "workers must be a whole number from 1 on, not 0"),
+        ("weights", "12", TypeError, "weights must be a sequence of whole numbers, not '12'"),
+        ("weights", [1, 0], ValueError, "weights must be a whole number from 1 on, not 0"),
+        ("restart", 3, TypeError, "restart must be a RestartPolicy, not 3"),
+        ("agents", ["jobs"], TypeError, "agents must be a mapping of names to targets, not ['jobs']"),
+        ("hang_timeout", 0, ValueError, "hang_timeout must be a number of seconds above 0, not 0"),
+        ("max_memory", "1G", TypeError, "max_memory must be a whole number from 1 on, not '1G'"),
+        ("max_lifetime", float("nan"), ValueError, "max_lifetime must be a number of seconds above 0, not nan"),
+        ("max_connections", 0, ValueError, "max_connections must be a whole number from 1 on, not 0"),
+        ("reload_on_change", "src", TypeError, "reload_on_change must be a sequence of paths, not 'src'"),
+        ("reload_on_change", ["no/such"], ValueError, "reload_on_change: there is no no/such"),
         ("args", "--port 80", TypeError, "args must be a sequence of str, not '--port 80'"),
         ("args", {"a"}, TypeError, "args must be a sequence of str"),
         ("exec_args", "-X", TypeError, "exec_args must be a sequence of str"),
@@ -88,7 +163,7 @@ def test_the_environment_sets_the_default_policy(monkeypatch: pytest.MonkeyPatch
 
 
 def test_uvloop_has_to_be_installed_only_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("aiocluster.settings.find_spec", lambda name: None)
     monkeypatch.delitem(__import__("sys").modules, "uvloop", raising=False)
     with pytest.raises(ValueError, match=r"^loop='uvloop' needs uvloop, which is not installed: pip install uvloop$"):
         Settings(loop="uvloop")

@@ -10,43 +10,78 @@ import asyncio
 import inspect
 import logging
 import weakref
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
 
 from ..events._either import Error
 from ..events._message import Event, Message, MessageDraft
+from .stream import EventStream
+
+E = TypeVar("E", bound=Event)
+E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
+R = TypeVar("R")
 
 if TYPE_CHECKING:
     import socket
 
     from .._primary.worker_process import WorkerProcess
+    from ..events import (
+        ChildExit,
+        Close,
+        Disconnect,
+        Exit,
+        Fork,
+        GiveUp,
+        Listening,
+        Online,
+        Setup,
+        Shutdown,
+        Spawn,
+        Undelivered,
+    )
+
+    class Decorator(Protocol[E]):
+        """What ``on("…")`` returns: takes a handler of that event, and returns it."""
+
+        def __call__(self, handler: Callable[[E], R], /) -> Callable[[E], R]: ...
+
 
 logger = logging.getLogger("aiocluster.events")
 
 Handler = Callable[[Any], Any]
-H = TypeVar("H", bound=Handler)
+Seconds = float | None
 
 _new = object.__new__
 
-NAMES = frozenset(
-    {
-        "close",
-        "disconnect",
-        "error",
-        "exit",
-        "fork",
-        "give_up",
-        "listening",
-        "message",
-        "online",
-        "setup",
-        "shutdown",
-        "spawn",
-        "undelivered",
-    }
+Name = Literal[
+    "close",
+    "disconnect",
+    "error",
+    "exit",
+    "fork",
+    "give_up",
+    "listening",
+    "message",
+    "online",
+    "setup",
+    "shutdown",
+    "spawn",
+    "undelivered",
+]
+"""What `Emitter.on` takes. The overloads of `Emitter` say which class of event each name means."""
+
+# What each kind of emitter emits. In quotes: a worker must not import the primary's events.
+PrimaryEvent: TypeAlias = (
+    "Setup | Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | GiveUp"
 )
+WorkerProcessEvent: TypeAlias = "Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered"
+WorkerEvent: TypeAlias = "Message | Disconnect | Error | Undelivered | Shutdown"
+ChildEvent: TypeAlias = "Spawn | Message | Disconnect | ChildExit | Close | Error | Undelivered"
+ParentEvent: TypeAlias = "Message | Disconnect | Error | Undelivered"
+
+NAMES: frozenset[str] = frozenset(get_args(Name))
 
 
 class EventHub:
@@ -122,6 +157,21 @@ class EventHub:
                 except Exception as error:
                     self._failed(handler, event, error)
 
+    async def next(self, name: str, *, timeout: float | None = None) -> Any:
+        """Returns the next event of that name; raises TimeoutError if none comes within ``timeout`` seconds."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def heard(event: Event) -> None:
+            if not future.done():
+                future.set_result(event)
+
+        self.on(name, heard)
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            self.off(name, heard)
+
     def emit_soon(self, event: Event) -> None:
         """Calls the handlers in a later turn of the loop, so that the caller can still add some."""
         asyncio.get_running_loop().call_soon(self.emit, event)
@@ -161,61 +211,88 @@ class EventHub:
             self.emit(Error(getattr(event, "worker", None), error))
 
 
-class EventStream(AsyncIterator[Any]):
-    """What ``events()`` returns: the events since it was called, one by one.
+class Emitter(Generic[E_contra]):
+    """The event methods that `Cluster`, `Primary`, `WorkerProcess`, `Worker`, `ChildProcess` and `Parent` share.
 
-    It never ends by itself. Leave the loop when you have seen enough; `close` (or the end of an ``async with``)
-    drops what is still queued.
+    A subclass says what it emits: ``class Worker(Emitter[WorkerEvent])``. From this and from the overloads a type
+    checker knows which names its methods take, and which event each name means.
     """
-
-    def __init__(self, hub: EventHub, names: tuple[str, ...]) -> None:
-        self._queue: deque[Event] = deque()
-        self._wakeup = asyncio.Event()
-        queue, wakeup = self._queue, self._wakeup
-
-        def put(event: Event) -> None:
-            queue.append(event)
-            wakeup.set()
-
-        for name in names:
-            hub.on(name, put)
-        self._unsubscribe = weakref.finalize(self, _off_all, hub, names, put)
-
-    async def __anext__(self) -> Any:
-        while not self._queue:
-            self._wakeup.clear()
-            await self._wakeup.wait()
-        return self._queue.popleft()
-
-    def close(self) -> None:
-        """Hears no more."""
-        self._unsubscribe()
-        self._queue.clear()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self.close()
-
-
-def _off_all(hub: EventHub, names: tuple[str, ...], handler: Handler) -> None:
-    for name in names:
-        hub.off(name, handler)
-
-
-class Emitter:
-    """The event methods that `Cluster`, `Primary`, `WorkerProcess` and `Worker` share."""
 
     _hub: EventHub
     _happened: Mapping[str, Event] = MappingProxyType({})
-    """The events that come at most once and have come: `wait_for` returns them at once."""
+    """The events that come only once and have come: `wait_for` need not wait for these."""
 
     @overload
-    def on(self, name: str) -> Callable[[H], H]: ...
+    def on(self: Emitter[Setup], name: Literal["setup"]) -> Decorator[Setup]: ...
     @overload
-    def on(self, name: str, handler: H) -> H: ...
-    def on(self, name: str, handler: H | None = None) -> H | Callable[[H], H]:
+    def on(self: Emitter[Setup], name: Literal["setup"], handler: Callable[[Setup], R]) -> Callable[[Setup], R]: ...
+    @overload
+    def on(self: Emitter[Fork], name: Literal["fork"]) -> Decorator[Fork]: ...
+    @overload
+    def on(self: Emitter[Fork], name: Literal["fork"], handler: Callable[[Fork], R]) -> Callable[[Fork], R]: ...
+    @overload
+    def on(self: Emitter[Online], name: Literal["online"]) -> Decorator[Online]: ...
+    @overload
+    def on(self: Emitter[Online], name: Literal["online"], handler: Callable[[Online], R]) -> Callable[[Online], R]: ...
+    @overload
+    def on(self: Emitter[Listening], name: Literal["listening"]) -> Decorator[Listening]: ...
+    @overload
+    def on(
+        self: Emitter[Listening], name: Literal["listening"], handler: Callable[[Listening], R]
+    ) -> Callable[[Listening], R]: ...
+    @overload
+    def on(self: Emitter[Exit], name: Literal["exit"]) -> Decorator[Exit]: ...
+    @overload
+    def on(self: Emitter[Exit], name: Literal["exit"], handler: Callable[[Exit], R]) -> Callable[[Exit], R]: ...
+    @overload
+    def on(self: Emitter[GiveUp], name: Literal["give_up"]) -> Decorator[GiveUp]: ...
+    @overload
+    def on(
+        self: Emitter[GiveUp], name: Literal["give_up"], handler: Callable[[GiveUp], R]
+    ) -> Callable[[GiveUp], R]: ...
+    @overload
+    def on(self: Emitter[Message], name: Literal["message"]) -> Decorator[Message]: ...
+    @overload
+    def on(
+        self: Emitter[Message], name: Literal["message"], handler: Callable[[Message], R]
+    ) -> Callable[[Message], R]: ...
+    @overload
+    def on(self: Emitter[Disconnect], name: Literal["disconnect"]) -> Decorator[Disconnect]: ...
+    @overload
+    def on(
+        self: Emitter[Disconnect], name: Literal["disconnect"], handler: Callable[[Disconnect], R]
+    ) -> Callable[[Disconnect], R]: ...
+    @overload
+    def on(self: Emitter[Error], name: Literal["error"]) -> Decorator[Error]: ...
+    @overload
+    def on(self: Emitter[Error], name: Literal["error"], handler: Callable[[Error], R]) -> Callable[[Error], R]: ...
+    @overload
+    def on(self: Emitter[Undelivered], name: Literal["undelivered"]) -> Decorator[Undelivered]: ...
+    @overload
+    def on(
+        self: Emitter[Undelivered], name: Literal["undelivered"], handler: Callable[[Undelivered], R]
+    ) -> Callable[[Undelivered], R]: ...
+    @overload
+    def on(self: Emitter[Shutdown], name: Literal["shutdown"]) -> Decorator[Shutdown]: ...
+    @overload
+    def on(
+        self: Emitter[Shutdown], name: Literal["shutdown"], handler: Callable[[Shutdown], R]
+    ) -> Callable[[Shutdown], R]: ...
+    @overload
+    def on(self: Emitter[Spawn], name: Literal["spawn"]) -> Decorator[Spawn]: ...
+    @overload
+    def on(self: Emitter[Spawn], name: Literal["spawn"], handler: Callable[[Spawn], R]) -> Callable[[Spawn], R]: ...
+    @overload
+    def on(self: Emitter[ChildExit], name: Literal["exit"]) -> Decorator[ChildExit]: ...
+    @overload
+    def on(
+        self: Emitter[ChildExit], name: Literal["exit"], handler: Callable[[ChildExit], R]
+    ) -> Callable[[ChildExit], R]: ...
+    @overload
+    def on(self: Emitter[Close], name: Literal["close"]) -> Decorator[Close]: ...
+    @overload
+    def on(self: Emitter[Close], name: Literal["close"], handler: Callable[[Close], R]) -> Callable[[Close], R]: ...
+    def on(self, name: str, handler: Any = None) -> Any:
         """Calls ``handler(event)`` at each event of that name; without a handler, a decorator.
 
         Handlers are sync or async. One that raises is logged and emitted as ``error``, and stops nothing.
@@ -225,11 +302,14 @@ class Emitter:
         """
         if handler is None:
             _checked(name)
-            return lambda handler: self.on(name, handler)
+            return partial(self._on, name)
+        return self._on(name, handler)
+
+    def _on(self, name: str, handler: Handler) -> Handler:
         self._hub.on(name, handler)
         return handler
 
-    def off(self, name: str, handler: Handler) -> None:
+    def off(self, name: Name, handler: Handler) -> None:
         """Calls that handler no more; nothing if it was not added.
 
         Raises:
@@ -237,8 +317,42 @@ class Emitter:
         """
         self._hub.off(name, handler)
 
-    async def wait_for(self, name: str, *, timeout: float | None = None) -> Any:
-        """Returns the next event of that name.
+    @overload
+    async def wait_for(self: Emitter[Setup], name: Literal["setup"], *, timeout: Seconds = None) -> Setup: ...
+    @overload
+    async def wait_for(self: Emitter[Fork], name: Literal["fork"], *, timeout: Seconds = None) -> Fork: ...
+    @overload
+    async def wait_for(self: Emitter[Online], name: Literal["online"], *, timeout: Seconds = None) -> Online: ...
+    @overload
+    async def wait_for(
+        self: Emitter[Listening], name: Literal["listening"], *, timeout: Seconds = None
+    ) -> Listening: ...
+    @overload
+    async def wait_for(self: Emitter[Exit], name: Literal["exit"], *, timeout: Seconds = None) -> Exit: ...
+    @overload
+    async def wait_for(self: Emitter[GiveUp], name: Literal["give_up"], *, timeout: Seconds = None) -> GiveUp: ...
+    @overload
+    async def wait_for(self: Emitter[Message], name: Literal["message"], *, timeout: Seconds = None) -> Message: ...
+    @overload
+    async def wait_for(
+        self: Emitter[Disconnect], name: Literal["disconnect"], *, timeout: Seconds = None
+    ) -> Disconnect: ...
+    @overload
+    async def wait_for(self: Emitter[Error], name: Literal["error"], *, timeout: Seconds = None) -> Error: ...
+    @overload
+    async def wait_for(
+        self: Emitter[Undelivered], name: Literal["undelivered"], *, timeout: Seconds = None
+    ) -> Undelivered: ...
+    @overload
+    async def wait_for(self: Emitter[Shutdown], name: Literal["shutdown"], *, timeout: Seconds = None) -> Shutdown: ...
+    @overload
+    async def wait_for(self: Emitter[Spawn], name: Literal["spawn"], *, timeout: Seconds = None) -> Spawn: ...
+    @overload
+    async def wait_for(self: Emitter[ChildExit], name: Literal["exit"], *, timeout: Seconds = None) -> ChildExit: ...
+    @overload
+    async def wait_for(self: Emitter[Close], name: Literal["close"], *, timeout: Seconds = None) -> Close: ...
+    async def wait_for(self, name: str, *, timeout: Seconds = None) -> Any:
+        """Returns the next event of that name. One that comes only once, and has come, is returned at once.
 
         Args:
             name: The event's name.
@@ -248,29 +362,56 @@ class Emitter:
             TimeoutError: None came in time.
             ValueError: There is no event of that name.
         """
-        if name in self._happened:
-            return self._happened[name]
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if (happened := self._happened.get(name)) is not None:
+            return happened
+        return await self._hub.next(name, timeout=timeout)
 
-        def heard(event: Event) -> None:
-            if not future.done():
-                future.set_result(event)
+    @overload
+    def events(self: Emitter[Setup], name: Literal["setup"], /) -> EventStream[Setup]: ...
+    @overload
+    def events(self: Emitter[Fork], name: Literal["fork"], /) -> EventStream[Fork]: ...
+    @overload
+    def events(self: Emitter[Online], name: Literal["online"], /) -> EventStream[Online]: ...
+    @overload
+    def events(self: Emitter[Listening], name: Literal["listening"], /) -> EventStream[Listening]: ...
+    @overload
+    def events(self: Emitter[Exit], name: Literal["exit"], /) -> EventStream[Exit]: ...
+    @overload
+    def events(self: Emitter[GiveUp], name: Literal["give_up"], /) -> EventStream[GiveUp]: ...
+    @overload
+    def events(self: Emitter[Message], name: Literal["message"], /) -> EventStream[Message]: ...
+    @overload
+    def events(self: Emitter[Disconnect], name: Literal["disconnect"], /) -> EventStream[Disconnect]: ...
+    @overload
+    def events(self: Emitter[Error], name: Literal["error"], /) -> EventStream[Error]: ...
+    @overload
+    def events(self: Emitter[Undelivered], name: Literal["undelivered"], /) -> EventStream[Undelivered]: ...
+    @overload
+    def events(self: Emitter[Shutdown], name: Literal["shutdown"], /) -> EventStream[Shutdown]: ...
+    @overload
+    def events(self: Emitter[Spawn], name: Literal["spawn"], /) -> EventStream[Spawn]: ...
+    @overload
+    def events(self: Emitter[ChildExit], name: Literal["exit"], /) -> EventStream[ChildExit]: ...
+    @overload
+    def events(self: Emitter[Close], name: Literal["close"], /) -> EventStream[Close]: ...
+    @overload
+    def events(self: Emitter[E]) -> EventStream[E]: ...
+    @overload
+    def events(self: Emitter[E], first: Name, second: Name, /, *more: Name) -> EventStream[E]: ...
+    def events(self, *names: str) -> EventStream[Any]:
+        """The events of these names (of any name if none is given) from now on: ``async for event in …``.
 
-        self._hub.on(name, heard)
-        try:
-            async with asyncio.timeout(timeout):
-                return await future
-        finally:
-            self._hub.off(name, heard)
-
-    def events(self, *names: str) -> EventStream:
-        """The events of these names (of any name if none is given) from now on: ``async for event in …``."""
+        Raises:
+            ValueError: There is no event of one of these names.
+        """
         for name in names:
             _checked(name)
-        return EventStream(self._hub, names or tuple(sorted(NAMES)))
+        return EventStream[Any]._create(self._hub, names or tuple(sorted(NAMES)))
 
 
 def _checked(name: str) -> str:
     if name not in NAMES:
-        raise ValueError(f"no event is called {name!r}; there are {', '.join(sorted(NAMES))}")
+        from .._did_you_mean import did_you_mean
+
+        raise ValueError(f"there is no event {name!r}{did_you_mean(name, NAMES)}")
     return name

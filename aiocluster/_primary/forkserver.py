@@ -1,15 +1,15 @@
-"""Templates: warm interpreters that workers are forked from.
+"""Fork servers, as the primary sees them: warm interpreters that workers are forked from (``start_method="template"``).
 
 ::
 
-    primary ──[FORK, number, {environment}] + channel, stdio──▶ template ──fork()──▶ worker
-       ▲                                                           │                    │
-       └──[FORKED, number, pid] … [ENDED, pid, code]───────────────┘                    │
-       └───────────────────── the worker's own channel, as ever ────────────────────────┘
+    primary ──[FORK, number, {environment}] + channel, stdio──▶ fork server ──fork()──▶ worker
+       ▲                                                           │                      │
+       └──[FORKED, number, pid] … [ENDED, pid, code]───────────────┘                      │
+       └───────────────────── the worker's own channel ───────────────────────────────────┘
 
-A template imports ``preload`` and the target's module once, freezes what it has (`gc.freeze`), and forks: it takes no
-part in anything else. If it dies its workers live on, but nobody learns of their exit codes; the next fork starts a new
-template. One that has been replaced ends with its last worker.
+A fork server imports ``preload`` and the target's module once, freezes what it has (`gc.freeze`), and forks: it takes
+no part in anything else. If it dies its workers live on, but nobody learns of their exit codes; the next fork starts a
+new one. One that has been replaced ends with its last worker.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from .._processes.exit_status import ExitStatus, exit_status
+from .._processes.environment import CHANNEL_FD
+from .._processes.exit_status import ExitStatus
+from .._processes.start import environment, start
+from .._processes.stdio import open_channel
+from .._processes.watch import ForeignProcess
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.dispatch import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings
-from .launch import CHANNEL_FD, Child, SpawnedChild, Stdio, command, open_stdio
+from .launch import Child, command, open_streams
 
 logger = logging.getLogger("aiocluster.template")
 
 
-class Template:
+class ForkServer:
     """One warm interpreter.
 
     Args:
@@ -46,24 +49,18 @@ class Template:
         self._is_retired = False
         self._last_number = 0
         self._is_warm: asyncio.Future[None] = loop.create_future()
-        self._forks: dict[int, asyncio.Future[ForkedChild]] = {}
-        self._children: dict[int, ForkedChild] = {}
+        self._forks: dict[int, asyncio.Future[ForeignProcess]] = {}
+        self._workers: dict[int, ForeignProcess] = {}
         self._gone: asyncio.Future[None] = loop.create_future()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            try:
-                with open_stdio(silent=False) as stdio:
-                    popen = subprocess.Popen(
-                        command(settings, "forkserver"),
-                        stderr=stdio.early_stderr,
-                        cwd=settings.cwd,
-                        pass_fds=(theirs.fileno(),),
-                        env={**os.environ, **(settings.env or {}), CHANNEL_FD: str(theirs.fileno())},
-                    )
-                    self._process = SpawnedChild(popen, stdio)
-            except BaseException:
-                ours.close()
-                raise
+        with open_channel() as (ours, theirs), open_streams(silent=False) as streams:
+            process = start(
+                command(settings, "forkserver"),
+                streams.theirs,
+                env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
+                cwd=settings.cwd,
+                pass_fds=(theirs.fileno(),),
+            )
+            self._process = Child(process, streams)
         self._channel = Channel(ours)
         dispatch = Dispatch(
             frames.FORK_SERVER,
@@ -92,7 +89,7 @@ class Template:
             silent: Whether its output is piped.
 
         Raises:
-            StartupError: The template could not import what it should, or has ended.
+            StartupError: The fork server could not import what it should, or has ended.
             OSError: There is no room for another process.
         """
         await asyncio.shield(self._is_warm)
@@ -100,16 +97,13 @@ class Template:
         number = self._last_number
         forked = self._forks[number] = asyncio.get_running_loop().create_future()
         try:
-            with open_stdio(silent=silent) as stdio:
-                fds = [channel.fileno(), stdio.early_stderr.fileno(), stdio.stderr_write]
-                if stdio.stdout_write is not None:
-                    fds.append(stdio.stdout_write)
+            with open_streams(silent=silent) as streams:
+                _, stdout, early_stderr = streams.theirs
+                fds = [fd for fd in (channel.fileno(), early_stderr, streams.stderr, stdout) if fd is not None]
                 if self._channel.is_closed:
-                    raise StartupError("the template that workers are forked from has ended")
+                    raise StartupError("the fork server has ended")
                 self._channel.send(frames.Fork(number, dict(env)).encode(), fds)
-                child: ForkedChild = await forked
-                child.adopt(stdio)
-                return child
+                return Child(await forked, streams)
         finally:
             self._forks.pop(number, None)
 
@@ -119,7 +113,7 @@ class Template:
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self._is_retired and not self._children and not self._forks:
+        if self._is_retired and not self._workers and not self._forks:
             self._process.send_signal(signal.SIGKILL)
 
     @property
@@ -138,12 +132,12 @@ class Template:
         self._is_warm.set_result(None)
 
     def _on_forked(self, frame: frames.Forked) -> None:
-        self._children[frame.pid] = child = ForkedChild(frame.pid)
+        self._workers[frame.pid] = worker = ForeignProcess(frame.pid)
         forked = self._forks.get(frame.number)
         if forked is not None and not forked.done():
-            forked.set_result(child)
+            forked.set_result(worker)
         else:  # the caller was cancelled
-            child.send_signal(signal.SIGKILL)
+            worker.send_signal(signal.SIGKILL)
 
     def _on_unforked(self, frame: frames.Unforked) -> None:
         forked = self._forks.get(frame.number)
@@ -151,21 +145,20 @@ class Template:
             forked.set_exception(OSError(frame.errno, os.strerror(frame.errno)))
 
     def _on_ended(self, frame: frames.Ended) -> None:
-        child = self._children.pop(frame.pid)
-        child.end(exit_status(frame.code))
+        self._workers.pop(frame.pid).tell(frame.code)
         self._end_if_idle()
 
     def _on_channel_end(self, error: Exception | None) -> None:
         if not self._is_retired:
-            logger.error("the template that workers are forked from (pid %d) has ended", self._process.pid)
-        for child in self._children.values():
-            child.watch_by_itself()
-        self._children.clear()
+            logger.error("the fork server (pid %d) has ended", self._process.pid)
+        for worker in self._workers.values():
+            worker.tell_no_more()
+        self._workers.clear()
 
     def _on_exit(self, end: ExitStatus) -> None:
         text = self._process.take_early_stderr().strip()
         self._channel.finish()
-        ended = StartupError(f"the template that workers are forked from ended\n\n{text}")
+        ended = StartupError(f"the fork server ended\n\n{text}")
         if not self._is_warm.done():
             self._is_warm.set_exception(ended)
             self._is_warm.exception()  # seen, should nobody wait for it
@@ -173,54 +166,3 @@ class Template:
             if not forked.done():
                 forked.set_exception(ended)
         self._gone.set_result(None)
-
-
-class ForkedChild(Child):
-    """A template's child: its end is heard from the template."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self._pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
-        self._end: ExitStatus | None = None
-        self._ended: Callable[[ExitStatus], None] | None = None
-
-    def adopt(self, stdio: Stdio) -> None:
-        """These are its streams."""
-        super().__init__(self.pid, stdio)
-
-    def watch(self, ended: Callable[[ExitStatus], None]) -> None:
-        self._ended = ended
-        if self._end is not None:
-            asyncio.get_running_loop().call_soon(ended, self._end)
-
-    def send_signal(self, number: int) -> None:
-        if self._end is None:
-            try:
-                if self._pidfd >= 0:
-                    signal.pidfd_send_signal(self._pidfd, number)
-                else:
-                    os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass  # it has ended, and the template is about to say so
-
-    def end(self, end: ExitStatus) -> None:
-        """It has ended."""
-        self._end = end
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if self._ended is not None:
-            self._ended(end)
-
-    def watch_by_itself(self) -> None:
-        """The template is gone: its end is still seen, how it ended is not."""
-        loop = asyncio.get_running_loop()
-        if self._pidfd < 0:  # without pidfds, a channel that hangs up has to do
-            self.end(ExitStatus(None, None))
-            return
-
-        def ended() -> None:
-            loop.remove_reader(self._pidfd)
-            self.end(ExitStatus(None, None))
-
-        loop.add_reader(self._pidfd, ended)

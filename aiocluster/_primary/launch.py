@@ -1,4 +1,4 @@
-"""Starting an interpreter, and hearing how it ended."""
+"""How a worker is started: its command line, its environment, and where its early stderr goes."""
 
 from __future__ import annotations
 
@@ -6,42 +6,96 @@ import asyncio
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .._processes.exit_status import ExitStatus, exit_status
+from .._processes import start
+from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
+from .._processes.exit_status import ExitStatus
+from .._processes.stdio import Stdio, open_stdio
+from .._processes.watch import Process
 from ..settings import Settings
-
-WORKER_ID = "AIOCLUSTER_WORKER_ID"
-CHANNEL_FD = "AIOCLUSTER_CHANNEL_FD"
-STDERR_FD = "AIOCLUSTER_STDERR_FD"
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
 _TAIL = 4096  # bytes of stderr that an error text quotes at most
 
 
-class Child(ABC):
-    """A started process: its pid, its end, and the reading ends of its pipes if it is silent."""
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The standard streams of a worker that is about to start.
 
-    def __init__(self, pid: int, stdio: Stdio) -> None:
-        self.pid = pid
-        self.stdout = stdio.stdout_read
-        self.stderr = stdio.stderr_read
-        self._early_stderr = stdio.early_stderr
+    What it writes to stderr before it is online goes to a file, so that an error can quote it; the bootstrap hands it
+    on and switches over to the real stderr.
 
-    @abstractmethod
+    Attributes:
+        stdio: Pipes if it is silent; else this process's streams.
+        stderr: Its real stderr, a descriptor.
+        early_stderr: That file.
+    """
+
+    stdio: Stdio
+    stderr: int
+    early_stderr: IO[bytes]
+
+    @property
+    def theirs(self) -> start.Streams:
+        """What it starts with."""
+        stdin, stdout, _ = self.stdio.theirs
+        return stdin, stdout, self.early_stderr.fileno()
+
+
+@contextlib.contextmanager
+def open_streams(*, silent: bool) -> Iterator[Streams]:
+    """Opens them; afterwards the worker's ends are closed here, and if the start fails ours too.
+
+    Raises:
+        OSError: There are no descriptors left.
+    """
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
+        early_stderr = undo.enter_context(tempfile.TemporaryFile())
+        if silent:
+            stdio = theirs.enter_context(open_stdio("inherit", "pipe", "pipe"))
+            stderr = stdio.theirs[2]
+            assert stderr is not None
+        else:
+            stdio, stderr = Stdio(), os.dup(2)
+            theirs.callback(os.close, stderr)
+        yield Streams(stdio, stderr, early_stderr)
+        undo.pop_all()
+
+
+class Child:
+    """A worker or a fork server that has been started.
+
+    Attributes:
+        pid: Its process id.
+        stdout: Its output if it is silent; else None.
+        stderr: Likewise.
+    """
+
+    def __init__(self, process: Process, streams: Streams) -> None:
+        self.pid = process.pid
+        self.stdout = streams.stdio.stdout
+        self.stderr = streams.stdio.stderr
+        self._process = process
+        self._early_stderr = streams.early_stderr
+        process.ended.add_done_callback(lambda future: process.reap())
+
     def watch(self, ended: Callable[[ExitStatus], None]) -> None:
         """Calls ``ended`` once, from the running loop, when the process has ended."""
 
-    @abstractmethod
+        def on_ended(future: asyncio.Future[ExitStatus]) -> None:
+            ended(future.result())
+
+        self._process.ended.add_done_callback(on_ended)
+
     def send_signal(self, number: int) -> None:
         """Sends a signal; nothing if the process has ended."""
+        self._process.send_signal(number)
 
     def take_early_stderr(self) -> str:
         """What it wrote to stderr before it was online, the last few KiB; "" once it has been online."""
@@ -57,51 +111,9 @@ class Child(ABC):
         self._early_stderr.close()
 
 
-@dataclass(slots=True)
-class Stdio:
-    """The standard streams of a worker that is about to start.
-
-    What it writes to stderr before it is online goes to a file, so that an error can quote it; the bootstrap hands it
-    on and switches over to the real stderr.
-    """
-
-    early_stderr: IO[bytes]
-    stderr_write: int
-    stdout_write: int | None = None
-    stdout_read: int | None = None
-    stderr_read: int | None = None
-
-
-@contextlib.contextmanager
-def open_stdio(*, silent: bool) -> Iterator[Stdio]:
-    """Opens them; afterwards the worker's ends are closed here, and if the start fails ours too.
-
-    Raises:
-        OSError: There are no descriptors left.
-    """
-    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
-        early_stderr = undo.enter_context(tempfile.TemporaryFile())
-        if silent:
-            stdout_read, stdout_write = _pipe(theirs, undo)
-            stderr_read, stderr_write = _pipe(theirs, undo)
-            stdio = Stdio(early_stderr, stderr_write, stdout_write, stdout_read, stderr_read)
-        else:
-            stdio = Stdio(early_stderr, os.dup(2))
-            theirs.callback(os.close, stdio.stderr_write)
-        yield stdio
-        undo.pop_all()
-
-
-def _pipe(theirs: contextlib.ExitStack, undo: contextlib.ExitStack) -> tuple[int, int]:
-    read, write = os.pipe()
-    undo.callback(os.close, read)
-    theirs.callback(os.close, write)
-    return read, write
-
-
 def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
     """A worker's, but for the descriptors in it."""
-    return {**os.environ, **(settings.env or {}), **env, WORKER_ID: str(worker_id)}
+    return start.environment({**os.environ, **(settings.env or {}), **env}, {WORKER_ID: str(worker_id)})
 
 
 def command(settings: Settings, module: str) -> list[str]:
@@ -118,63 +130,16 @@ def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: s
     Raises:
         OSError: The interpreter can't be started.
     """
-    with open_stdio(silent=settings.silent) as stdio:
-        popen = subprocess.Popen(
+    with open_streams(silent=settings.silent) as streams:
+        process = start.start(
             command(settings, "bootstrap"),
-            stdout=stdio.stdout_write,
-            stderr=stdio.early_stderr,
-            cwd=settings.cwd,
-            pass_fds=(channel.fileno(), stdio.stderr_write),
+            streams.theirs,
             env={
                 **environment(settings, env, worker_id),
                 CHANNEL_FD: str(channel.fileno()),
-                STDERR_FD: str(stdio.stderr_write),
+                STDERR_FD: str(streams.stderr),
             },
+            cwd=settings.cwd,
+            pass_fds=(channel.fileno(), streams.stderr),
         )
-        return SpawnedChild(popen, stdio)
-
-
-class SpawnedChild(Child):
-    """A process of our own."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], stdio: Stdio) -> None:
-        super().__init__(popen.pid, stdio)
-        self._popen = popen
-        self._watch: _PidfdWatch | _ThreadWatch | None = None
-
-    def watch(self, ended: Callable[[ExitStatus], None]) -> None:
-        watch = _PidfdWatch if hasattr(os, "pidfd_open") else _ThreadWatch
-        self._watch = watch(self._popen, lambda: ended(exit_status(self._popen.wait())))
-
-    def send_signal(self, number: int) -> None:
-        self._popen.send_signal(number)
-
-
-class _PidfdWatch:
-    """Linux: a descriptor that becomes readable when the process ends; no SIGCHLD, no thread, on any loop."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], ended: Callable[[], None]) -> None:
-        self._fd = os.pidfd_open(popen.pid)
-        self._ended = ended
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._fd, self._on_end)
-
-    def _on_end(self) -> None:
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-        self._ended()
-
-
-class _ThreadWatch:
-    """Elsewhere: a thread that waits for it."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], ended: Callable[[], None]) -> None:
-        import threading
-
-        loop = asyncio.get_running_loop()
-
-        def wait() -> None:
-            popen.wait()
-            loop.call_soon_threadsafe(ended)
-
-        threading.Thread(target=wait, name=f"aiocluster-wait-{popen.pid}", daemon=True).start()
+        return Child(process, streams)

@@ -65,11 +65,11 @@ class Life:
     __slots__ = ("channel", "duty", "loop", "process", "takes_connections")
 
     def __init__(self) -> None:
-        self.process = "running"
-        self.channel = "open"
-        self.duty = "starting"
-        self.loop = "none"
-        self.takes_connections = True
+        self.process: str = "running"
+        self.channel: str = "open"
+        self.duty: str = "starting"
+        self.loop: str = "none"
+        self.takes_connections: bool = True
 
     def may(self, move: Move) -> bool:
         """Whether this move is legal now."""

@@ -9,13 +9,15 @@ import socket
 import sys
 import weakref
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import anyio
 
-from .._events.emitter import Emitter
-from .._processes.pipes import PipeReader
+from .._checks import whole_number
+from .._events.emitter import Emitter, PrimaryEvent
+from .._processes.stdio import PipeReader
 from .._processes.title import set_title
 from .._wire.channel import Channel
 from .._wire.codec import pack
@@ -23,11 +25,12 @@ from .._wire.endpoint import Endpoint
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.windows import send_to_all
+from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
-from ..events import Address, Setup
-from ..settings import Settings
+from ..events import Setup
+from ..settings import PrimarySettings, Settings, SetupSettings, Target
 from ..stats import PortStats, WorkerStats
-from .forkserver import Template
+from .forkserver import ForkServer
 from .launch import environment, spawn
 from .session import Identity, Session, Shared
 from .target import name_target
@@ -36,7 +39,7 @@ from .worker_process import WorkerProcess
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 
 
-class Primary(Emitter, Answerer):
+class Primary(Emitter[PrimaryEvent], Answerer):
     """Starts workers and connects them. Use it as an async context manager.
 
     Leaving it ends every worker that is left: by SIGTERM, 2 s later by SIGKILL. To let them finish, `disconnect` first.
@@ -52,8 +55,17 @@ class Primary(Emitter, Answerer):
         TypeError: There is no such setting, or it is of the wrong type.
     """
 
-    def __init__(self, target: Any = None, **settings: Any) -> None:
-        given = Settings().changed({"target": target, **settings})
+    def __init__(self, target: Target = None, **settings: Unpack[PrimarySettings]) -> None:
+        self._begin(Settings()._changed("Primary", {"target": target, **settings}))
+
+    @classmethod
+    def _of(cls, settings: Settings) -> Self:
+        """A Cluster's."""
+        primary = cls.__new__(cls)
+        primary._begin(settings)
+        return primary
+
+    def _begin(self, given: Settings) -> None:
         name_target(given.target, given.cwd)
         self._shared = Shared(given, gone=self._on_gone)
         self._hub = self._shared.hub
@@ -61,8 +73,8 @@ class Primary(Emitter, Answerer):
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
-        self._templates: dict[Hashable, Template] = {}
-        self._all_templates: list[Template] = []
+        self._templates: dict[Hashable, ForkServer] = {}
+        self._all_templates: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
@@ -124,7 +136,7 @@ class Primary(Emitter, Answerer):
         """How the next worker will be started."""
         return self._shared.settings
 
-    def setup(self, **settings: Any) -> None:
+    def setup(self, **settings: Unpack[SetupSettings]) -> None:
         """Changes settings for later forks, the others staying as they are; emits ``setup``.
 
         Raises:
@@ -132,7 +144,7 @@ class Primary(Emitter, Answerer):
             ValueError: A setting is out of its range.
             TypeError: There is no such setting, or it is of the wrong type.
         """
-        changed = self.settings.changed(settings)
+        changed = self.settings._changed("Primary", settings)
         name_target(changed.target, changed.cwd)
         self._shared.settings = changed
         self._hub.emit_soon(Setup(changed))
@@ -141,7 +153,23 @@ class Primary(Emitter, Answerer):
         """Raises TargetError unless workers could find this target."""
         name_target(target, self.settings.cwd)
 
-    async def fork(
+    async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
+        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+
+        Args:
+            env: Added to the environment of this worker alone.
+            weight: Its share under weighted scheduling, from 1 on.
+
+        Raises:
+            ClusterError: This Primary has not been entered, or has been left.
+            TargetError: The target has gone since `setup`.
+            ValueError: The weight is below 1.
+            TypeError: The weight is no whole number.
+            OSError: The process can't be started.
+        """
+        return await self._fork(env, weight=weight)
+
+    async def _fork(
         self,
         env: Mapping[str, str] | None = None,
         *,
@@ -150,26 +178,19 @@ class Primary(Emitter, Answerer):
         name: str | None = None,
         target: Any = ...,
     ) -> WorkerProcess:
-        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+        """What `fork` does, for a Cluster.
 
         Args:
-            env: Added to the environment of this worker alone.
-            weight: Its share under weighted scheduling, from 1 on.
-            slot: Its place among the workers, from 0 on, which policies like ``ip_hash`` go by; None: a new one.
+            env: As for `fork`.
+            weight: As for `fork`.
+            slot: Its slot, from 0 on, which policies like ``ip_hash`` go by; None: a new one.
             name: Makes it an agent of that name.
             target: What this worker runs instead of the settings' target.
-
-        Raises:
-            ClusterError: This Primary has not been entered, or has been left.
-            TargetError: The target has gone since `setup`.
-            ValueError: The weight is below 1.
-            OSError: The process can't be started.
         """
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
-        if weight < 1:
-            raise ValueError(f"weight must be a number from 1 on, not {weight!r}")
-        settings = self.settings if target is ... else self.settings.changed({"target": target})
+        whole_number("weight", weight, at_least=1)
+        settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id = self._last_id + 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -200,7 +221,7 @@ class Primary(Emitter, Answerer):
         self._all_gone.clear()
         return session.worker
 
-    def _template(self, settings: Settings, target: TargetName) -> Template:
+    def _template(self, settings: Settings, target: TargetName) -> ForkServer:
         """The warm interpreter for workers of that kind."""
         how = (
             str(settings.executable),
@@ -212,7 +233,7 @@ class Primary(Emitter, Answerer):
         )
         template = self._templates.get(how)
         if template is None or not template.is_usable:
-            template = self._templates[how] = Template(settings, _config(settings, target, name=None, peers={}))
+            template = self._templates[how] = ForkServer(settings, _config(settings, target, name=None, peers={}))
             self._all_templates.append(template)
         return template
 

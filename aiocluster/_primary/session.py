@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._events.emitter import EventHub
 from .._processes.exit_status import ExitStatus
-from .._processes.pipes import PipeReader
+from .._processes.stdio import PipeReader
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Frame
 from .._wire.conversation import Conversation
 from .._wire.dispatch import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
+from ..address import Address
 from ..errors import RemoteError, TargetError
-from ..events import Address, Disconnect, Error, Event, Exit, Fork, Listening, Online
+from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online
 from ..stats import WorkerStats
 from .launch import Child
 from .life import Life
@@ -118,22 +119,23 @@ class Session:
         from .worker_process import WorkerProcess
 
         self.identity = identity
-        self.pid = child.pid
+        self.pid: int = child.pid
         self.channel = channel
         self.child = child
         self.shared = shared
-        self.life = Life()
-        self.hub = EventHub(shared.hub)
-        self.stdout = PipeReader(child.stdout) if child.stdout is not None else None
-        self.stderr = PipeReader(child.stderr) if child.stderr is not None else None
+        self.life: Life = Life()
+        self.hub: EventHub = EventHub(shared.hub)
+        self.stdout: PipeReader | None = child.stdout
+        self.stderr: PipeReader | None = child.stderr
         self.happened: dict[str, Event] = {}
+        self._exit_status = ExitStatus(None)
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
-        self.early_stderr = ""
-        self.delay = 0.0
-        self.memory = 0
-        self.tasks = 0
-        self.calls = 0
+        self.early_stderr: str = ""
+        self.delay: float = 0.0
+        self.memory: int = 0
+        self.tasks: int = 0
+        self.calls: int = 0
         self._online_since: float | None = None
         self._reported_at = 0.0
         self._disconnected = asyncio.Event()
@@ -141,10 +143,10 @@ class Session:
         self._closing: asyncio.Task[None] | None = None
         whom = f"worker {identity.id} (pid {child.pid})"
         mailbox = Mailbox(self.hub, self._deliver, shared.requests, logger)
-        self.conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
+        self.conversation: Conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
         self.worker: WorkerProcess = WorkerProcess._create(self)
         mailbox.worker = self.worker
-        self.backend = Backend(
+        self.backend: Backend = Backend(
             channel,
             self.life,
             shared.ports,
@@ -223,9 +225,8 @@ class Session:
 
     def why_not(self, what: str) -> str:
         """Why a worker that has ended never came to be ``what``: its traceback, or the last that it wrote to stderr."""
-        end = self.exit.result()
         told = self.failure.remote_traceback if self.failure else self.early_stderr
-        how = ExitStatus(end.code, end.signal)
+        how = self._exit_status
         return f"worker {self.identity.id} (pid {self.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
 
     # ---- what is done with it
@@ -328,6 +329,7 @@ class Session:
         self._emit(Disconnect(self.worker))
 
     def _on_exit(self, end: ExitStatus) -> None:
+        self._exit_status = end
         self.early_stderr = self.child.take_early_stderr()
         self.channel.finish()
         self.life.move("exit")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anyio.abc import ByteReceiveStream
 
+from .._events.emitter import WorkerProcessEvent
 from .._no_constructor import NoConstructor
 from .._wire.peer import Peer
 from ..events import Exit
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-class WorkerProcess(Peer, metaclass=NoConstructor, made_by="Primary.fork()"):
+class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="Primary.fork()"):
     """A worker, in the primary. `Primary.fork` makes them; its events are limited to this worker."""
 
     def __init__(self, session: Session) -> None:

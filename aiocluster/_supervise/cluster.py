@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Self, Unpack
 
 import anyio
 
-from .._events.emitter import Emitter
+from .._checks import whole_number
+from .._events.emitter import Emitter, PrimaryEvent
 from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from .._wire.mailbox import RequestHandler
 from ..errors import ClusterError, ReloadError, WorkerNotFoundError
+from ..settings import ClusterSettings, RestartPolicy, Settings, Target
 from ..stats import ClusterStats
 from . import reload_on_change as watch
 from . import signals
@@ -23,12 +26,11 @@ from .cpus import available_cpus
 from .health import Limits
 from .plan import Slot
 from .reconcile import Reconciler
-from .restart import RestartPolicy
 
 logger = logging.getLogger("aiocluster.cluster")
 
 
-class Cluster(Emitter):
+class Cluster(Emitter[PrimaryEvent]):
     """Keeps ``workers`` workers running that share their ports.
 
     ``async with`` returns when the agents and every first worker are online, and stops them gracefully when it is left.
@@ -36,21 +38,7 @@ class Cluster(Emitter):
 
     Args:
         target: What workers run; see `Primary`.
-        workers: How many; ``"auto"``: as many as this process may use CPUs, by affinity and control group.
-        weights: One per worker, for weighted scheduling.
-        restart: When workers that end unasked are replaced.
-        agents: Further targets by name. Each runs in one process of its own, started before the workers and restarted
-            like them: for what must be done once in the whole cluster. Any worker reaches it by ``send_to(name, …)``.
-        start_timeout: Seconds a worker may take to come online.
-        graceful_timeout: Seconds a worker that is told to leave may take; then SIGTERM, 2 s later SIGKILL.
-        hang_timeout: Seconds an event loop may be blocked; then the worker's stacks go to its stderr, it is killed and
-            replaced.
-        max_memory: Bytes of resident memory; a worker that has more is replaced gracefully.
-        max_lifetime: Seconds a worker may live, likewise.
-        max_connections: Connections a worker may take, likewise.
-        reload_on_change: Files and folders; when a Python file there changes, the workers are reloaded. For
-            development; needs the extra ``watch``.
-        **settings: How workers are started; see `Settings`.
+        **settings: See `Settings`.
 
     Raises:
         TargetError: No worker could find the target.
@@ -58,52 +46,32 @@ class Cluster(Emitter):
         TypeError: An argument is of the wrong type, or there is none of that name.
     """
 
-    def __init__(
-        self,
-        target: Any = None,
-        *,
-        workers: int | str = "auto",
-        weights: Sequence[int] | None = None,
-        restart: RestartPolicy | None = None,
-        agents: Mapping[str, Any] | None = None,
-        start_timeout: float = 30.0,
-        graceful_timeout: float = 30.0,
-        hang_timeout: float | None = None,
-        max_memory: int | None = None,
-        max_lifetime: float | None = None,
-        max_connections: int | None = None,
-        reload_on_change: watch.Paths = (),
-        **settings: Any,
-    ) -> None:
-        count = _checked_count(available_cpus() if workers == "auto" else workers)
-        _check_seconds("start_timeout", start_timeout)
-        _check_seconds("graceful_timeout", graceful_timeout)
-        if weights is not None and (len(weights) != count or min(weights) < 1):
-            raise ValueError(f"weights must be {count} numbers from 1 on, one per worker, not {weights!r}")
-        limits = Limits(hang_timeout, max_memory, max_lifetime, max_connections)
-        if hang_timeout is not None:
-            settings.setdefault("heartbeat", min(1.0, hang_timeout / 4))
-        watch.check(reload_on_change)
-        self._watched = tuple(reload_on_change)
-        self._count = count
-        self._weights = dict(enumerate(weights or ()))
-        self._agents = dict(agents or {})
-        self._primary = Primary(target, graceful_timeout=graceful_timeout, **settings)
+    def __init__(self, target: Target = None, **settings: Unpack[ClusterSettings]) -> None:
+        given = Settings()._changed("Cluster", {"target": target, **settings})
+        if given.hang_timeout is not None and "heartbeat" not in settings:
+            given = replace(given, heartbeat=min(1.0, given.hang_timeout / 4))
+        self._count = available_cpus() if given.workers == "auto" else given.workers
+        if given.weights is not None and len(given.weights) != self._count:
+            raise ValueError(f"weights must be {self._count} numbers, one per worker, not {given.weights!r}")
+        self._watched = given.reload_on_change
+        self._weights = dict(enumerate(given.weights or ()))
+        self._agents = dict(given.agents or {})
+        self._primary = Primary._of(given)
         self._hub = self._primary._hub
         for agent in self._agents.values():
             self._primary._check_target(agent)
         self._reconciler = Reconciler(
             self._primary,
             self._arguments,
-            policy=restart or RestartPolicy(),
-            limits=limits,
-            start_timeout=start_timeout,
+            policy=given.restart or RestartPolicy(),
+            limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
+            start_timeout=given.start_timeout,
         )
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
 
     def _arguments(self, slot: Slot) -> dict[str, Any]:
-        """What `Primary.fork` is told of a process in this slot."""
+        """What `Primary._fork` is told of a process in this slot."""
         if isinstance(slot, str):
             return {"name": slot, "target": self._agents[slot]}
         return {"slot": slot, "weight": self._weights.get(slot, 1)}
@@ -248,7 +216,7 @@ class Cluster(Emitter):
             StartupError: A new worker did not come up; those that did stay.
             ClusterError: The cluster is stopping.
         """
-        _checked_count(workers)
+        whole_number("workers", workers, at_least=1)
         if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: it can't be scaled")
         await self._reconciler.scale(workers)
@@ -292,18 +260,3 @@ class Cluster(Emitter):
 
     async def _stop_or_kill(self) -> None:
         await self.stop(graceful=not self._reconciler.is_stopping)
-
-
-def _checked_count(count: int | str) -> int:
-    if not isinstance(count, int) or isinstance(count, bool):
-        raise TypeError(f'workers must be a number or "auto", not {count!r}')
-    if count < 1:
-        raise ValueError(f'workers must be a number from 1 on, or "auto", not {count!r}')
-    return count
-
-
-def _check_seconds(name: str, seconds: object) -> None:
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
-    if not seconds >= 0:
-        raise ValueError(f"{name} must be a number of seconds from 0 on, not {seconds!r}")

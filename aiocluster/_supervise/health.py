@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._checks import number
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -29,13 +31,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("hang_timeout", "max_memory", "max_lifetime", "max_connections"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number or None, not {value!r}")
-            if not value > 0:
-                raise ValueError(f"{name} must be above 0, not {value!r}")
+            if (value := getattr(self, name)) is not None:
+                number(name, value, above=0, infinite=True)
 
     @property
     def are_set(self) -> bool:

@@ -17,9 +17,9 @@ from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError, StartupError
 from ..events import Exit, GiveUp
+from ..settings import RestartPolicy
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Seen, Slot, Start, plan
-from .restart import RestartPolicy
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
@@ -306,7 +306,7 @@ class Reconciler:
 
     async def _fork(self, process: Process) -> None:
         try:
-            process.worker = await self._primary.fork(**self._arguments(process.slot))
+            process.worker = await self._primary._fork(**self._arguments(process.slot))
         except Exception as error:
             process.fork_error = error
 

@@ -4,36 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """When workers that end unasked are replaced, and when that is given up.
-
-    Attributes:
-        limit: How many workers may end unasked within ``period``; with one more, no more are replaced.
-        period: Seconds.
-        backoff: The shortest and the longest wait before a replacement, in seconds. The first one starts after the
-            shortest; each further one within ``period`` waits twice as long, with jitter.
-
-    Raises:
-        ValueError: A number is out of its range; the text names it.
-    """
-
-    limit: int = 10
-    period: float = 60.0
-    backoff: tuple[float, float] = (0.0, 5.0)
-
-    def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise ValueError(f"limit must be a number from 0 on, not {self.limit!r}")
-        if not self.period > 0:
-            raise ValueError(f"period must be a number of seconds above 0, not {self.period!r}")
-        shortest, longest = self.backoff
-        if not 0 <= shortest <= longest:
-            raise ValueError(f"backoff must be two numbers of seconds, the shorter first, not {self.backoff!r}")
-
+from ..settings import RestartPolicy
 
 _FIRST_STEP = 0.1  # seconds: what waits are doubled from when the shortest is 0
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..errors import ReloadError
+from ..settings import RestartPolicy
 from .plan import Seen, Slot, Want, is_settled
-from .restart import RestartHistory, RestartPolicy
+from .restart import RestartHistory
 
 
 @dataclass(eq=False, slots=True)

@@ -80,7 +80,7 @@ class Channel:
         self._waits_for_room = False
         self._refused_since: float | None = None  # the kernel takes no descriptors
         self._is_broken = False  # the other end reads no more
-        self.is_closed = False
+        self.is_closed: bool = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""

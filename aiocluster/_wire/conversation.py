@@ -40,7 +40,7 @@ class Conversation:
 
     def __init__(self, channel: Channel, peer: int, pid: int, whom: str, mailbox: Mailbox) -> None:
         self.pid = pid
-        self.send_window = SendWindow(channel, peer, whom)
+        self.send_window: SendWindow = SendWindow(channel, peer, whom)
         self._receive_window = ReceiveWindow(channel, peer)
         self._asking = SendWindow(channel, peer, whom, REQUESTS)
         self._asked = ReceiveWindow(channel, peer, REQUESTS)

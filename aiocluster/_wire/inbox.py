@@ -7,10 +7,11 @@ import logging
 import socket
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from .._events.emitter import EventHub, Handler
+from .._no_constructor import NoConstructor
 from ..events import Message
 from .windows import ReceiveWindow
 
@@ -40,17 +41,17 @@ class Inbox(EventHub):
 
     def messages(self) -> MessageQueue:
         """A queue of the messages from now on, and of those that nobody has heard."""
-        queue = MessageQueue(self._queues)
+        queue = MessageQueue._create(self._queues)
         self._somebody_asks()
         if self._is_complete:
-            asyncio.get_running_loop().call_soon(queue.complete)  # once it has those that nobody has heard
+            asyncio.get_running_loop().call_soon(queue._complete)  # once it has those that nobody has heard
         return queue
 
     def complete(self) -> None:
         """No more will come: every queue ends once what it has has been taken."""
         self._is_complete = True
         for queue in self._queues:
-            queue.complete()
+            queue._complete()
 
     def close(self) -> None:
         """Nobody will ask any more: drops what nobody has heard, and closes the handles that came with it."""
@@ -75,7 +76,7 @@ class Inbox(EventHub):
         for message in messages:
             self.emit(Message(sender, message, handles))
             for queue in self._queues:
-                queue.put(Message(sender, message, handles), receive_window.hold())
+                queue._put(Message(sender, message, handles), receive_window.hold())
 
     def _keep(
         self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
@@ -105,11 +106,11 @@ class Inbox(EventHub):
         for event, let_go in unheard or ():
             self.emit(event)
             for queue in self._queues:
-                queue.put(event, _done)
+                queue._put(event, _done)
             let_go()
 
 
-class MessageQueue(AsyncIterator[Any]):
+class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
     """What ``messages()`` returns: the messages, one by one.
 
     Attributes:
@@ -118,7 +119,7 @@ class MessageQueue(AsyncIterator[Any]):
     """
 
     def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
-        self.sender = 0
+        self.sender: int = 0
         self.handles: tuple[socket.socket, ...] = ()
         self._waiting: deque[tuple[Message, Callable[[], None]]] = deque()
         self._wakeup = asyncio.Event()
@@ -127,15 +128,18 @@ class MessageQueue(AsyncIterator[Any]):
         self._queues = queues
         queues.add(self)
 
-    def put(self, event: Message, let_go: Callable[[], None]) -> None:
+    def _put(self, event: Message, let_go: Callable[[], None]) -> None:
         """Queues a message; ``let_go`` is called once it has been handled."""
         self._waiting.append((event, let_go))
         self._wakeup.set()
 
-    def complete(self) -> None:
+    def _complete(self) -> None:
         """No more will be put."""
         self._is_complete = True
         self._wakeup.set()
+
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> Any:
         self._ack()

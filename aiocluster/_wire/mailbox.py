@@ -31,7 +31,7 @@ class Requests:
 
 async def refuse_call(target: Any, args: list[Any]) -> Any:
     """The `Mailbox.call` of a process that runs no code for others."""
-    raise ProtocolError("this process runs no code for others: only a primary may ask, and only its workers")
+    raise ProtocolError("only a primary may have functions called, and only by its workers")
 
 
 class Mailbox:

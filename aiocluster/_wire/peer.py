@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any, NoReturn
 
-from .._events.emitter import Emitter
+from .._events.emitter import E_contra, Emitter
 from ..errors import ChannelClosedError
 from .conversation import Conversation
 from .inbox import Inbox, MessageQueue
@@ -35,7 +35,7 @@ class NoConversation:
         raise ChannelClosedError(self._text)
 
 
-class Peer(Emitter):
+class Peer(Emitter[E_contra]):
     """Sends to the other end."""
 
     _conversation: Conversation | NoConversation
@@ -90,7 +90,7 @@ class Answerer:
         self._requests.handler = handler
 
 
-class InboxPeer(Peer, Answerer):
+class InboxPeer(Peer[E_contra], Answerer):
     """One whose messages wait until somebody asks for them."""
 
     _hub: Inbox

@@ -123,7 +123,7 @@ class SendWindow:
         self._acked = 0
         self._queue = _Queue(None)
         self._room: asyncio.Future[None] | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
 
     def put(self, body: bytes) -> bool:
         """Queues a packed message; False if it has to be waited for, or is too long to share a frame: see `send`."""

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
+from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
@@ -31,11 +32,11 @@ from .session import Session
 def main() -> NoReturn:
     """Becomes the worker that the environment names, and never returns."""
     early_stderr = _take_stderr()
-    sock = socket.socket(fileno=int(os.environ["AIOCLUSTER_CHANNEL_FD"]))
+    sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
     config = read_config(sock)
     channel = Channel(sock)
-    session = Session(int(os.environ["AIOCLUSTER_WORKER_ID"]), channel, config)
+    session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)
     try:
         _end_with(session)
@@ -105,7 +106,7 @@ def _end_with(session: Session) -> None:
 def die_with_parent(primary_pid: int) -> None:
     """Linux: ``PR_SET_PDEATHSIG`` (prctl(2)), which a change of uid or gid undoes.
 
-    Not in a template's child: that does not end with the template, and the template sees to it when the primary ends.
+    Not in a fork server's worker: it outlives the fork server, which ends it when the primary ends.
     """
     if sys.platform == "linux" and os.getppid() == primary_pid:
         _signal_when_parent_dies(signal.SIGKILL)
@@ -114,7 +115,7 @@ def die_with_parent(primary_pid: int) -> None:
 
 
 def outlive_parent() -> None:
-    """Undoes `die_with_parent`: a template has workers to end first."""
+    """Undoes `die_with_parent`: a fork server has workers to end first."""
     if sys.platform == "linux":
         _signal_when_parent_dies(0)
 
@@ -152,7 +153,7 @@ class _EarlyStderr:
 
 
 def _take_stderr() -> _EarlyStderr:
-    return _EarlyStderr(int(os.environ.pop("AIOCLUSTER_STDERR_FD", "-1")))
+    return _EarlyStderr(int(os.environ.pop(STDERR_FD, "-1")))
 
 
 def _become(config: frames.WorkerConfig) -> None:

@@ -1,4 +1,4 @@
-"""The template's own process: imports once, then forks a worker whenever it is asked to."""
+"""The fork server's own process: imports once, then forks a worker whenever it is asked to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import NoReturn
 
+from .._processes.environment import CHANNEL_FD, STDERR_FD
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
@@ -22,8 +23,8 @@ from .load import find_function, preload
 
 
 def main() -> NoReturn:
-    """Becomes a template; in each process that it forks, a worker. Never returns."""
-    sock = socket.socket(fileno=int(os.environ.pop("AIOCLUSTER_CHANNEL_FD")))
+    """Becomes a fork server; in each process that it forks, a worker. Never returns."""
+    sock = socket.socket(fileno=int(os.environ.pop(CHANNEL_FD)))
     sock.set_inheritable(False)
     config = bootstrap.read_config(sock)
     bootstrap.die_with_parent(config.primary_pid)
@@ -58,7 +59,7 @@ class ForkServer:
         self._signalled = wakeup
 
     def serve(self) -> None:
-        """Returns in a new worker, whose environment and streams are set; does not return in the template."""
+        """Returns in a new worker, whose environment and streams are set; does not return in the fork server."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._signalled)
@@ -115,7 +116,7 @@ class ForkServer:
         for fd in stdout:
             os.dup2(fd, 1)
             os.close(fd)
-        _change_environment({**env, "AIOCLUSTER_CHANNEL_FD": str(channel), "AIOCLUSTER_STDERR_FD": str(stderr)})
+        _change_environment({**env, CHANNEL_FD: str(channel), STDERR_FD: str(stderr)})
 
     def _reap(self) -> None:
         """Tells of those that have ended; only then are their pids free for others."""

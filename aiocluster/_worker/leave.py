@@ -26,11 +26,7 @@ async def leave(session: Session, timeout: float) -> None:
         await asyncio.sleep(min(_SETTLING, timeout))
         signal.raise_signal(signal.SIGTERM)
         return
-    try:
-        async with asyncio.timeout(timeout):
-            await session.drain()
-    except TimeoutError:
-        pass
+    await session.drain(timeout)
     if session.main is not None:
         session.main.cancel()
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import os
@@ -47,25 +46,25 @@ class Session:
 
     def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig) -> None:
         self.id = id
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self.config = config
         self.channel = channel
-        self.ports = Ports(channel)
-        self.inbox = Inbox()
-        self.requests = Requests()
+        self.ports: Ports = Ports(channel)
+        self.inbox: Inbox = Inbox()
+        self.requests: Requests = Requests()
         self.main: asyncio.Future[Any] | None = None
-        self.is_leaving = False
+        self.is_leaving: bool = False
         self.is_over = False
         self._has_failed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
-        self.primary = self._conversation(config.primary_pid, "the primary")
+        self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
         self.peers: dict[int | str, Conversation] = {config.primary_pid: self.primary}
         self.workers: dict[int, Conversation] = {}
         for pid, name in config.peers.items():
             self._add_peer(pid, name)
-        self.worker = Worker._create(self)
+        self.worker: Worker = Worker._create(self)
         self._leaving: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(
@@ -177,14 +176,21 @@ class Session:
         """Reports an uncaught exception, and returns when what is in flight has finished, or after the timeout."""
         self.report_failure(error)
         self.ports.stop()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.graceful_timeout):
-                await self.drain()
+        await self.drain(self.config.graceful_timeout)
 
-    async def drain(self) -> None:
-        """Returns when every connection that was taken has been closed, and every async event handler has ended."""
-        await self.ports.drain()
-        await self.inbox.drain()
+    async def drain(self, timeout: float) -> None:
+        """Waits until all connections are closed and all async event handlers have ended, or until the timeout.
+
+        After that, no server waits for its connections: `asyncio.Server.wait_closed` does from Python 3.12 on, and
+        would keep the main task from ending.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self.ports.drain()
+                await self.inbox.drain()
+        except TimeoutError:
+            pass
+        self.ports.stop_draining()
 
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:

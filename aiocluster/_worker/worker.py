@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .._events.emitter import WorkerEvent
 from .._no_constructor import NoConstructor
 from .._wire.codec import pack
 from .._wire.conversation import Conversation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-class Worker(InboxPeer, metaclass=NoConstructor, made_by="current_worker()"):
+class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_worker()"):
     """This process as a worker of a cluster; `current_worker` returns it.
 
     What it inherits from a peer (`send`, `request`) goes to the primary.

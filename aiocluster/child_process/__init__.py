@@ -12,27 +12,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import attributes, listing
+from .._lazy import exports as _exports
 
 if TYPE_CHECKING:
-    from ._child import ChildProcess
-    from ._exec import Completed, exec, exec_file
-    from ._parent import Parent, parent
-    from ._spawn import fork, spawn
-
-# Imported when they are first used: a child that asks for its parent starts faster without the parent's half.
-_HOMES = {
-    "ChildProcess": "_child",
-    "Completed": "_exec",
-    "Parent": "_parent",
-    "exec": "_exec",
-    "exec_file": "_exec",
-    "fork": "_spawn",
-    "parent": "_parent",
-    "spawn": "_spawn",
-}
-
-__all__ = ["ChildProcess", "Completed", "Parent", "exec", "exec_file", "fork", "parent", "spawn"]
-
-__getattr__ = attributes(__name__, _HOMES)
-__dir__ = listing(__name__, _HOMES)
+    # isort: off
+    from ._child import ChildProcess as ChildProcess
+    from ._exec import Completed as Completed, exec as exec, exec_file as exec_file
+    from ._parent import Parent as Parent, parent as parent
+    from ._spawn import fork as fork, spawn as spawn
+else:
+    # Imported when they are first used: a child that asks for its parent starts faster without the parent's half.
+    __getattr__, __dir__, __all__ = _exports(
+        __name__,
+        {
+            "._child": "ChildProcess",
+            "._exec": "Completed exec exec_file",
+            "._parent": "Parent parent",
+            "._spawn": "fork spawn",
+        },
+    )

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
+from .._events.emitter import ChildEvent
+from .._no_constructor import NoConstructor
 from .._processes.exit_status import ExitStatus
-from .._processes.process import Process, to_the_end
+from .._processes.stdio import Stdio
+from .._processes.watch import OwnProcess, to_the_end
+from .._wire.inbox import Inbox
 from ..errors import ClusterError
 from ..events import ChildExit, Close, Spawn
 from ._link import Link
-from ._stdio import Stdio
 
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL when a child is closed
 
 
-class ChildProcess(Link):
+class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() or fork()"):
     """A process that `spawn` or `fork` has started, as Node's class of that name.
 
     Use it as ``async with``: leaving that ends the process, see `aclose`. Otherwise nothing does: it runs on, also when
@@ -44,8 +48,9 @@ class ChildProcess(Link):
 
     def __init__(
         self,
-        process: Process,
+        process: OwnProcess,
         stdio: Stdio,
+        channel: socket.socket | None,
         *,
         spawn_file: str,
         spawn_args: Sequence[str],
@@ -53,16 +58,16 @@ class ChildProcess(Link):
         timeout: float | None,
         kill_signal: int,
     ) -> None:
-        super().__init__(stdio.channel, process.pid, f"the child with pid {process.pid}")
+        super().__init__(channel, process.pid, f"the child with pid {process.pid}", Inbox())
         self.spawn_file = spawn_file
-        self.spawn_args = tuple(spawn_args)
+        self.spawn_args: tuple[str, ...] = tuple(spawn_args)
         self.detached = detached
         self.stdin: ByteSendStream | None = stdio.stdin
         self.stdout: ByteReceiveStream | None = stdio.stdout
         self.stderr: ByteReceiveStream | None = stdio.stderr
         self.exit_code: int | None = None
         self.exit_signal: signal.Signals | None = None
-        self.killed = False
+        self.killed: bool = False
         self._process = process
         self._stdio = stdio
         loop = asyncio.get_running_loop()

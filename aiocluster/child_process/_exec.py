@@ -10,17 +10,19 @@ import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, AnyStr, Generic, TypedDict, Unpack, overload
+from typing import Any, AnyStr, Generic, TypedDict, TypeVar, Unpack, overload
 
 import anyio
 
-from .._processes.pipes import PipeReader, PipeWriter
-from .._processes.process import Process, start
+from .._checks import number, whole_number
+from .._processes.start import environment, start
+from .._processes.stdio import PipeReader, PipeWriter, Stdio, open_stdio
+from .._processes.watch import OwnProcess
 from ..errors import ChildTimeoutError, MaxBufferError
-from ._environment import environment
-from ._stdio import Plan, Stdio, opened
 
 StrPath = str | os.PathLike[str]
+
+_Failure = TypeVar("_Failure", ChildTimeoutError, MaxBufferError)
 
 MAX_BUFFER = 200 * 1024
 """How many bytes a child may write to each of stdout and stderr unless told otherwise."""
@@ -43,8 +45,8 @@ class Completed(Generic[AnyStr]):
     signal: signal.Signals | None
 
 
-class _Options(TypedDict, total=False):
-    """What `exec` and `exec_file` have in common; described there."""
+class _Keywords(TypedDict, total=False):
+    """The options of `exec` and `exec_file` for the type checker: those of `_Options` but for ``encoding``."""
 
     input: str | bytes | None
     cwd: StrPath | None
@@ -56,27 +58,39 @@ class _Options(TypedDict, total=False):
     kill_signal: signal.Signals | int
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of `exec` and `exec_file`, checked; they are described at `exec`."""
+
+    input: str | bytes | None = None
+    cwd: StrPath | None = None
+    env: Mapping[str, str] | None = None
+    uid: int | None = None
+    gid: int | None = None
+    timeout: float | None = None
+    max_buffer: int | None = MAX_BUFFER
+    kill_signal: signal.Signals | int = signal.SIGTERM
+    encoding: str | None = "utf-8"
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None:
+            number("timeout", self.timeout, at_least=0, unit="seconds")
+        if self.max_buffer is not None:
+            whole_number("max_buffer", self.max_buffer, at_least=0, unit="bytes")
+        if self.encoding is not None:
+            codecs.lookup(self.encoding)  # rather now than when it has run
+
+
 @overload
 async def exec(
-    command: str, *, shell: StrPath = "/bin/sh", encoding: str = "utf-8", **options: Unpack[_Options]
+    command: str, *, shell: StrPath = "/bin/sh", encoding: str = "utf-8", **options: Unpack[_Keywords]
 ) -> Completed[str]: ...
 @overload
 async def exec(
-    command: str, *, shell: StrPath = "/bin/sh", encoding: None, **options: Unpack[_Options]
+    command: str, *, shell: StrPath = "/bin/sh", encoding: None, **options: Unpack[_Keywords]
 ) -> Completed[bytes]: ...
 async def exec(
-    command: str,
-    *,
-    shell: StrPath = "/bin/sh",
-    input: str | bytes | None = None,
-    cwd: StrPath | None = None,
-    env: Mapping[str, str] | None = None,
-    uid: int | None = None,
-    gid: int | None = None,
-    timeout: float | None = None,
-    max_buffer: int | None = MAX_BUFFER,
-    kill_signal: signal.Signals | int = signal.SIGTERM,
-    encoding: str | None = "utf-8",
+    command: str, *, shell: StrPath = "/bin/sh", encoding: str | None = "utf-8", **options: Unpack[_Keywords]
 ) -> Completed[str] | Completed[bytes]:
     """Runs a command line in a shell, as Node's ``child_process.exec``, and returns what it wrote.
 
@@ -88,17 +102,21 @@ async def exec(
     Args:
         command: The command line.
         shell: The shell, which is called with ``-c``.
-        input: What it reads; None: ``/dev/null``.
-        cwd: Its working directory; None: this process's.
-        env: Its whole environment; None: this process's.
-        uid: Its user; needs root.
-        gid: Its group; needs root.
-        timeout: Seconds that it may take; None: any time.
-        max_buffer: Bytes that it may write to each of stdout and stderr; None: any number, all held in memory.
-        kill_signal: What its process group is ended with if it takes too long, writes too much, or the caller is
-            cancelled. What has not ended a second later is killed.
         encoding: How its output becomes str (bytes that are none of it become U+FFFD), and ``input`` bytes; None:
             bytes are returned.
+        **options: The following.
+
+    Keyword Args:
+        input (str | bytes | None): What it reads; None, the default: ``/dev/null``.
+        cwd (StrPath | None): Its working directory; None, the default: this process's.
+        env (Mapping[str, str] | None): Its whole environment; None, the default: this process's.
+        uid (int | None): Its user; needs root.
+        gid (int | None): Its group; needs root.
+        timeout (float | None): Seconds that it may take; None, the default: any time.
+        max_buffer (int | None): Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: any
+            number, all held in memory.
+        kill_signal (signal.Signals | int): What its process group is ended with if it takes too long, writes too much,
+            or the caller is cancelled: SIGTERM by default. What has not ended a second later is killed.
 
     Returns:
         Its output and how it ended. An exit code other than 0 is no exception; what the shell can't find is code 127.
@@ -109,58 +127,51 @@ async def exec(
         MaxBufferError: It wrote too much; the same goes for it. The error has what was read.
         OSError: The shell can't be started.
         LookupError: There is no such encoding.
+        ValueError: A number is out of its range; the text names it.
+        TypeError: One is no number, or there is no such option; the text names it.
     """
-    argv = [os.fspath(shell), "-c", command]
-    run = _Batch(argv, input, timeout, max_buffer, kill_signal, encoding)
-    return await run.run(cwd=cwd, env=env, uid=uid, gid=gid)
+    return await _Execution([os.fspath(shell), "-c", command], _checked("exec", encoding, options)).run()
 
 
 @overload
 async def exec_file(
-    file: StrPath, args: Sequence[StrPath] = (), *, encoding: str = "utf-8", **options: Unpack[_Options]
+    file: StrPath, args: Sequence[StrPath] = (), *, encoding: str = "utf-8", **options: Unpack[_Keywords]
 ) -> Completed[str]: ...
 @overload
 async def exec_file(
-    file: StrPath, args: Sequence[StrPath] = (), *, encoding: None, **options: Unpack[_Options]
+    file: StrPath, args: Sequence[StrPath] = (), *, encoding: None, **options: Unpack[_Keywords]
 ) -> Completed[bytes]: ...
 async def exec_file(
-    file: StrPath,
-    args: Sequence[StrPath] = (),
-    *,
-    input: str | bytes | None = None,
-    cwd: StrPath | None = None,
-    env: Mapping[str, str] | None = None,
-    uid: int | None = None,
-    gid: int | None = None,
-    timeout: float | None = None,
-    max_buffer: int | None = MAX_BUFFER,
-    kill_signal: signal.Signals | int = signal.SIGTERM,
-    encoding: str | None = "utf-8",
+    file: StrPath, args: Sequence[StrPath] = (), *, encoding: str | None = "utf-8", **options: Unpack[_Keywords]
 ) -> Completed[str] | Completed[bytes]:
     """Runs a program without a shell, as Node's ``child_process.execFile``, and returns what it wrote.
 
     Args:
         file: The program: a path, or a name that is looked for in ``PATH``.
         args: Its arguments, which nobody interprets.
-        input: As for `exec`, as are all that follow.
-        cwd: Its working directory; None: this process's.
-        env: Its whole environment; None: this process's.
-        uid: Its user; needs root.
-        gid: Its group; needs root.
-        timeout: Seconds that it may take; None: any time.
-        max_buffer: Bytes that it may write to each of stdout and stderr; None: any number, all held in memory.
-        kill_signal: What its process group is ended with.
-        encoding: How its output becomes str; None: bytes are returned.
+        encoding: As for `exec`.
+        **options: Those of `exec`: ``input``, ``cwd``, ``env``, ``uid``, ``gid``, ``timeout``, ``max_buffer``,
+            ``kill_signal``.
+
+    Returns:
+        Its output and how it ended. An exit code other than 0 is no exception.
 
     Raises:
         OSError: It can't be started, such as FileNotFoundError or PermissionError.
         ChildTimeoutError: It took too long, and is dead; see `exec`.
         MaxBufferError: It wrote too much, and is dead; see `exec`.
         LookupError: There is no such encoding.
+        ValueError: A number is out of its range; the text names it.
+        TypeError: One is no number, or there is no such option; the text names it.
     """
     argv = [os.fspath(file), *(os.fspath(arg) for arg in args)]
-    run = _Batch(argv, input, timeout, max_buffer, kill_signal, encoding)
-    return await run.run(cwd=cwd, env=env, uid=uid, gid=gid)
+    return await _Execution(argv, _checked("exec_file", encoding, options)).run()
+
+
+def _checked(function: str, encoding: str | None, options: _Keywords) -> _Options:
+    for name in options.keys() - _Keywords.__optional_keys__:
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+    return _Options(encoding=encoding, **options)
 
 
 class _TooMuch(Exception):
@@ -173,42 +184,36 @@ async def _feed(stdin: PipeWriter, data: bytes) -> None:
             await stdin.send(data)
 
 
-class _Batch:
+class _Execution:
     """One program on its way to a `Completed`."""
 
-    def __init__(
-        self,
-        argv: list[str],
-        input: str | bytes | None,
-        timeout: float | None,
-        max_buffer: int | None,
-        kill_signal: int,
-        encoding: str | None,
-    ) -> None:
-        if encoding is not None:
-            codecs.lookup(encoding)  # rather now than when it has run
+    def __init__(self, argv: list[str], options: _Options) -> None:
         self._argv = argv
-        self._input = input.encode(encoding or "utf-8") if isinstance(input, str) else input
-        self._timeout = timeout
-        self._max_buffer = max_buffer
-        self._kill_signal = kill_signal
-        self._encoding = encoding
+        self._options = options
         self._stdout = bytearray()
         self._stderr = bytearray()
 
     def __str__(self) -> str:
         return shlex.join(self._argv)
 
-    async def run(
-        self, *, cwd: StrPath | None, env: Mapping[str, str] | None, uid: int | None, gid: int | None
-    ) -> Completed[Any]:
+    async def run(self) -> Completed[Any]:
+        options = self._options
+        data = options.input.encode(options.encoding or "utf-8") if isinstance(options.input, str) else options.input
         await asyncio.sleep(0)  # may be cancelled before anything has been started
-        with opened(Plan(("ignore" if self._input is None else "pipe", "pipe", "pipe"), has_channel=False)) as stdio:
-            process = start(self._argv, stdio, env=environment(env, None), cwd=cwd, uid=uid, gid=gid, group=0)
+        with open_stdio("ignore" if data is None else "pipe", "pipe", "pipe") as stdio:
+            process = start(
+                self._argv,
+                stdio.theirs,
+                env=environment(options.env, {}),
+                cwd=options.cwd,
+                uid=options.uid,
+                gid=options.gid,
+                group=0,
+            )
         try:
-            await self._within_limits(process, stdio)
+            await self._within_limits(process, stdio, data)
         except BaseException:
-            await process.end_group(self._kill_signal)
+            await process.end_group(options.kill_signal)
             raise
         finally:
             stdio.close()
@@ -216,31 +221,39 @@ class _Batch:
         ended = process.ended.result()
         return Completed(self._text(self._stdout), self._text(self._stderr), ended.code, ended.signal)
 
-    async def _within_limits(self, process: Process, stdio: Stdio) -> None:
+    async def _within_limits(self, process: OwnProcess, stdio: Stdio, data: bytes | None) -> None:
         """Returns when it has ended and all of its output has been read."""
+        options = self._options
         try:
-            async with asyncio.timeout(self._timeout), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(options.timeout), asyncio.TaskGroup() as tasks:
                 for stream, buffer in ((stdio.stdout, self._stdout), (stdio.stderr, self._stderr)):
                     assert stream is not None
                     tasks.create_task(self._read(stream, buffer))
-                if stdio.stdin is not None and self._input is not None:
-                    tasks.create_task(_feed(stdio.stdin, self._input))
+                if stdio.stdin is not None and data is not None:
+                    tasks.create_task(_feed(stdio.stdin, data))
                 await asyncio.shield(process.ended)
         except TimeoutError:
-            text = f"{self} took longer than {self._timeout} seconds, and has been ended with all that it had started"
-            raise ChildTimeoutError(text, self._text(self._stdout), self._text(self._stderr)) from None
+            text = f"{self} took longer than {options.timeout} seconds, and has been ended with all that it had started"
+            raise self._failed(ChildTimeoutError(text)) from None
         except ExceptionGroup as group:
             if group.subgroup(_TooMuch) is None:
                 raise
-            text = f"{self} wrote more than max_buffer={self._max_buffer} bytes to one stream, and has been ended"
-            raise MaxBufferError(text, self._text(self._stdout), self._text(self._stderr)) from None
+            text = f"{self} wrote more than max_buffer={options.max_buffer} bytes to one stream, and has been ended"
+            raise self._failed(MaxBufferError(text)) from None
 
     async def _read(self, stream: PipeReader, buffer: bytearray) -> None:
+        limit = self._options.max_buffer
         async for data in stream:
             buffer += data
-            if self._max_buffer is not None and len(buffer) > self._max_buffer:
-                del buffer[self._max_buffer :]
+            if limit is not None and len(buffer) > limit:
+                del buffer[limit:]
                 raise _TooMuch
 
+    def _failed(self, error: _Failure) -> _Failure:
+        """The error with what was read until then."""
+        error.stdout, error.stderr = self._text(self._stdout), self._text(self._stderr)
+        return error
+
     def _text(self, buffer: bytearray) -> str | bytes:
-        return bytes(buffer) if self._encoding is None else buffer.decode(self._encoding, "replace")
+        encoding = self._options.encoding
+        return bytes(buffer) if encoding is None else buffer.decode(encoding, "replace")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 
+from .._events.emitter import E_contra
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Frame
@@ -22,16 +23,16 @@ _PEER = 0  # what frames name: there is but one other end
 _AT_MOST_ONCE = frozenset({"spawn", "exit", "close", "disconnect"})
 
 
-class Link(InboxPeer):
+class Link(InboxPeer[E_contra]):
     """What `ChildProcess` and `Parent` share: messages, requests and handles, both ways, over one channel.
 
     Attributes:
         pid: The other process's id.
     """
 
-    def __init__(self, sock: socket.socket | None, pid: int, whom: str) -> None:
+    def __init__(self, sock: socket.socket | None, pid: int, whom: str, inbox: Inbox) -> None:
         self.pid = pid
-        self._hub: Inbox = Inbox()
+        self._hub: Inbox = inbox
         self._requests = Requests()
         self._whom = whom
         self._channel: Channel | None = None

@@ -10,14 +10,15 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._events.emitter import Handler
+from .._events.emitter import Handler, ParentEvent
+from .._no_constructor import NoConstructor
+from .._processes.environment import PARENT_FD
 from .._wire.inbox import Inbox, MessageQueue
 from .._wire.mailbox import RequestHandler
-from ._environment import PARENT_FD
 from ._link import Link
 
 
-class Parent(Link):
+class Parent(Link[ParentEvent], metaclass=NoConstructor, made_by="parent()"):
     """The process that started this one with a channel; see `parent`.
 
     Its events are ``message``, ``disconnect`` (it has gone, or has closed the channel), ``error`` and ``undelivered``.
@@ -29,14 +30,13 @@ class Parent(Link):
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, os.getppid(), "the parent")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hub = _ParentInbox(self.attach)
+        super().__init__(sock, os.getppid(), "the parent", _ParentInbox(self._attach_to_running_loop))
 
     def __repr__(self) -> str:
         return f"<Parent {self.pid}, {'connected' if self.connected else 'disconnected'}>"
 
-    def attach(self) -> None:
+    def _attach_to_running_loop(self) -> None:
         """Hears it on the running loop, if there is one, from now on, unless another one does."""
         try:
             loop = asyncio.get_running_loop()
@@ -50,25 +50,28 @@ class Parent(Link):
         self._attach(loop)
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
-        self.attach()
+        """Sends the parent a message; see `ChildProcess.send`."""
+        self._attach_to_running_loop()
         await super().send(message, handles, keep_open=keep_open)
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
-        self.attach()
+        """Sends the parent a request and returns the reply; see `ChildProcess.request`."""
+        self._attach_to_running_loop()
         return await super().request(message, timeout=timeout)
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
-        self.attach()
+        """Answers the parent's requests from now on; see `ChildProcess.handle_requests`."""
+        self._attach_to_running_loop()
         super().handle_requests(handler)
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """The interpreter ends: what was sent last still leaves."""
         assert self._channel is not None
         self._channel.detach()
         self._channel.flush_blocking()
         self._channel.close()
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """This process is a fork of the one whose parent it is."""
         assert self._channel is not None
         self._channel.abandon()
@@ -103,11 +106,11 @@ def parent() -> Parent | None:
     """
     global _parent
     if _parent is None and (sock := _inherited(os.environ.pop(PARENT_FD, ""))) is not None:
-        _parent = Parent(sock)
+        _parent = Parent._create(sock)
         os.register_at_fork(after_in_child=_forget)
         atexit.register(_finish)
     if _parent is not None:
-        _parent.attach()
+        _parent._attach_to_running_loop()
     return _parent
 
 
@@ -132,9 +135,9 @@ def _forget() -> None:
     global _parent
     forgotten, _parent = _parent, None
     if forgotten is not None:
-        forgotten.forget()
+        forgotten._forget()
 
 
 def _finish() -> None:
     if _parent is not None:
-        _parent.finish()
+        _parent._finish()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 
-from .._processes.process import start
+from .._checks import number
+from .._processes.environment import PARENT_FD
+from .._processes.start import environment, start
+from .._processes.stdio import open_channel, open_stdio
 from ._child import ChildProcess
-from ._environment import environment
-from ._stdio import StdioOption, opened, plan
+from ._stdio import StdioOption, plan
 
 StrPath = str | os.PathLike[str]
 
@@ -55,9 +59,12 @@ async def spawn(
 
     Raises:
         OSError: It can't be started, such as FileNotFoundError or PermissionError.
-        ValueError: ``stdio`` is not understood.
+        ValueError: ``stdio`` is not understood, or the timeout is below 0, infinite, or nan.
+        TypeError: The timeout is no number.
     """
     planned = plan(stdio)
+    if timeout is not None:
+        number("timeout", timeout, at_least=0, unit="seconds")
     await asyncio.sleep(0)  # the only place to be cancelled: from here on, a child is either returned or not started
     argv = [os.fspath(command), *(os.fspath(arg) for arg in args)]
     if shell:
@@ -66,21 +73,25 @@ async def spawn(
     file = argv[0]
     if argv0 is not None:
         argv[0] = argv0
-    with opened(planned) as ours:
+    with contextlib.ExitStack() as opened:
+        streams = opened.enter_context(open_stdio(*planned.streams))
+        channel, theirs = opened.enter_context(open_channel()) if planned.has_channel else (None, None)
         process = start(
             argv,
-            ours,
+            streams.theirs,
             executable=file,
-            env=environment(env, ours.their_channel.fileno() if ours.their_channel is not None else None),
+            env=environment(env, _parent_fd(theirs) if theirs is not None else {}),
+            pass_fds=() if theirs is None else (theirs.fileno(),),
             cwd=cwd,
             uid=uid,
             gid=gid,
             session=detached,
         )
         try:
-            return ChildProcess(
+            return ChildProcess._create(
                 process,
-                ours,
+                streams,
+                channel,
                 spawn_file=file,
                 spawn_args=argv,
                 detached=detached,
@@ -91,6 +102,13 @@ async def spawn(
             process.send_signal(signal.SIGKILL)
             process.release()
             raise
+
+
+def _parent_fd(channel: socket.socket) -> dict[str, str]:
+    # A descriptor's number says little: whoever inherits the variable, but not the descriptor, may have another one
+    # of that number. The inode tells.
+    fd = channel.fileno()
+    return {PARENT_FD: f"{fd}:{os.fstat(fd).st_ino}"}
 
 
 async def fork(
@@ -130,7 +148,8 @@ async def fork(
 
     Raises:
         OSError: The interpreter can't be started. A script that is not there ends the child with code 2.
-        ValueError: ``stdio`` is not understood, or has no ``"ipc"``.
+        ValueError: ``stdio`` is not understood, or has no ``"ipc"``; or the timeout is below 0, infinite, or nan.
+        TypeError: The timeout is no number.
     """
     if stdio is None:
         stdio = (*("pipe" if silent else "inherit",) * 3, "ipc")

@@ -1,16 +1,11 @@
-"""The standard streams of a child that is about to start: what may be asked for, and who holds which end."""
+"""The option ``stdio``: what may be asked for."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-from .._processes.pipes import PipeReader, PipeWriter
 
 
 class HasFileno(Protocol):
@@ -75,73 +70,3 @@ def _is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
-
-
-class Stdio:
-    """The opened streams: the child's ends, and ours.
-
-    Attributes:
-        theirs: The child's three, as `subprocess.Popen` takes them.
-        their_channel: The child's end of the message channel; None if there is none.
-        stdin: Our end of its standard input; None unless it is a pipe.
-        stdout: Likewise.
-        stderr: Likewise.
-        channel: Our end of the message channel; None if there is none.
-    """
-
-    def __init__(self) -> None:
-        self.theirs: tuple[int | None, int | None, int | None] = (None, None, None)
-        self.their_channel: socket.socket | None = None
-        self.stdin: PipeWriter | None = None
-        self.stdout: PipeReader | None = None
-        self.stderr: PipeReader | None = None
-        self.channel: socket.socket | None = None
-
-    def close(self) -> None:
-        """Closes our ends of the pipes; the channel is its owner's."""
-        for pipe in (self.stdin, self.stdout, self.stderr):
-            if pipe is not None:
-                pipe.close()
-
-
-@contextlib.contextmanager
-def opened(planned: Plan) -> Iterator[Stdio]:
-    """Opens them; afterwards the child's ends are closed here, and if the start fails ours too.
-
-    Raises:
-        OSError: There are no descriptors left.
-    """
-    stdio = Stdio()
-    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
-        undo.callback(stdio.close)
-        first, second, third = planned.streams
-        stdin: int | None
-        if first == "pipe":
-            stdin, ours = os.pipe()
-            theirs.callback(os.close, stdin)
-            stdio.stdin = PipeWriter(ours)
-        else:
-            stdin = _given(first)
-        stdout, stdio.stdout = _output(second, theirs)
-        stderr, stdio.stderr = _output(third, theirs)
-        stdio.theirs = (stdin, stdout, stderr)
-        if planned.has_channel:
-            stdio.channel, stdio.their_channel = socket.socketpair()
-            undo.callback(stdio.channel.close)
-            theirs.callback(stdio.their_channel.close)
-        yield stdio
-        undo.pop_all()
-
-
-def _output(entry: str | int, theirs: contextlib.ExitStack) -> tuple[int | None, PipeReader | None]:
-    if entry != "pipe":
-        return _given(entry), None
-    ours, write = os.pipe()
-    theirs.callback(os.close, write)
-    return write, PipeReader(ours)
-
-
-def _given(entry: str | int) -> int | None:
-    if isinstance(entry, int):
-        return entry
-    return subprocess.DEVNULL if entry == "ignore" else None

@@ -8,51 +8,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import attributes, listing
+from .._lazy import exports as _exports
 
 if TYPE_CHECKING:
-    from ._child import ChildExit, Close, Spawn
-    from ._either import Disconnect, Error, Shutdown, Undelivered
-    from ._message import Event, Message
-    from ._primary import Address, Exit, Fork, GiveUp, Listening, Online, Setup
-
-_HOMES = {
-    "Address": "_primary",
-    "ChildExit": "_child",
-    "Close": "_child",
-    "Disconnect": "_either",
-    "Error": "_either",
-    "Event": "_message",
-    "Exit": "_primary",
-    "Fork": "_primary",
-    "GiveUp": "_primary",
-    "Listening": "_primary",
-    "Message": "_message",
-    "Online": "_primary",
-    "Setup": "_primary",
-    "Shutdown": "_either",
-    "Spawn": "_child",
-    "Undelivered": "_either",
-}
-
-__all__ = [
-    "Address",
-    "ChildExit",
-    "Close",
-    "Disconnect",
-    "Error",
-    "Event",
-    "Exit",
-    "Fork",
-    "GiveUp",
-    "Listening",
-    "Message",
-    "Online",
-    "Setup",
-    "Shutdown",
-    "Spawn",
-    "Undelivered",
-]
-
-__getattr__ = attributes(__name__, _HOMES)
-__dir__ = listing(__name__, _HOMES)
+    # isort: off
+    from ..address import Address as Address
+    from ._child import ChildExit as ChildExit, Close as Close, Spawn as Spawn
+    from ._either import (
+        Disconnect as Disconnect,
+        Error as Error,
+        Shutdown as Shutdown,
+        Undelivered as Undelivered,
+    )
+    from ._message import Event as Event, Message as Message
+    from ._primary import (
+        Exit as Exit,
+        Fork as Fork,
+        GiveUp as GiveUp,
+        Listening as Listening,
+        Online as Online,
+        Setup as Setup,
+    )
+else:
+    __getattr__, __dir__, __all__ = _exports(
+        __name__,
+        {
+            "..address": "Address",
+            "._child": "ChildExit Close Spawn",
+            "._either": "Disconnect Error Shutdown Undelivered",
+            "._message": "Event Message",
+            "._primary": "Exit Fork GiveUp Listening Online Setup",
+        },
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ._message import Event
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Spawn(Event):
     """A child process has been started (`aiocluster.child_process`)."""
 
-    name: ClassVar[str] = "spawn"
+    name: ClassVar[Literal["spawn"]] = "spawn"
     child: ChildProcess
 
 
@@ -28,7 +28,7 @@ class ChildExit(Event):
     Both are None if something else in this program has waited for it, so that nobody can know any more.
     """
 
-    name: ClassVar[str] = "exit"
+    name: ClassVar[Literal["exit"]] = "exit"
     child: ChildProcess
     code: int | None
     signal: signal.Signals | None
@@ -38,7 +38,7 @@ class ChildExit(Event):
 class Close(Event):
     """A child process has ended, and its stdout and stderr have ended here as well: no more output will come."""
 
-    name: ClassVar[str] = "close"
+    name: ClassVar[Literal["close"]] = "close"
     child: ChildProcess
     code: int | None
     signal: signal.Signals | None

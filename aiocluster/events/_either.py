@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ._message import Event
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Disconnect(Event):
     """The channel is closed. ``worker`` is None inside a worker, whose primary is gone then."""
 
-    name: ClassVar[str] = "disconnect"
+    name: ClassVar[Literal["disconnect"]] = "disconnect"
     worker: WorkerProcess | None = None
 
 
@@ -23,7 +23,7 @@ class Disconnect(Event):
 class Error(Event):
     """Something failed: in a worker (``worker``), or in an event handler of this process (None)."""
 
-    name: ClassVar[str] = "error"
+    name: ClassVar[Literal["error"]] = "error"
     worker: WorkerProcess | None
     error: BaseException
 
@@ -32,7 +32,7 @@ class Error(Event):
 class Undelivered(Event):
     """A message whose receiver went before it confirmed it, back at its sender."""
 
-    name: ClassVar[str] = "undelivered"
+    name: ClassVar[Literal["undelivered"]] = "undelivered"
     pid: int
     message: Any
 
@@ -41,5 +41,5 @@ class Undelivered(Event):
 class Shutdown(Event):
     """This worker has been told to leave and has ``deadline`` seconds to do so."""
 
-    name: ClassVar[str] = "shutdown"
+    name: ClassVar[Literal["shutdown"]] = "shutdown"
     deadline: float

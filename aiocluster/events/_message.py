@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import socket
@@ -22,7 +22,7 @@ class Event:
 class Message(Event):
     """A message has arrived. ``worker`` is its sender as the primary sees it; None inside a worker."""
 
-    name: ClassVar[str] = "message"
+    name: ClassVar[Literal["message"]] = "message"
     sender: int
     message: Any
     handles: tuple[socket.socket, ...] = ()

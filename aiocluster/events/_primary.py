@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ._message import Event
 
@@ -11,36 +11,15 @@ if TYPE_CHECKING:
     import signal
 
     from .._primary.worker_process import WorkerProcess
+    from ..address import Address
     from ..settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where something listens.
-
-    Attributes:
-        family: ``"tcp4"``, ``"tcp6"``, ``"udp4"``, ``"udp6"`` or ``"unix"``.
-        host: The IP address; empty for ``"unix"``.
-        port: The port as it was bound (never 0 once bound); 0 for ``"unix"``.
-        path: The socket file; None unless ``"unix"``.
-    """
-
-    family: str
-    host: str = ""
-    port: int = 0
-    path: str | None = None
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if self.family.endswith("6") else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Setup(Event):
     """``Primary.setup()`` was called: later forks use these settings."""
 
-    name: ClassVar[str] = "setup"
+    name: ClassVar[Literal["setup"]] = "setup"
     settings: Settings
 
 
@@ -48,7 +27,7 @@ class Setup(Event):
 class Fork(Event):
     """A worker's process has been started."""
 
-    name: ClassVar[str] = "fork"
+    name: ClassVar[Literal["fork"]] = "fork"
     worker: WorkerProcess
 
 
@@ -56,7 +35,7 @@ class Fork(Event):
 class Online(Event):
     """A worker has loaded its target and is about to run it."""
 
-    name: ClassVar[str] = "online"
+    name: ClassVar[Literal["online"]] = "online"
     worker: WorkerProcess
 
 
@@ -64,7 +43,7 @@ class Online(Event):
 class Listening(Event):
     """A worker's server takes connections from now on."""
 
-    name: ClassVar[str] = "listening"
+    name: ClassVar[Literal["listening"]] = "listening"
     worker: WorkerProcess
     address: Address
 
@@ -73,7 +52,7 @@ class Listening(Event):
 class Exit(Event):
     """A worker's process has ended: by ``code``, or by ``signal`` (the other one is None)."""
 
-    name: ClassVar[str] = "exit"
+    name: ClassVar[Literal["exit"]] = "exit"
     worker: WorkerProcess
     code: int | None
     signal: signal.Signals | None
@@ -83,6 +62,6 @@ class Exit(Event):
 class GiveUp(Event):
     """More workers ended unasked than the `RestartPolicy` allows: no more replacements."""
 
-    name: ClassVar[str] = "give_up"
+    name: ClassVar[Literal["give_up"]] = "give_up"
     exits: tuple[Exit, ...]
     period: float

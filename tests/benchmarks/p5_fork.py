@@ -12,6 +12,7 @@ from statistics import median
 from time import perf_counter
 
 from aiocluster import Primary
+from aiocluster.settings import StartMethod
 
 from . import idle_worker
 from .measurement import Comparison, Contender, Measurement, Sample, at_most
@@ -23,7 +24,7 @@ FORKS = 15
 """One after the other; the median counts, the first one does not."""
 
 
-async def fork_to_online(start_method: str) -> float:
+async def fork_to_online(start_method: StartMethod) -> float:
     """In the primary: seconds."""
     seconds = []
     async with Primary(target(idle_worker.wait), start_method=start_method) as primary:

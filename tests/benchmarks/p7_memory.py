@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from aiocluster import Primary
+from aiocluster.settings import StartMethod
 
 from . import idle_worker
 from .measurement import Comparison, Contender, Measurement, Sample, at_most
@@ -21,7 +22,7 @@ from .programs import ProgramFailed, answer
 WORKERS = 4
 
 
-async def memory_of_a_worker(start_method: str) -> float:
+async def memory_of_a_worker(start_method: StartMethod) -> float:
     """In the primary: bytes."""
     async with Primary(target(idle_worker.listen), start_method=start_method) as primary:
         processes = [await primary.fork() for _ in range(WORKERS)]

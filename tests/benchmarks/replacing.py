@@ -16,6 +16,7 @@ from time import perf_counter
 import psutil
 
 from aiocluster import Cluster, Primary, RestartPolicy
+from aiocluster.settings import StartMethod
 
 from . import idle_worker
 from .measurement import Comparison, Contender, Measurement, Sample
@@ -27,10 +28,10 @@ RELOADED = 8
 FORKS = 1_000
 WARM_UP = 1_000
 
-START_METHODS = ("spawn", "template")
+START_METHODS: tuple[StartMethod, ...] = ("spawn", "template")
 
 
-async def respawn(start_method: str) -> float:
+async def respawn(start_method: StartMethod) -> float:
     """In the primary: seconds from a worker's SIGKILL until its replacement listens."""
     policy = RestartPolicy(limit=1_000, backoff=(0.0, 0.0))
     cluster = Cluster(target(idle_worker.listen), workers=2, start_method=start_method, restart=policy)
@@ -47,7 +48,7 @@ async def respawn(start_method: str) -> float:
     return median(seconds)
 
 
-async def reload(start_method: str) -> float:
+async def reload(start_method: StartMethod) -> float:
     """In the primary: seconds for a reload of eight workers, one after the other."""
     cluster = Cluster(target(idle_worker.listen), workers=RELOADED, start_method=start_method)
     async with cluster.events("listening") as heard, cluster:
@@ -76,7 +77,7 @@ async def _fork_and_end(primary: Primary, times: int) -> None:
     gc.collect()
 
 
-def _sample(function: Callable[[str], object], start_method: str) -> Sample:
+def _sample(function: Callable[[StartMethod], object], start_method: StartMethod) -> Sample:
     return Sample(answer(python(function, start_method)))
 
 

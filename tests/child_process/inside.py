@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
@@ -214,7 +215,7 @@ async def busy() -> None:
 
 def main(name: str, *args: str) -> None:
     function: Callable[..., Any] = globals()[name]
-    if asyncio.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if "OF_UVLOOP" in os.environ else None) as runner:
             runner.run(function(*args))
     else:

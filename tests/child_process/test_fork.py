@@ -14,9 +14,11 @@ import pytest
 
 from aiocluster._wire import frames as kinds
 from aiocluster._wire.codec import encode, pack
+from aiocluster._wire.frames import FunctionTarget
 from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
+from tests.support.events import several
 
 from .processes import INSIDE, read_all
 
@@ -313,7 +315,7 @@ async def test_broken_frames_end_the_channel_and_nothing_else(written: bytes) ->
     async with (
         await forked("babble", written.hex(), stdio=stdio) as child,
         await forked("echo") as other,
-        child.events("error", "disconnect") as events,
+        several(child, "error", "disconnect") as events,
     ):
         event = await anext(events)
         assert isinstance(event, Error)
@@ -333,7 +335,7 @@ async def test_broken_frames_end_the_channel_and_nothing_else(written: bytes) ->
 async def test_a_child_may_not_run_code_here(tmp_path: Path) -> None:
     """It gets an error for an answer."""
     path = tmp_path / "ran"
-    named = {"kind": "function", "module": "pathlib", "name": "Path.touch"}
+    named = FunctionTarget("pathlib", "Path.touch").array()
     frame = encode(kinds.CALL, 0, 1, pack([named, [str(path)]]))
     stdio = ("pipe", "pipe", "inherit", "ipc")
     async with await forked("babble", frame.hex(), stdio=stdio) as child:

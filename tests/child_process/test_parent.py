@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aiocluster import child_process
+from aiocluster._processes.environment import PARENT_FD
 from aiocluster.child_process import exec_file
-from aiocluster.child_process._environment import PARENT_FD
 
 from .processes import alive, read_all, until
 from .test_fork import forked

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,26 @@ async def test_what_cannot_be_started() -> None:
 async def test_a_null_byte_is_refused() -> None:
     with pytest.raises(ValueError, match="null"):
         await exec("echo \0")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"timeout": float("nan")}, ValueError, "timeout must be a number of seconds from 0 on, not nan"),
+        ({"timeout": float("inf")}, ValueError, "timeout must be a number of seconds from 0 on, not inf"),
+        ({"timeout": -1}, ValueError, "timeout must be a number of seconds from 0 on, not -1"),
+        ({"timeout": "5"}, TypeError, "timeout must be a number of seconds from 0 on, not '5'"),
+        ({"timeout": True}, TypeError, "timeout must be"),
+        ({"max_buffer": -1}, ValueError, "max_buffer must be a whole number of bytes from 0 on, not -1"),
+        ({"max_buffer": 1.5}, TypeError, "max_buffer must be"),
+        ({"tiemout": 5}, TypeError, "{}() got an unexpected keyword argument 'tiemout'"),
+    ],
+)
+async def test_what_is_no_option(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    for function in (exec, exec_file):
+        with pytest.raises(error) as caught:
+            await function("true", **options)
+        assert str(caught.value).startswith(text.format(function.__name__))
 
 
 @pytest.mark.skipif(not is_root(), reason="needs root")

@@ -159,6 +159,12 @@ async def test_a_signal_that_it_handles_is_no_end() -> None:
         assert (await child.wait()).code == 5
 
 
+@pytest.mark.parametrize(("timeout", "error"), [(float("nan"), ValueError), (-1, ValueError), ("5", TypeError)])
+async def test_what_is_no_timeout(timeout: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^timeout must be a number of seconds from 0 on, not "):
+        await spawn("true", timeout=timeout)
+
+
 async def test_timeout() -> None:
     async with await spawn("sleep", ["60"], timeout=0.05, kill_signal=signal.SIGINT) as child:
         assert (await child.wait()).signal == signal.SIGINT

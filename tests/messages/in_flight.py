@@ -63,19 +63,19 @@ async def main() -> None:
         assert all_say("did not reach", await a._session.run(inside.heard_errors, [1]))
         become_who_we_were()
         b.kill(signal.SIGCONT)
-        messages = await b.run(inside.heard_messages, [SENT + 1])
+        messages = await b._session.run(inside.heard_messages, [SENT + 1])
         arrived = sum(handles for _, _, handles in messages)
         assert LIMIT <= arrived < SENT
         whole, without = messages[:arrived], messages[arrived:]
         assert whole == [[os.getpid(), number, 1] for number in range(arrived)]
         assert without == [*([os.getpid(), number, 0] for number in range(arrived, SENT)), [a.pid, 0, 0]]
         assert len(all.heard("error")) == SENT - arrived
-        assert all_say("descriptors from", await b.run(inside.heard_errors, [len(without)]))
+        assert all_say("descriptors from", await b._session.run(inside.heard_errors, [len(without)]))
 
         one, other = socket.socketpair()
         other.close()
         await b.send("the next", [one])
-        assert (await b.run(inside.heard_messages, [SENT + 2]))[-1] == [os.getpid(), "the next", 1]
+        assert (await b._session.run(inside.heard_messages, [SENT + 2]))[-1] == [os.getpid(), "the next", 1]
 
 
 def all_say(what: str, errors: list[str]) -> bool:

@@ -53,7 +53,7 @@ queues: list[AsyncIterator[Any]] = []
 tasks: list[asyncio.Future[Any]] = []
 
 
-async def hear(*names: str) -> None:
+async def hear(*names: Any) -> None:
     """Keeps the events of these names from now on; of `messages` it keeps all."""
     for name in names or ("message", "undelivered", "error"):
         current_worker().on(name, ear.hear)

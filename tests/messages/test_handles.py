@@ -224,9 +224,9 @@ async def test_a_receiver_out_of_descriptors_is_told_and_so_is_the_primary(caplo
             (event,) = await all.hears("error", 1)
             assert event.worker is a
             assert isinstance(event.error, HandleError)
-            assert await a.run(inside.heard_messages, [1]) == [[os.getpid(), "too many", 0]]
+            assert await a._session.run(inside.heard_messages, [1]) == [[os.getpid(), "too many", 0]]
             assert await said_by(other) == await said_by(another) == ""  # closed on both sides
-        await a.run(inside.lower_limit, [-1])
+        await a._session.run(inside.lower_limit, [-1])
         one, other = socket.socketpair()
         with other:
             await a.send("the next", [one])

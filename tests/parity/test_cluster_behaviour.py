@@ -130,7 +130,7 @@ async def test_is_connected_on_both_sides() -> None:
     async with Primary(say_whether_connected) as primary, primary.events("message") as heard:
         connected: list[bool] = []
         worker = await primary.fork()
-        worker.on("disconnect", lambda event: connected.append(event.worker.is_connected()))
+        worker.on("disconnect", lambda event: connected.append(worker.is_connected()))
         assert worker.is_connected()
         assert (await anext(heard)).message is True
         await worker.wait_gone()
@@ -164,7 +164,7 @@ async def test_workers_that_serve_nothing_leave() -> None:
 async def test_one_that_left_by_itself_may_still_be_killed() -> None:
     async with Primary(leave_when_told) as primary:
         worker = await primary.fork()
-        worker.on("disconnect", lambda event: event.worker.kill())
+        worker.on("disconnect", lambda event: worker.kill())
         await worker.send("leave")
         await worker.wait_gone()
         assert worker.exited_after_disconnect is True

@@ -15,6 +15,7 @@ import pytest
 
 from aiocluster import Primary, exclusive
 from aiocluster.events import Listening, Message
+from tests.support.events import several
 from tests.support.serving import in_worker
 
 from .inside_cluster_ports_behaviour import (
@@ -159,7 +160,7 @@ async def test_udp_of_both_families_on_one_port() -> None:
 async def test_a_datagram_goes_to_one_worker() -> None:
     each = 10
     async with Primary(take_datagrams, args=[str(each)], loop="asyncio") as primary:
-        async with primary.events("listening", "message") as heard:
+        async with several(primary, "listening", "message") as heard:
             workers = [await primary.fork() for _ in range(4)]
             events: list[Listening] = [await anext(heard) for _ in workers]
             address = events[0].address
@@ -191,7 +192,7 @@ async def test_workers_send_from_the_shared_udp_port() -> None:
 @POLICIES
 async def test_one_with_a_connection_leaves_when_its_client_has_gone(scheduling: str) -> None:
     async with Primary(take_and_hold, scheduling=scheduling) as primary:
-        async with primary.events("listening", "message") as heard:
+        async with several(primary, "listening", "message") as heard:
             workers = [await primary.fork() for _ in range(2)]
             events: list[Listening] = [await anext(heard) for _ in workers]
             with socket.create_connection((events[0].address.host, events[0].address.port)):

@@ -32,7 +32,7 @@ class Row:
         return self.cells[0]
 
     @property
-    def health_check(self) -> str:
+    def verdict(self) -> str:
         return self.cells[2]
 
     @property
@@ -71,8 +71,8 @@ def test_a_page_has_rows(page: Path) -> None:
 def test_a_row_is_whole(row: Row) -> None:
     assert len(row.cells) == 4
     assert all(row.cells)
-    assert row.health_check in VERDICTS
-    assert row.tests or row.health_check != "same"
+    assert row.verdict in VERDICTS
+    assert row.tests or row.verdict != "same"
 
 
 @pytest.mark.parametrize("name", sorted({name for row in ALL for name in row.tests}))

@@ -18,7 +18,9 @@ import pytest
 
 from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
 from aiocluster.events import Disconnect, Error, Exit, Message
+from aiocluster.settings import Loop
 from tests.primary import nobody
+from tests.support.events import several
 from tests.support.serving import ask, serving
 from tests.support.turns import turns
 
@@ -176,7 +178,7 @@ async def test_streams_are_inherited_unless_silent(capfd: pytest.CaptureFixture[
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 async def test_uid_and_gid() -> None:
     async with Primary(nobody.tell_ids, uid=65534, gid=65533, loop="asyncio") as primary:
-        async with primary.events("message", "exit") as heard:
+        async with several(primary, "message", "exit") as heard:
             await primary.fork()
             event = await anext(heard)
             assert isinstance(event, Message)
@@ -224,7 +226,7 @@ HOSTILE["a message that is none"] = frame(1, os.getpid(), 1, b"\xc1")
 async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     # Frames that name the primary by its pid have to name this process, whichever ran the import.
     cluster = Cluster(misbehave, workers=2)
-    async with cluster.events("error", "disconnect", "exit", "listening") as heard:
+    async with several(cluster, "error", "disconnect", "exit", "listening") as heard:
         async with serving(cluster, 2) as address:
             bad, good = cluster.workers.values()
             while (await anext(heard)).name != "listening":
@@ -254,7 +256,7 @@ async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest
 # ---- a worker's own children
 
 
-async def test_a_workers_children_are_no_workers(worker_loop: str) -> None:
+async def test_a_workers_children_are_no_workers(worker_loop: Loop) -> None:
     async with Primary(has_children, loop=worker_loop) as primary, primary.events("message") as heard:
         await primary.fork()
         # The only descriptor beyond stdio is the one that listdir had open, and closed.

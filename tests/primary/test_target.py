@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aiocluster._primary.target import name_target
-from aiocluster._wire.frames import FunctionTarget, ModuleTarget, ScriptTarget
+from aiocluster._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget
 from aiocluster.errors import TargetError
 
 ROOT = Path(__file__).parents[2]
@@ -115,11 +115,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("function", [a_function, an_async_function, a_decorated_function, name_target])
 def test_a_module_level_function_is_named_by_its_module(function: Callable[..., Any]) -> None:
-    assert name_target(function) == {
-        "kind": "function",
-        "module": function.__module__,
-        "name": function.__name__,
-    }
+    assert name_target(function) == FunctionTarget(function.__module__, function.__name__)
 
 
 def test_class_methods_static_methods_and_classes_are_found_by_others_too() -> None:
@@ -128,7 +124,7 @@ def test_class_methods_static_methods_and_classes_are_found_by_others_too() -> N
         (Holder.static_method, "Holder.static_method"),
         (Holder, "Holder"),
     ):
-        assert name_target(target) == {"kind": "function", "module": __name__, "name": name}
+        assert name_target(target) == FunctionTarget(__name__, name)
 
 
 def test_a_lambda_is_refused() -> None:
@@ -192,7 +188,7 @@ def test_a_coroutine_is_refused() -> None:
 )
 def test_a_member_of_a_module_is_named_without_an_import(modules: Path, target: str) -> None:
     module, _, name = target.partition(":")
-    assert name_target(target) == {"kind": "function", "module": module, "name": name, "in_cwd": True}
+    assert name_target(target) == FunctionTarget(module, name, in_cwd=True)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +220,7 @@ def test_a_member_that_is_not_there_is_refused(modules: Path, target: str, text:
 
 @pytest.mark.parametrize("target", ["plain", "package", "package.inner", "space.sub", "json.tool"])
 def test_a_module_is_named_without_an_import(modules: Path, target: str) -> None:
-    assert name_target(target) == {"kind": "module", "module": target}
+    assert name_target(target) == ModuleTarget(target)
 
 
 @pytest.mark.parametrize(
@@ -267,12 +263,12 @@ def test_a_script_is_named_by_its_whole_path(modules: Path, target: str | Path) 
 
 def test_a_script_is_looked_up_in_the_workers_directory(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert name_target("script.py", modules) == {"kind": "script", "path": str(modules / "script.py")}
-    assert name_target(modules / "script.py", "/tmp") == {"kind": "script", "path": str(modules / "script.py")}
+    assert name_target("script.py", modules) == ScriptTarget(str(modules / "script.py"))
+    assert name_target(modules / "script.py", "/tmp") == ScriptTarget(str(modules / "script.py"))
 
 
 def test_a_folder_with_a_main_is_a_script(modules: Path) -> None:
-    assert name_target(Path("folder")) == {"kind": "script", "path": str(modules / "folder")}
+    assert name_target(Path("folder")) == ScriptTarget(str(modules / "folder"))
 
 
 @pytest.mark.parametrize(
@@ -303,7 +299,7 @@ def test_a_script_that_cannot_be_read_is_refused(modules: Path) -> None:
 MAIN = """
 import json
 from aiocluster._primary.target import name_target
-from aiocluster._wire.frames import FunctionTarget, ModuleTarget, ScriptTarget
+from aiocluster._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget
 from aiocluster.errors import TargetError
 
 def serve(): ...
@@ -311,7 +307,7 @@ def serve(): ...
 if __name__ == "__main__":
     for target in (None, serve):
         try:
-            print(json.dumps(name_target(target)))
+            print(json.dumps(name_target(target).array()))
         except TargetError as error:
             print(json.dumps(str(error)))
 """
@@ -335,8 +331,8 @@ def test_the_main_script_is_named_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(MAIN)
     path = str(tmp_path / "main.py")
     assert run("main.py", cwd=tmp_path) == [
-        {"kind": "main", "main_path": path},
-        {"kind": "function", "module": "__mp_main__", "name": "serve", "main_path": path},
+        MainTarget(path=path).array(),
+        FunctionTarget("__mp_main__", "serve", MainTarget(path=path)).array(),
     ]
 
 
@@ -346,8 +342,8 @@ def test_a_main_module_is_named_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "package" / "__main__.py").write_text(MAIN)
     for module in ("main", "package"):
         assert run("-m", module, cwd=tmp_path) == [
-            {"kind": "main", "main_module": module},
-            {"kind": "function", "module": "__mp_main__", "name": "serve", "main_module": module},
+            MainTarget(module).array(),
+            FunctionTarget("__mp_main__", "serve", MainTarget(module)).array(),
         ]
 
 
@@ -355,8 +351,8 @@ def test_a_main_folder_is_named_by_its_main(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "__main__.py").write_text(MAIN)
     main, function = run("folder", cwd=tmp_path)
-    assert main == {"kind": "main", "main_path": str(tmp_path / "folder" / "__main__.py")}
-    assert function["main_path"] == main["main_path"]
+    assert main == MainTarget(path=str(tmp_path / "folder" / "__main__.py")).array()
+    assert function == FunctionTarget("__mp_main__", "serve", MainTarget.parse(main)).array()
 
 
 @pytest.mark.parametrize("args", [("-c", MAIN), ("-",)], ids=["-c", "stdin"])

@@ -19,6 +19,7 @@ import pytest
 
 from aiocluster import Cluster, RestartLimitError, RestartPolicy, StartupError, TargetError
 from aiocluster.events import Error, Exit, GiveUp
+from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles
 
 from .inside_cluster import crash, crash_when_told, end_at_once, serve
@@ -135,7 +136,7 @@ async def test_cancelled_while_entering(tmp_path: Path) -> None:
 
 async def test_a_killed_worker_is_replaced() -> None:
     cluster = Cluster(serve, workers=2)
-    async with serving(cluster, 2) as address, cluster.events("listening", "exit") as heard:
+    async with serving(cluster, 2) as address, several(cluster, "listening", "exit") as heard:
         killed, other = cluster.workers.values()
         killed.kill(signal.SIGKILL)
         events = [await anext(heard), await anext(heard)]
@@ -157,7 +158,7 @@ async def test_one_that_was_told_to_leave_is_not_replaced() -> None:
 
 async def test_a_crashed_worker_answers_what_it_had_and_is_replaced_at_once() -> None:
     cluster = Cluster(crash_when_told, workers=1)
-    async with serving(cluster, 1) as address, cluster.events("error", "listening", "exit", "message") as heard:
+    async with serving(cluster, 1) as address, several(cluster, "error", "listening", "exit", "message") as heard:
         (crashed,) = cluster.workers.values()
         asked = asyncio.ensure_future(ask(address))
         assert (await anext(heard)).message == "asked"
@@ -178,7 +179,7 @@ async def test_giving_up(target: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     policy = RestartPolicy(limit=3, period=60, backoff=(0.0, 0.01))
     cluster = Cluster(target, workers=2, restart=policy, silent=True)
-    async with cluster.events("give_up", "exit") as heard:
+    async with several(cluster, "give_up", "exit") as heard:
         with pytest.raises(RestartLimitError, match="ended unasked within 60 seconds"):
             async with cluster:
                 await cluster.serve_forever()

@@ -14,6 +14,7 @@ import pytest
 
 from aiocluster import Cluster, RemoteError, RestartLimitError, RestartPolicy
 from aiocluster.events import Error, Exit, GiveUp
+from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, serving
 
 from .inside_cluster import crash
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 async def test_the_replacement_listens_while_the_crashed_one_still_answers() -> None:
     cluster = Cluster(answer_slowly_and_crash, workers=1)
-    async with serving(cluster, 1) as address, cluster.events("error", "listening", "exit", "message") as heard:
+    async with serving(cluster, 1) as address, several(cluster, "error", "listening", "exit", "message") as heard:
         (crashed,) = cluster.workers.values()
         asked = asyncio.ensure_future(ask(address))
         assert (await anext(heard)).message == "asked"
@@ -56,7 +57,7 @@ async def test_the_replacement_listens_while_the_crashed_one_still_answers() -> 
 
 async def test_what_it_has_not_finished_ends_with_graceful_timeout() -> None:
     cluster = Cluster(answer_slowly_and_crash, workers=1, graceful_timeout=0.5)
-    async with serving(cluster, 1) as address, cluster.events("message", "exit") as heard:
+    async with serving(cluster, 1) as address, several(cluster, "message", "exit") as heard:
         (crashed,) = cluster.workers.values()
         asked = asyncio.ensure_future(ask(address))
         assert (await anext(heard)).message == "asked"
@@ -71,7 +72,7 @@ async def test_what_it_has_not_finished_ends_with_graceful_timeout() -> None:
 
 async def test_a_task_nobody_awaits_is_only_logged() -> None:
     cluster = Cluster(leave_a_task_alone, workers=1, silent=True)
-    async with cluster.events("message", "error", "exit") as heard, serving(cluster, 1) as address:
+    async with several(cluster, "message", "error", "exit") as heard, serving(cluster, 1) as address:
         assert (await anext(heard)).message == "still here"
         (worker,) = cluster.workers.values()
         assert await ask(address) == worker.pid
@@ -84,7 +85,7 @@ async def test_a_task_nobody_awaits_is_only_logged() -> None:
 
 async def test_a_hard_crash_leaves_its_stack_on_stderr() -> None:
     cluster = Cluster(break_down_when_told, workers=1, silent=True)
-    async with cluster, cluster.events("online", "exit") as heard:
+    async with cluster, several(cluster, "online", "exit") as heard:
         (broken,) = cluster.workers.values()
         await broken.send("break down")
         exit: Exit = await anext(heard)
@@ -102,7 +103,7 @@ async def test_a_hard_crash_leaves_its_stack_on_stderr() -> None:
 async def test_the_last_traceback_is_in_the_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     cluster = Cluster(crash, workers=1, restart=RestartPolicy(limit=2, backoff=(0.0, 0.01)), silent=True)
-    async with cluster.events("give_up", "fork") as heard:
+    async with several(cluster, "give_up", "fork") as heard:
         with pytest.raises(RestartLimitError) as caught:
             async with cluster:
                 await cluster.serve_forever()
@@ -151,7 +152,7 @@ async def test_a_target_that_is_gone_for_a_while(tmp_path: Path, caplog: pytest.
     script = tmp_path / "script_of_test.py"
     script.write_text((EXAMPLES / "asyncio_app.py").read_text())
     cluster = Cluster(script, workers=1, env={"PORT": "0"}, restart=RestartPolicy(limit=1000, backoff=(0.0, 0.05)))
-    async with serving(cluster, 1) as address, cluster.events("exit", "listening") as heard:
+    async with serving(cluster, 1) as address, several(cluster, "exit", "listening") as heard:
         (worker,) = cluster.workers.values()
         moved = script.rename(tmp_path / "moved")
         worker.kill(signal.SIGKILL)

@@ -13,6 +13,7 @@ import pytest
 
 from aiocluster import Cluster, WorkerProcess
 from aiocluster.events import Exit
+from tests.support.events import several
 from tests.support.serving import ask, serving
 
 from .inside_cluster import serve
@@ -30,7 +31,7 @@ from .load import Load
 @pytest.mark.parametrize("hang_timeout", [0.5, 2.5])
 async def test_a_worker_that_blocks_is_replaced_in_time(hang_timeout: float) -> None:
     cluster = Cluster(block_when_told, workers=2, hang_timeout=hang_timeout, silent=True)
-    async with serving(cluster, 2) as address, cluster.events("exit", "fork") as heard:
+    async with serving(cluster, 2) as address, several(cluster, "exit", "fork") as heard:
         blocked, other = cluster.workers.values()
         began = time.monotonic()
         await blocked.send("block")
@@ -58,7 +59,7 @@ async def test_what_a_blocked_worker_had_not_taken_goes_elsewhere() -> None:
 
 async def test_one_that_ignores_sigabrt_is_killed() -> None:
     cluster = Cluster(ignore_all_and_block_when_told, workers=1, hang_timeout=0.5)
-    async with serving(cluster, 1), cluster.events("exit", "listening") as heard:
+    async with serving(cluster, 1), several(cluster, "exit", "listening") as heard:
         (blocked,) = cluster.workers.values()
         await blocked.send("block")
         assert {event.worker.id for event in [await anext(heard), await anext(heard)]} == {1, 2}

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
 
 from aiocluster import Cluster
 from aiocluster.events import Exit
-from aiocluster.settings import START_METHODS
+from aiocluster.settings import StartMethod
 from tests.support.seeds import new_random
 from tests.support.serving import serving, wait_until_it_handles
 
@@ -130,7 +131,7 @@ def test_no_process_outlives_the_primary_at_any_moment() -> None:
         end_primary(
             choose.choice(["start", "reload", "stop"]),
             choose.choice([*ENDS]),
-            choose.choice(START_METHODS),
+            choose.choice(get_args(StartMethod)),
             choose.uniform(0, 1.0),
         )
         for _ in range(50)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aiocluster import Cluster, ClusterError, StartupError
+from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, serving
 
 from .inside_cluster import serve
@@ -32,7 +33,7 @@ async def serving_until_sigterm(cluster: Cluster) -> AsyncIterator[asyncio.Task[
 
 async def count(cluster: Cluster, workers: int) -> None:
     """Returns when there are so many, and all of them listen."""
-    async with cluster.events("listening", "exit", "disconnect") as heard:
+    async with several(cluster, "listening", "exit", "disconnect") as heard:
         while [worker.state for worker in cluster.workers.values()] != ["listening"] * workers:
             await anext(heard)
 

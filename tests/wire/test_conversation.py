@@ -154,7 +154,8 @@ async def test_a_transports_socket_is_a_handle_and_stays_open() -> None:
         await reader.read()
         writer.close()
 
-    async with parties() as (here, there), await asyncio.start_server(nothing, "127.0.0.1", 0) as server:
+    # The server is left last: it waits for its connection, of which the receiver holds a duplicate.
+    async with await asyncio.start_server(nothing, "127.0.0.1", 0) as server, parties() as (here, there):
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         try:
             await here.conversation.send("connection", [writer.get_extra_info("socket")])

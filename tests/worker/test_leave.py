@@ -12,6 +12,8 @@ import pytest
 
 from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
+from aiocluster.settings import Loop
+from tests.support.events import several
 from tests.support.serving import Client, ask, serving, wait_until_it_handles
 
 # ---- targets: servers whose every request waits until the primary says "answer"
@@ -140,7 +142,7 @@ def runs_no_loop() -> None:
 
 @pytest.mark.parametrize("target", [plain, with_uvicorn, with_aiohttp])
 async def test_a_request_in_flight_is_answered(target: Any) -> None:
-    async with Primary(target) as primary, primary.events("message", "listening") as heard:
+    async with Primary(target) as primary, several(primary, "message", "listening") as heard:
         worker = await primary.fork()
         address = (await anext(heard)).address
         client = await Client.connect(address)
@@ -158,7 +160,7 @@ async def test_a_request_in_flight_is_answered(target: Any) -> None:
 
 @pytest.mark.parametrize("target", [plain, with_uvicorn, with_aiohttp])
 async def test_a_leaving_worker_gets_no_new_connections(target: Any) -> None:
-    async with Primary(target) as primary, primary.events("message", "listening") as heard:
+    async with Primary(target) as primary, several(primary, "message", "listening") as heard:
         first, second = [await primary.fork() for _ in range(2)]
         address = (await anext(heard)).address
         assert (await anext(heard)).address == address
@@ -184,7 +186,7 @@ async def test_a_worker_that_leaves_of_its_own_accord() -> None:
         assert worker.exited_after_disconnect
 
 
-async def test_shutdown_tells_the_deadline(worker_loop: str) -> None:
+async def test_shutdown_tells_the_deadline(worker_loop: Loop) -> None:
     async with Primary(tells_its_deadline, loop=worker_loop) as primary, primary.events("message") as heard:
         worker = await primary.fork()
         assert (await anext(heard)).message == "running"
@@ -193,7 +195,7 @@ async def test_shutdown_tells_the_deadline(worker_loop: str) -> None:
         assert (worker.exit_code, worker.exit_signal) == (0, None)
 
 
-async def test_the_main_task_may_clean_up(worker_loop: str) -> None:
+async def test_the_main_task_may_clean_up(worker_loop: Loop) -> None:
     async with Primary(cleans_up, loop=worker_loop) as primary, primary.events("message") as heard:
         worker = await primary.fork()
         assert (await anext(heard)).message == "running"
@@ -219,7 +221,7 @@ async def test_a_worker_without_a_loop_is_sent_sigterm() -> None:
 
 
 async def test_the_deadline_ends_the_main_task() -> None:
-    async with Primary(plain) as primary, primary.events("message", "listening") as heard:
+    async with Primary(plain) as primary, several(primary, "message", "listening") as heard:
         worker = await primary.fork()
         client = await Client.connect((await anext(heard)).address)
         await client.send()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -99,6 +100,23 @@ async def test_close_leaves_connections_alone() -> None:
     writer.close()
     await writer.wait_closed()
     await server.wait_closed()
+
+
+@in_worker
+async def test_wait_closed_waits_until_the_server_is_closed() -> None:
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    waiter = asyncio.ensure_future(server.wait_closed())
+    done, _ = await asyncio.wait({waiter}, timeout=0.05)
+    assert not done
+    server.close()
+    await waiter
+
+
+@in_worker
+async def test_connections_are_kept_alive_if_asked_for() -> None:
+    options: dict[str, Any] = {"keep_alive": True}  # typed from Python 3.13 on
+    async with await asyncio.start_server(echo, "127.0.0.1", 0, **options) as server:
+        assert server.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 @in_worker

@@ -11,8 +11,7 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.dispatch import Route, on, on_ints
 from ..._wire.handles import closer
-from ...errors import ProtocolError
-from ...events import Address
+from ...address import Address
 from ..life import Life
 from .table import PortTable
 
@@ -55,12 +54,12 @@ class Backend:
         self.life = life
         self.weight = weight
         self.slot = slot
-        self.open = 0
+        self.open: int = 0
         self.under_way = 0
-        self.accepted = 0
-        self.returned = 0
+        self.accepted: int = 0
+        self.returned: int = 0
         self.redispatched = 0
-        self.delay = 0.0
+        self.delay: float = 0.0
         self.ports: set[int] = set()
         self._table = table
         self._scheduling = scheduling
@@ -113,7 +112,7 @@ class Backend:
             text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
             self.channel.send(frames.Refused(frame.number, error.errno or errno.EINVAL, text).encode())
             return
-        except ValueError as error:  # no such policy
+        except (ValueError, OverflowError) as error:  # no such policy, or a port or backlog out of range
             self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
             return
         port.holders.add(self)
@@ -133,13 +132,11 @@ class Backend:
             self._table.release(self, port)
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
-        if count < 0 or returned < 0:
-            raise ProtocolError(f"{count} connections taken, {returned} returned")
+        if port := self._table.by_number.get(number):
+            port.taken(self, count, returned)
         self.open += count
         self.accepted += count
         self.returned += returned
-        if port := self._table.by_number.get(number):
-            port.taken(self, count, returned)
 
     def _on_accepted(self, number: int, count: int) -> None:
         self.open += count

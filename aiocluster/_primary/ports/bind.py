@@ -8,7 +8,7 @@ import socket
 import stat
 
 from ..._wire.endpoint import Endpoint
-from ...events import Address
+from ...address import Address
 
 _FAMILIES = {
     (socket.AF_INET, socket.SOCK_STREAM): "tcp4",

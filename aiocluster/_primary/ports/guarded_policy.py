@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ...events import Address
+from ...address import Address
 from ...scheduling import Policy, RoundRobin
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
-from ...events import Address
+from ...address import Address
+from ...errors import ProtocolError
 from ...scheduling import Peeking, Policy
 from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
@@ -83,9 +84,9 @@ class Port:
         self.group = group
         self.holders: set[Backend] = set()
         self.owns_path = False
-        self.is_kept = False
-        self.accepted = 0
-        self.hands_over = policy is not None
+        self.is_kept: bool = False
+        self.accepted: int = 0
+        self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
         self._pickable = self._policy.pickable
         self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None
@@ -138,8 +139,15 @@ class Port:
         self._hand_over_pending()
 
     def taken(self, backend: Backend, count: int, returned: int) -> None:
-        """Of the connections that this worker was sent, it has taken the first ``count`` and returns the next ones."""
-        outstanding = self._outstanding[backend]
+        """Of the connections that this worker was sent, it has taken the first ``count`` and returns the next ones.
+
+        Raises:
+            ProtocolError: It was not sent so many.
+        """
+        outstanding = self._outstanding.get(backend)
+        if outstanding is None or not 0 <= count <= count + returned <= len(outstanding):
+            sent = len(outstanding or ())
+            raise ProtocolError(f"{count} connections taken and {returned} returned, of {sent} sent")
         for _ in range(count):
             os.close(outstanding.popleft()[0])
         for _ in range(returned):

@@ -50,7 +50,7 @@ class Group:
         self._open_socket = open_socket
         self._program = _PROGRAMS[scheduling]
         self._members: list[_Member] = []  # in the kernel's order
-        self.is_steered = bpf.is_possible()
+        self.is_steered: bool = bpf.is_possible()
 
     def sock_for(self, slot: int, weight: int) -> socket.socket:
         """The socket of that slot. Opens it if there is none yet.

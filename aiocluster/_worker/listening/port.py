@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import weakref
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -95,7 +96,7 @@ class Port:
         self.endpoint = endpoint
         self.sock = sock
         self.is_handed_over = is_handed_over
-        self.bound = endpoint
+        self.bound: Endpoint = endpoint
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
@@ -180,8 +181,12 @@ class Port:
         self._ports.closed(self.number)
 
     async def drain(self) -> None:
-        """Returns when all connections from this port have been closed."""
+        """Returns when all connections from this port have been closed, or after `stop_draining`."""
         await self._idle.wait()
+
+    def stop_draining(self) -> None:
+        """Ends `drain` even if connections are open."""
+        self._idle.set()
 
     def close(self) -> None:
         """Takes no more connections, and closes the socket. Idempotent."""
@@ -199,7 +204,8 @@ class Ports:
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
-        self.is_stopped = False
+        self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
+        self.is_stopped: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -284,6 +290,7 @@ class Ports:
         port = Port(number, endpoint, socket.socket(fileno=fds[0]), frame.is_handed_over, self)
         port.sock.setblocking(False)
         self._open[number] = port
+        self._all.add(port)
         if future.done():  # the caller was cancelled
             port.close()
         else:
@@ -348,6 +355,11 @@ class Ports:
     async def drain(self) -> None:
         """Returns when all connections from shared ports have been closed."""
         await self._idle.wait()
+
+    def stop_draining(self) -> None:
+        """Ends `Port.drain` for all ports: this worker has no time left."""
+        for port in self._all:
+            port.stop_draining()
 
 
 def _bind_error(endpoint: Endpoint, code: int, text: str) -> OSError:

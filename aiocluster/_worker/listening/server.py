@@ -36,7 +36,7 @@ class ClusterServer(asyncio.AbstractServer):
         self._factory = protocol_factory
         self._options = options
         self._is_serving = False
-        self._is_closed = False
+        self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._makes_non_blocking = not isinstance(
             loop, asyncio.BaseEventLoop
@@ -51,7 +51,7 @@ class ClusterServer(asyncio.AbstractServer):
     @property
     def sockets(self) -> tuple[TransportSocket, ...]:
         """The listening sockets; none if it is closed. They are shared, so do not accept on them."""
-        return () if self._is_closed else tuple(TransportSocket(port.sock) for port in self._ports)
+        return () if self._closed.is_set() else tuple(TransportSocket(port.sock) for port in self._ports)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
@@ -65,7 +65,7 @@ class ClusterServer(asyncio.AbstractServer):
 
     def serve(self) -> None:
         """Starts serving; `start_serving` without the wait."""
-        if self._is_closed:
+        if self._closed.is_set():
             raise RuntimeError(f"server {self!r} is closed")
         if self._is_serving:
             return
@@ -90,9 +90,9 @@ class ClusterServer(asyncio.AbstractServer):
             self._serving_forever = None
 
     def close(self) -> None:
-        if self._is_closed:
+        if self._closed.is_set():
             return
-        self._is_closed = True
+        self._closed.set()
         self._is_serving = False
         for port in self._ports:
             port.close()
@@ -100,7 +100,11 @@ class ClusterServer(asyncio.AbstractServer):
             self._serving_forever.cancel()
 
     async def wait_closed(self) -> None:
-        """Returns when it is closed; from Python 3.12 on, like asyncio, when its connections are closed, too."""
+        """Returns when it is closed; from Python 3.12 on, like asyncio, when its connections are closed, too.
+
+        A worker that has used up its time to leave does not wait for connections.
+        """
+        await self._closed.wait()
         while self._tasks:
             await asyncio.wait(self._tasks)
         if sys.version_info >= (3, 12):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiocluster.scheduling import Peeking
 from aiocluster.scheduling._registry import POLICIES
 
-from .candidates import Worker, fill
+from .candidates import CLIENT, Worker, fill
 
 steps = st.tuples(
     st.sampled_from(["toggle", "toggle", "forget", "change", "pick", "pick"]),
@@ -60,3 +62,26 @@ def test_nothing_is_kept_of_one_that_was_forgotten(name: str) -> None:
     del worker
     gc.collect()
     assert gone() is None
+
+
+def test_a_connection_of_which_nothing_was_seen_is_picked_for_with_no_bytes() -> None:
+    class Recording(Peeking[Worker]):
+        def __init__(self) -> None:
+            self.asked: list[tuple[Any, bytes]] = []
+
+        def add(self, worker: Worker) -> None:
+            self.worker = worker
+
+        def remove(self, worker: Worker) -> None: ...
+
+        def has_enough(self, first: bytes) -> bool:
+            return True
+
+        def pick_by(self, client: Any, first: bytes) -> Worker:
+            self.asked.append((client, first))
+            return self.worker
+
+    policy = Recording()
+    (worker,) = fill(policy, 1)
+    assert policy.pick(CLIENT) is worker
+    assert policy.asked == [(CLIENT, b"")]

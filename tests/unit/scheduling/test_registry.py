@@ -10,7 +10,7 @@ import pytest
 from aiocluster.scheduling import Candidate, Policy, RoundRobin
 from aiocluster.scheduling._registry import BY_KERNEL, POLICIES, check, maker
 
-from .candidates import Worker
+from .candidates import Worker, fill, shares
 
 
 @pytest.mark.parametrize("name", [*POLICIES, *BY_KERNEL])
@@ -70,7 +70,7 @@ def test_an_object_that_cant_be_copied_serves_one_port() -> None:
     own.workers = (Worker(n) for n in range(0))  # type: ignore[assignment]
     make = maker(own)
     assert make() is own
-    with pytest.raises(ValueError, match="give a callable"):
+    with pytest.raises(ValueError, match=r"serves one port, .*; give a callable that makes one for each$"):
         make()
 
 
@@ -80,3 +80,20 @@ def test_a_callable_that_makes_no_policy_is_found_out() -> None:
 
     with pytest.raises(ValueError, match=r"lacks add, remove or pick$"):
         maker(nothing)()
+
+
+def test_each_further_port_has_a_copy_of_its_own() -> None:
+    own = Last()
+    make = maker(own)
+    assert make() is own
+    second, third = make(), make()
+    assert isinstance(second, Last)
+    assert isinstance(third, Last)
+    second.add(Worker(0))
+    assert not third.workers
+
+
+def test_random_by_name_has_chances_of_its_own() -> None:
+    policy = POLICIES["random"]()
+    fill(policy, *[1] * 4)
+    assert set(shares(policy, 400)) == {0, 1, 2, 3}

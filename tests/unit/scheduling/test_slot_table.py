@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from aiocluster.scheduling import IpHash, Policy
+from aiocluster.scheduling._slot_table import _mixed
 
 from .candidates import Worker, fill
 
@@ -93,3 +94,28 @@ def test_slots_that_are_long_gone_are_forgotten() -> None:
     policy.add(Worker(50))
     assert len(policy._table._known) < 25
     assert 0.4 < statistics.mean(slot == 0 for slot in map_of(policy)) < 0.6
+
+
+def splitmix64(state: int) -> int:
+    """The generator of Steele, Lea and Flood (2014), after so many steps from 0."""
+    z = state * 0x9E37_79B9_7F4A_7C15 % 2**64
+    z = (z ^ z >> 30) * 0xBF58_476D_1CE4_E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D0_49BB_1331_11EB % 2**64
+    return z ^ z >> 31
+
+
+def test_below_the_table_a_slots_score_is_splitmix64_but_for_its_last_step() -> None:
+    assert [splitmix64(state) for state in (1, 2, 3)] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    for bucket, slot in [(0, 1), (0, 2), (1, 0), (3, 7), (16_383, 255)]:
+        score = _mixed(bucket, slot)
+        assert score ^ score >> 31 == splitmix64(bucket << 32 | slot)
+
+
+def test_with_nearly_all_away_those_left_share() -> None:
+    policy: IpHash[Worker] = IpHash()
+    workers = fill(policy, *[1] * 64)
+    for worker in workers[3:]:
+        policy.remove(worker)
+    got = collections.Counter(map_of(policy))
+    assert set(got) == {0, 1, 2}
+    assert max(got.values()) <= 1.1 * len(CLIENTS) / 3

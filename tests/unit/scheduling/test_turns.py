@@ -44,3 +44,15 @@ def test_one_that_was_forgotten_can_come_back_at_any_time(missed: int) -> None:
     policy.add("a")
     assert sorted(collections.Counter(picks(policy, 10)).values()) == [5, 5]
     assert not policy._away
+
+
+def test_64_missed_turns_come_back_and_not_one_more() -> None:
+    policy = robin(*"ab")
+    policy.remove("a")
+    picks(policy, MOST_OWED)
+    policy.add("a")
+    assert picks(policy, MOST_OWED + 3) == [*"a" * MOST_OWED, *"aba"]
+    policy.remove("a")
+    picks(policy, MOST_OWED + 2)
+    policy.add("a")
+    assert sorted(picks(policy, 4)) == [*"aabb"]

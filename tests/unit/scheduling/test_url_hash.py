@@ -34,3 +34,10 @@ def test_a_target_longer_than_the_limit_is_told_by_its_beginning() -> None:
     assert policy.has_enough(first)
     assert not policy.has_enough(first[:-1])
     assert len({policy.pick_by(CLIENT, first) for _ in range(6)}) == 1
+
+
+def test_a_target_that_ends_at_the_limit_is_the_same_target() -> None:
+    policy: UrlHash[Worker] = UrlHash()
+    fill(policy, *[1] * 64)
+    first = b"GET /" + b"a" * (policy.peek_limit - 5)
+    assert policy.pick_by(CLIENT, first) is policy.pick_by(CLIENT, first + b" HTTP/1.1\r\n")

@@ -25,9 +25,9 @@ from aiocluster._supervise.plan import (
     is_settled,
     plan,
 )
-from aiocluster._supervise.restart import RestartPolicy
 from aiocluster._supervise.wanted import Scale
 from aiocluster.errors import ReloadError, StartupError
+from aiocluster.settings import RestartPolicy
 
 from .world import AGENTS, GRACEFUL_TIMEOUT, START_TIMEOUT, World
 

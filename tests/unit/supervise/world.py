@@ -22,9 +22,9 @@ from aiocluster._supervise.plan import (
     Start,
     plan,
 )
-from aiocluster._supervise.restart import RestartPolicy
 from aiocluster._supervise.wanted import Reload, Request, Scale, StartAgents, Wanted
 from aiocluster.errors import ReloadError, StartupError
+from aiocluster.settings import RestartPolicy
 
 PORTS = 2
 START_TIMEOUT = 10.0

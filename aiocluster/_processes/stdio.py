@@ -1,16 +1,98 @@
-"""Pipes as anyio byte streams: a process's standard streams, seen from its parent.
+"""The standard streams of a process that is started from here: opened for it, and used from here.
 
-They are plain descriptors that are watched by the loop, not asyncio's transports: nothing has to be awaited to make
-one, and one that is forgotten is closed without a warning.
+Our ends are pipes as anyio byte streams. They are plain descriptors that are watched by the loop, not asyncio's
+transports: nothing has to be awaited to make one, and one that is forgotten is closed without a warning.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
+
+from .start import Streams
+
+Entry = str | int
+"""What one of the streams is: ``"pipe"``, ``"ignore"`` (``/dev/null``), ``"inherit"``, or a descriptor."""
+
+
+@dataclass(slots=True)
+class Stdio:
+    """The opened streams: the process's ends, and ours.
+
+    Attributes:
+        theirs: The process's ends.
+        stdin: Our end of its standard input; None unless it is a pipe.
+        stdout: Likewise.
+        stderr: Likewise.
+    """
+
+    theirs: Streams = (None, None, None)
+    stdin: PipeWriter | None = None
+    stdout: PipeReader | None = None
+    stderr: PipeReader | None = None
+
+    def close(self) -> None:
+        """Closes our ends."""
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextlib.contextmanager
+def open_stdio(stdin: Entry, stdout: Entry, stderr: Entry) -> Iterator[Stdio]:
+    """Opens the streams; afterwards the process's ends are closed here, and if the start fails ours too.
+
+    Raises:
+        OSError: There are no descriptors left.
+    """
+    stdio = Stdio()
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
+        undo.callback(stdio.close)
+        first = _given(stdin)
+        if stdin == "pipe":
+            first, ours = os.pipe()
+            theirs.callback(os.close, first)
+            stdio.stdin = PipeWriter(ours)
+        second, stdio.stdout = _output(stdout, theirs)
+        third, stdio.stderr = _output(stderr, theirs)
+        stdio.theirs = (first, second, third)
+        yield stdio
+        undo.pop_all()
+
+
+def _output(entry: Entry, theirs: contextlib.ExitStack) -> tuple[int | None, PipeReader | None]:
+    if entry != "pipe":
+        return _given(entry), None
+    ours, write = os.pipe()
+    theirs.callback(os.close, write)
+    return write, PipeReader(ours)
+
+
+def _given(entry: Entry) -> int | None:
+    if isinstance(entry, int):
+        return entry
+    return subprocess.DEVNULL if entry == "ignore" else None
+
+
+@contextlib.contextmanager
+def open_channel() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Opens a channel: our end, and the process's; afterwards that is closed here, and if the start fails ours too.
+
+    Raises:
+        OSError: There are no descriptors left.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with theirs, contextlib.ExitStack() as undo:
+        undo.callback(ours.close)
+        yield ours, theirs
+        undo.pop_all()
 
 
 class _Pipe:
