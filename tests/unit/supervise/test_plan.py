@@ -25,7 +25,7 @@ from aiocluster._supervise.plan import (
     is_settled,
     plan,
 )
-from aiocluster._supervise.wanted import Scale
+from aiocluster._supervise.wanted import Scale, StartAgents
 from aiocluster.errors import ReloadError, StartupError
 from aiocluster.settings import RestartPolicy
 
@@ -268,6 +268,14 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
             NEVER,
             id="blocked, and ignores SIGABRT",
         ),
+        pytest.param(
+            TWO,
+            [leaving(1, leave_by=98.5, hung_at=99.0, signals={ABRT: 99.0}), ready(3), ready(2, 1)],
+            NONE,
+            [Kill(1, SIGKILL, "hang_timeout")],
+            NEVER,
+            id="two signals due at the same time",
+        ),
     ],
 )
 def test_single_situations(
@@ -332,6 +340,45 @@ def test_a_first_worker_that_fails_ends_the_start() -> None:
     assert world.wanted.restarts == 0
 
 
+def test_an_agent_that_fails_at_first_ends_the_start() -> None:
+    world = World(RestartPolicy())
+    request = StartAgents(agents=AGENTS)
+    world.wanted.ask(request)
+    world.step()
+    world.come_online(world.coming("b"))
+    world.end(world.coming("a"))
+    assert world.finished == [request]
+    assert isinstance(request.error, StartupError)
+    assert starts(world) == ["a", "b"]
+    world.check_at_rest()
+    assert list(world.wanted.want.agents) == ["b"]
+
+
+def test_a_scale_does_not_fail_with_another_slot() -> None:
+    world = entered(1, policy=RestartPolicy(backoff=(1.0, 5.0)))
+    request = world.scale(2)
+    world.end(world.current(0))
+    world.pass_time(1.0)
+    world.end(world.coming(0))
+    assert request.error is None
+    world.go_well()
+    assert world.finished[-1] is request
+    assert request.error is None
+    assert world.wanted.restarts == 2
+    world.check_at_rest()
+
+
+def test_a_slot_that_keeps_failing_does_not_delay_another() -> None:
+    world = entered(2, policy=RestartPolicy(backoff=(0.0, 5.0)))
+    for _ in range(4):
+        world.end(world.current(0))
+        world.go_well()
+    now = world.now
+    world.end(world.current(1))
+    world.come_online(world.coming(1))
+    assert world.now == now
+
+
 def test_a_scale_that_fails_keeps_the_new_ones_that_are_there() -> None:
     world = entered(1)
     request = world.scale(4)
@@ -359,7 +406,8 @@ def test_a_replacement_that_fails_ends_a_reload_and_the_old_ones_stay(replaced: 
     world.end(world.coming(replaced))
     assert world.finished[-1] is request
     assert isinstance(request.error, ReloadError)
-    assert "as it should" in str(request.error)
+    assert str(request.error) == "the reload has been given up, the old workers stay: as it should"
+    assert isinstance(request.error.__cause__, StartupError)
     world.pass_time(1000)
     assert [one.is_up for one in old] == [False] * replaced + [True] * (3 - replaced)
     assert starts(world)[3:] == list(range(replaced + 1))
@@ -492,6 +540,16 @@ def test_a_stop_gives_requests_up() -> None:
     world.stop(graceful=True)
     assert world.finished[-2:] == requests
     world.go_well()
+    assert not world.processes
+
+
+def test_a_stop_at_once_stays_one() -> None:
+    world = entered(2)
+    world.stop(graceful=True)
+    assert len(world.processes) == 2
+    world.stop(graceful=False)
+    world.stop(graceful=True)
+    assert world.wanted.want.stop == "at once"
     assert not world.processes
 
 
