@@ -24,7 +24,6 @@ from . import reload_on_change as watch
 from . import signals
 from .cpus import available_cpus
 from .health import Limits
-from .plan import Slot
 from .reconcile import Reconciler
 
 logger = logging.getLogger("aiocluster.cluster")
@@ -54,27 +53,21 @@ class Cluster(Emitter[PrimaryEvent]):
         if given.weights is not None and len(given.weights) != self._count:
             raise ValueError(f"weights must be {self._count} numbers, one per worker, not {given.weights!r}")
         self._watched = given.reload_on_change
-        self._weights = dict(enumerate(given.weights or ()))
-        self._agents = dict(given.agents or {})
         self._primary = Primary._of(given)
         self._hub = self._primary._hub
-        for agent in self._agents.values():
+        agents = dict(given.agents or {})
+        for agent in agents.values():
             self._primary._check_target(agent)
         self._reconciler = Reconciler(
             self._primary,
-            self._arguments,
+            agents=agents,
+            weights=given.weights or (),
             policy=given.restart or RestartPolicy(),
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
-
-    def _arguments(self, slot: Slot) -> dict[str, Any]:
-        """What `Primary._fork` is told of a process in this slot."""
-        if isinstance(slot, str):
-            return {"name": slot, "target": self._agents[slot]}
-        return {"slot": slot, "weight": self._weights.get(slot, 1)}
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
@@ -83,7 +76,7 @@ class Cluster(Emitter[PrimaryEvent]):
         await self._primary.__aenter__()
         self._reconciler.begin()
         try:
-            await self._reconciler.start_agents(tuple(self._agents))
+            await self._reconciler.start_agents()
             await self._reconciler.scale(self._count)
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -120,9 +113,8 @@ class Cluster(Emitter[PrimaryEvent]):
 
     @property
     def agents(self) -> Mapping[str, WorkerProcess]:
-        """The agents by name: one that has ended, until its replacement is at work."""
-        found = ((name, self._reconciler.at_work(name)) for name in self._agents)
-        return {name: worker for name, worker in found if worker is not None}
+        """The agents by name: one that has ended, until its replacement is online."""
+        return self._reconciler.agents
 
     def stats(self) -> ClusterStats:
         """What is known now of workers and ports."""

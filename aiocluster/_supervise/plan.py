@@ -202,13 +202,14 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
 
 def is_settled(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float]) -> bool:
     """Whether what is wanted is there, as far as the restart policy allows, and nothing else is."""
+    wanted = frozenset(want.slots)
     filled = set(may_start)
     for one in seen:
-        if not one.is_accepted or one.is_told or one.slot not in want.slots:
+        if not one.is_accepted or one.is_told or one.slot not in wanted:
             return False
         if one.is_up and one.generation >= want.generation:
             filled.add(one.slot)
-    return filled.issuperset(want.slots)
+    return wanted <= filled
 
 
 def _outcome(one: Seen, group: list[Seen], is_wanted: bool) -> Action | None:

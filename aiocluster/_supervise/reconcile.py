@@ -8,7 +8,7 @@ import math
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +73,14 @@ class Reconciler:
 
     Args:
         primary: Forks; its settings are read each time they are used.
-        arguments: What `Primary.fork` is told of a process in this slot.
+        agents: The agents' targets by name.
+        weights: The workers' weights by slot; 1 where there is none.
         policy: When processes that end unasked are replaced.
         limits: When workers are replaced that have not ended.
         start_timeout: Seconds a process may take to start.
         chance: Random numbers from 0 to 1.
 
     Attributes:
-        start_timeout: As above.
         given_up: Why no more workers are replaced; None while they are.
         over: Set when there is nothing more to keep: stopped, given up, or every worker left of its own accord.
     """
@@ -88,25 +88,25 @@ class Reconciler:
     def __init__(
         self,
         primary: Primary,
-        arguments: Callable[[Slot], dict[str, Any]],
         *,
+        agents: Mapping[str, Any],
+        weights: Sequence[int],
         policy: RestartPolicy,
         limits: Limits,
         start_timeout: float,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.start_timeout = start_timeout
         self.given_up: RestartLimitError | None = None
         self.over = asyncio.Event()
         self._primary = primary
-        self._arguments = arguments
-        self._policy = policy
+        self._agents = agents
+        self._weights = weights
         self._limits = limits
         self._chance = chance
         self._wanted = Wanted(policy, start_timeout)
         self._processes: dict[int, Process] = {}
         self._last_id = 0
-        self._at_work: dict[Slot, WorkerProcess] = {}
+        self._ready: dict[Slot, WorkerProcess] = {}
         self._unasked_ends: list[tuple[float, WorkerProcess]] = []
         self._waiting: dict[Request, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
@@ -138,13 +138,19 @@ class Reconciler:
         """How many processes were replaced that had ended unasked."""
         return self._wanted.restarts
 
-    def at_work(self, slot: Slot) -> WorkerProcess | None:
-        """The last worker of this slot that came to work; None if it left of its own accord."""
-        return self._at_work.get(slot)
+    @property
+    def start_timeout(self) -> float:
+        """Seconds a process may take to start."""
+        return self._wanted.want.start_timeout
 
-    async def start_agents(self, agents: tuple[str, ...]) -> None:
-        """Starts these agents and returns when all are online; the first failure is raised."""
-        await self._ask(StartAgents(agents=agents))
+    @property
+    def agents(self) -> dict[str, WorkerProcess]:
+        """The agents by name: one that has ended, until its replacement is online."""
+        return {name: self._ready[name] for name in self._agents if name in self._ready}
+
+    async def start_agents(self) -> None:
+        """Starts the agents and returns when all are online; the first failure is raised."""
+        await self._ask(StartAgents(agents=tuple(self._agents)))
 
     async def scale(self, workers: int) -> None:
         """Has so many workers; returns when the new ones are online and the surplus ones gone."""
@@ -178,6 +184,8 @@ class Reconciler:
             self._answer(request, ClusterError(f"the cluster is stopping: the {request.name} has been given up"))
         self.wake()
         await self._stopped.wait()
+        if self._giving_up is not None:
+            await asyncio.wait([self._giving_up])
 
     # ---- the task
 
@@ -232,7 +240,6 @@ class Reconciler:
         if wanted.want.stop and not self._stopped.is_set():
             self._take_over_others()
         if now >= self._next_check:
-            self._look(now)
             self._check_health(now)
         while True:
             self._look(now)
@@ -266,7 +273,7 @@ class Reconciler:
             case Accept():
                 assert worker is not None
                 process.is_accepted = True
-                self._at_work[process.slot] = worker
+                self._ready[process.slot] = worker
                 self._wanted.accepted(process.slot)
             case Leave():
                 assert worker is not None
@@ -279,7 +286,7 @@ class Reconciler:
                 self._kill(process, number, reason)
             case Close():
                 process.is_settled = True
-                self._at_work.pop(process.slot, None)
+                self._ready.pop(process.slot, None)
                 self._wanted.closed(process.slot)
             case Count():
                 process.is_settled = True
@@ -303,6 +310,11 @@ class Reconciler:
         self._last_id += 1
         process = self._processes[self._last_id] = Process(id=self._last_id, **known)
         return process
+
+    def _arguments(self, slot: Slot) -> dict[str, Any]:
+        if isinstance(slot, str):
+            return {"name": slot, "target": self._agents[slot]}
+        return {"slot": slot, "weight": self._weights[slot] if slot < len(self._weights) else 1}
 
     async def _fork(self, process: Process) -> None:
         try:
@@ -331,7 +343,7 @@ class Reconciler:
 
     def _count(self, process: Process, now: float) -> None:
         """Remembers an unasked end, for the event `GiveUp`."""
-        ends = [end for end in self._unasked_ends if end[0] >= now - self._policy.period]
+        ends = [end for end in self._unasked_ends if end[0] >= now - self._wanted.policy.period]
         if process.worker is not None:
             ends.append((now, process.worker))
         self._unasked_ends = ends
@@ -364,10 +376,8 @@ class Reconciler:
             self._giving_up = self._child(self._give_up(self.given_up, process.worker))
 
     async def _give_up(self, error: RestartLimitError, worker: WorkerProcess | None) -> None:
-        text = (
-            f"more than {self._policy.limit} workers ended unasked within {self._policy.period:g} seconds: "
-            "no more replacements"
-        )
+        policy = self._wanted.policy
+        text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
         logger.critical("%s", text)
         if worker is not None:
             try:
@@ -382,7 +392,7 @@ class Reconciler:
                 text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
         error.args = (text,)
         exits = tuple(Exit(one, one.exit_code, one.exit_signal) for _, one in self._unasked_ends if one.is_dead())
-        self._primary._hub.emit(GiveUp(exits, self._policy.period))
+        self._primary._hub.emit(GiveUp(exits, policy.period))
         self.over.set()
 
     def _notice_the_end(self) -> None:
@@ -416,6 +426,7 @@ class Reconciler:
         self._next_check = now + interval
         if is_late:
             return  # this loop was blocked itself: what the workers reported meanwhile has yet to be read
+        self._look(now)
         for process in self._processes.values():
             worker = process.worker
             if worker is None or not process.is_accepted or not process.is_up or process.hung_at is not None:

@@ -56,6 +56,7 @@ class Wanted:
         start_timeout: Seconds a process may take to start.
 
     Attributes:
+        policy: As above.
         want: What `plan` is to bring about.
         may_start: When each slot may be filled again; see `plan`.
         restarts: How many ends were followed by a replacement.
@@ -63,6 +64,7 @@ class Wanted:
     """
 
     def __init__(self, policy: RestartPolicy, start_timeout: float) -> None:
+        self.policy = policy
         self.want = Want(start_timeout=start_timeout)
         self.may_start: dict[Slot, float] = {}
         self.restarts = 0

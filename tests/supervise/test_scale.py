@@ -105,7 +105,7 @@ async def test_below_1(number: int) -> None:
     async with serving(cluster, 1):
         with pytest.raises(ValueError, match="from 1 on"):
             await cluster.scale(number)
-        with pytest.raises(TypeError, match="workers must be a number"):
+        with pytest.raises(TypeError, match="workers must be a whole number"):
             await cluster.scale("2")  # type: ignore[arg-type]
         assert len(cluster.workers) == 1
 

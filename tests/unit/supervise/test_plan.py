@@ -426,6 +426,27 @@ def test_one_that_left_of_its_own_accord_comes_back_with_a_reload_only() -> None
     assert world.current(1).is_up
 
 
+def test_one_that_leaves_of_its_own_accord_while_its_replacement_fails_is_not_replaced() -> None:
+    world = entered(2)
+    request = world.reload()
+    world.leave(world.current(0))
+    world.end(world.coming(0))
+    world.go_well()
+    assert isinstance(request.error, ReloadError)
+    assert not world.of(0)
+    assert world.wanted.restarts == 0
+
+
+def test_a_slot_that_was_closed_is_open_when_it_is_wanted_again() -> None:
+    world = entered(2)
+    world.leave(world.current(1))
+    world.go_well()
+    world.scale(1)
+    world.scale(2)
+    world.go_well()
+    assert world.current(1).is_up
+
+
 def test_a_reload_does_not_wait_for_the_restart_policy() -> None:
     world = entered(1, policy=RestartPolicy(backoff=(100.0, 200.0)))
     world.end(world.current(0))
