@@ -102,6 +102,8 @@ def test_all_errors_are_cluster_errors_and_what_else_they_promise() -> None:
         (Parent, r"parent\(\)"),
         (MessageQueue, r"messages\(\)"),
         (EventStream, r"events\(\)"),
+        (aiocluster.WorkerProcess, r"Primary\.fork\(\)"),
+        (aiocluster.Worker, r"current_worker\(\)"),
     ],
 )
 def test_what_only_the_library_makes_says_so(cls: Callable[[], object], maker: str) -> None:

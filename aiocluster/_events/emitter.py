@@ -26,7 +26,6 @@ R = TypeVar("R")
 if TYPE_CHECKING:
     import socket
 
-    from .._primary.worker_process import WorkerProcess
     from ..events import (
         ChildExit,
         Close,
@@ -138,7 +137,7 @@ class EventHub:
                 self._failed(handler, event, error)
 
     def emit_messages(
-        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], worker: WorkerProcess | None
+        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], worker: Any
     ) -> None:
         """What `emit` does for a `Message` with each of these, in less time: this is done more often than all else."""
         called = self._called

@@ -16,7 +16,7 @@ from typing import IO
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
-from .._processes.stdio import Stdio, open_stdio
+from .._processes.stdio import PipeReader, Stdio, open_stdio
 from .._processes.watch import Process
 from ..settings import Settings
 
@@ -78,9 +78,9 @@ class Child:
     """
 
     def __init__(self, process: Process, streams: Streams) -> None:
-        self.pid = process.pid
-        self.stdout = streams.stdio.stdout
-        self.stderr = streams.stdio.stderr
+        self.pid: int = process.pid
+        self.stdout: PipeReader | None = streams.stdio.stdout
+        self.stderr: PipeReader | None = streams.stdio.stderr
         self._process = process
         self._early_stderr = streams.early_stderr
         process.ended.add_done_callback(lambda future: process.reap())

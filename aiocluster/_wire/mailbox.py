@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._events.emitter import EventHub
 from ..errors import ProtocolError
 from ..events import Error, Undelivered
 from .windows import ReceiveWindow
-
-if TYPE_CHECKING:
-    from .._primary.worker_process import WorkerProcess
 
 RequestHandler = Callable[[Any, int], Any]
 Deliver = Callable[[int, Iterable[Any], tuple[socket.socket, ...], ReceiveWindow], None]
@@ -62,7 +59,7 @@ class Mailbox:
         self.requests = requests
         self.call = call
         self._logger = logger
-        self.worker: WorkerProcess | None = None
+        self.worker: Any = None
 
     def complain(self, error: Exception) -> None:
         """Something failed that no caller waits for."""

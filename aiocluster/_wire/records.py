@@ -158,7 +158,7 @@ def _named_tuple(kind: Any) -> Check:
 
     def check(value: Any) -> Any:
         if type(value) is not list or len(value) != len(checks):
-            raise _Mismatch(f"{value!r} in place of {kind.__name__}")
+            raise _Mismatch(f"{type(value).__name__} in place of {kind.__name__}")
         return kind(*(check(item) for check, item in zip(checks, value, strict=True)))
 
     return check

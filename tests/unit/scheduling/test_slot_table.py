@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from aiocluster.scheduling import IpHash, Policy
-from aiocluster.scheduling._slot_table import _mixed
+from aiocluster.scheduling._slot_table import SlotTable, _mixed
 
 from .candidates import Worker, fill
 
@@ -119,3 +119,25 @@ def test_with_nearly_all_away_those_left_share() -> None:
     got = collections.Counter(map_of(policy))
     assert set(got) == {0, 1, 2}
     assert max(got.values()) <= 1.1 * len(CLIENTS) / 3
+
+
+def test_each_bucket_knows_its_three_highest_slots_in_order() -> None:
+    table: SlotTable[Worker] = SlotTable()
+    for slot in range(3):
+        table.add(Worker(slot))
+    for entries in zip(*table._ranks, strict=True):
+        assert {entry & 0xFFFF_FFFF for entry in entries} == {0, 1, 2}
+        assert sorted(entries, reverse=True) == [*entries]
+
+
+def test_a_slot_that_comes_back_is_not_learnt_twice() -> None:
+    table: SlotTable[Worker] = SlotTable()
+    workers = [Worker(slot) for slot in range(5)]
+    for worker in workers:
+        table.add(worker)
+    before = [rank.tobytes() for rank in table._ranks]
+    for worker in workers:
+        table.remove(worker)
+        table.add(worker)
+    assert table._known == {0, 1, 2, 3, 4}
+    assert [rank.tobytes() for rank in table._ranks] == before

@@ -56,3 +56,14 @@ def test_64_missed_turns_come_back_and_not_one_more() -> None:
     picks(policy, MOST_OWED + 2)
     policy.add("a")
     assert sorted(picks(policy, 4)) == [*"aabb"]
+
+
+def test_one_that_goes_again_before_it_got_its_turns_back_is_still_owed_them() -> None:
+    policy = robin(*"abc")
+    policy.remove("a")
+    assert picks(policy, 4) == [*"bcbc"]  # a has missed two
+    policy.add("a")
+    policy.remove("a")
+    assert picks(policy, 2) == [*"bc"]  # and one more
+    policy.add("a")
+    assert picks(policy, 6) == [*"aaaabc"]
