@@ -167,6 +167,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: The weight is no whole number.
             OSError: The process can't be started.
         """
+        whole_number("weight", weight, at_least=1)
         return await self._fork(env, weight=weight)
 
     async def _fork(
@@ -189,7 +190,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
-        whole_number("weight", weight, at_least=1)
         settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id = self._last_id + 1
