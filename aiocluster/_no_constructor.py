@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,5 +33,9 @@ class NoConstructor(type):
         def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
             raise TypeError(f"{cls.__name__}(…) can't be called: {cls._made_by} makes these objects")
 
-    def _create(cls: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return cast(T, type.__call__(cast(type, cls), *args, **kwargs))
+        _create = type.__call__
+
+    else:
+
+        def _create(cls: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+            raise NotImplementedError

@@ -28,7 +28,7 @@ from .._processes.stdio import open_channel
 from .._processes.watch import ForeignProcess
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.dispatch import Dispatch, on
+from .._wire.frame import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings
 from .launch import Child, command, open_streams

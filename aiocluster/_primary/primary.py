@@ -73,8 +73,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
-        self._templates: dict[Hashable, ForkServer] = {}
-        self._all_templates: list[ForkServer] = []
+        self._fork_servers: dict[Hashable, ForkServer] = {}
+        self._all_fork_servers: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
@@ -100,8 +100,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                         await self._all_gone.wait()
         finally:
             self._renew_fork_servers()
-            for template in self._all_templates:
-                await template.wait_gone()
+            for fork_server in self._all_fork_servers:
+                await fork_server.wait_gone()
             for stream in list(self._streams):
                 stream.close()
             self._shared.ports.close()
@@ -167,6 +167,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: The weight is no whole number.
             OSError: The process can't be started.
         """
+        whole_number("weight", weight, at_least=1)
         return await self._fork(env, weight=weight)
 
     async def _fork(
@@ -189,7 +190,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
-        whole_number("weight", weight, at_least=1)
         settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd)
         worker_id = self._last_id = self._last_id + 1
@@ -199,14 +199,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 if settings.start_method == "spawn":
                     child = spawn(settings, env or {}, worker_id, theirs)
                 else:
-                    template = self._template(settings, named)
-                    child = await template.fork(
+                    fork_server = self._fork_server(settings, named)
+                    child = await fork_server.fork(
                         environment(settings, env or {}, worker_id), theirs, silent=settings.silent
                     )
             except BaseException:
                 ours.close()
                 raise
-        if not self._is_open:  # left while the template forked
+        if not self._is_open:  # left while the fork server forked
             child.send_signal(signal.SIGKILL)
             ours.close()
             raise ClusterError("this Primary has been left")
@@ -221,8 +221,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._all_gone.clear()
         return session.worker
 
-    def _template(self, settings: Settings, target: TargetName) -> ForkServer:
-        """The warm interpreter for workers of that kind."""
+    def _fork_server(self, settings: Settings, target: TargetName) -> ForkServer:
+        """The fork server for workers of that kind."""
         how = (
             str(settings.executable),
             settings.exec_args,
@@ -231,18 +231,18 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             settings.preload,
             target,
         )
-        template = self._templates.get(how)
-        if template is None or not template.is_usable:
-            template = self._templates[how] = ForkServer(settings, _config(settings, target, name=None, peers={}))
-            self._all_templates.append(template)
-        return template
+        fork_server = self._fork_servers.get(how)
+        if fork_server is None or not fork_server.is_usable:
+            fork_server = self._fork_servers[how] = ForkServer(settings, _config(settings, target, name=None, peers={}))
+            self._all_fork_servers.append(fork_server)
+        return fork_server
 
     def _renew_fork_servers(self) -> None:
-        """Later forks get new templates, which import their code anew."""
-        for template in self._templates.values():
-            template.retire()
-        self._templates.clear()
-        self._all_templates = [template for template in self._all_templates if not template.is_gone]
+        """Later forks get new fork servers, which import their code anew."""
+        for fork_server in self._fork_servers.values():
+            fork_server.retire()
+        self._fork_servers.clear()
+        self._all_fork_servers = [fork_server for fork_server in self._all_fork_servers if not fork_server.is_gone]
 
     def _on_gone(self, session: Session) -> None:
         del self._workers[session.identity.id]

@@ -14,12 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._wire import frames as kinds
-from .._wire.codec import Frame, encode
-from .._wire.frames import PeerJoined, PeerLeft, flow_fields
+from .._wire.codec import RawFrame, encode, flow_fields
+from .._wire.frames import PeerJoined, PeerLeft
 from ..errors import ProtocolError
 
 if TYPE_CHECKING:
-    from .._wire.dispatch import TakeDescriptors
+    from .._wire.frame import TakeDescriptors
     from .session import Session
 
 
@@ -53,7 +53,7 @@ class Router:
             if other is not worker and not other.channel.is_closed:
                 other.channel.send(frame)
 
-    def route(self, sender: Session, frame: Frame, take: TakeDescriptors) -> None:
+    def route(self, sender: Session, frame: RawFrame, take: TakeDescriptors) -> None:
         """Passes a frame on to the worker it names; to nobody if there is none.
 
         The sender of a frame for a worker that has just gone learns so from ``PEER_LEFT``.

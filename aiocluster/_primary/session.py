@@ -23,9 +23,9 @@ from .._processes.exit_status import ExitStatus
 from .._processes.stdio import PipeReader
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Frame
+from .._wire.codec import RawFrame
 from .._wire.conversation import Conversation
-from .._wire.dispatch import Dispatch, TakeDescriptors, on
+from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
 from ..address import Address
 from ..errors import RemoteError, TargetError
@@ -267,7 +267,7 @@ class Session:
 
     # ---- frames
 
-    def _receive(self, frame: Frame, take: TakeDescriptors) -> None:
+    def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
         if frame[0] in frames.FLOW:
             self.shared.router.route(self, frame, take)
         else:

@@ -15,13 +15,14 @@ import errno
 import logging
 import socket
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from ..errors import ChannelClosedError, ProtocolError
-from .codec import MAX_FRAME, Decoder, Frame
-from .descriptors import ANCILLARY_SIZE, CTRUNC, RECEIVE_FLAGS, Descriptors, received, send
+from .codec import MAX_FRAME, Decoder, RawFrame
+from .descriptors import ANCILLARY_SIZE, CTRUNC, RECEIVE_FLAGS, Descriptors, received
 
 logger = logging.getLogger("aiocluster.channel")
 
@@ -73,7 +74,7 @@ class Channel:
         self._outbox: deque[bytes | Delayed | WithDescriptors] = deque()
         self._unsent: bytes | memoryview = b""  # what a partial write left
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._receive: Callable[[Frame, Callable[[], Descriptors]], None] = _nothing
+        self._receive: Callable[[RawFrame, Callable[[], Descriptors]], None] = _nothing
         self._closed: Callable[[Exception | None], None] = _nothing
         self._later: list[Callable[[], None]] = []
         self._flush_is_due = False
@@ -91,7 +92,7 @@ class Channel:
     def attach(
         self,
         loop: asyncio.AbstractEventLoop,
-        receive: Callable[[Frame, Callable[[], Descriptors]], None],
+        receive: Callable[[RawFrame, Callable[[], Descriptors]], None],
         closed: Callable[[Exception | None], None],
     ) -> None:
         """Reads and writes on this loop from now on.
@@ -111,7 +112,7 @@ class Channel:
         if self._later:
             loop.call_soon(self._call_later)
 
-    def attach_blocking(self, receive: Callable[[Frame, Callable[[], Descriptors]], None]) -> None:
+    def attach_blocking(self, receive: Callable[[RawFrame, Callable[[], Descriptors]], None]) -> None:
         """Hands the frames of `read_blocking` to ``receive``. For a process without a loop."""
         self._receive = receive
 
@@ -242,7 +243,8 @@ class Channel:
         outbox = self._outbox
         first = outbox[0]
         if isinstance(first, WithDescriptors):
-            sent = send(self._sock, first.data, first.descriptors)
+            rights = array("i", first.descriptors)
+            sent = self._sock.sendmsg([first.data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
             outbox.popleft()
             self._unsent = first.data[sent:]
             self._refused_since = None

@@ -26,7 +26,7 @@ _LENGTH = Struct(">I")
 _unpack_length = _LENGTH.unpack_from
 _pack_frame = msgpack.Packer(autoreset=True).pack
 
-Frame = list[Any]
+RawFrame = list[Any]
 
 
 def encode(*fields: Any) -> bytes:
@@ -52,7 +52,7 @@ class Decoder:
         """Bytes of an unfinished frame that wait for the others."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[RawFrame]:
         """The frames that ``data`` completes, in order.
 
         Raises:
@@ -82,7 +82,7 @@ class Decoder:
             rest += data[position:] if position else data
 
 
-def _frame(body: bytes) -> Frame:
+def _frame(body: bytes) -> RawFrame:
     try:
         frame = msgpack.unpackb(body, strict_map_key=False)
     except Exception as error:  # msgpack raises a dozen kinds: ValueError, UnicodeDecodeError, its own
@@ -90,6 +90,19 @@ def _frame(body: bytes) -> Frame:
     if type(frame) is not list or not frame or type(frame[0]) is not int:
         raise ProtocolError(f"a frame is an array that starts with its kind; {len(body)} bytes hold something else")
     return frame
+
+
+def flow_fields(frame: RawFrame) -> tuple[int, int, int, bytes]:
+    """The kind and fields of one of the frames of a flow (`frames.FlowFrame`), checked.
+
+    Raises:
+        ProtocolError: It has other fields.
+    """
+    if len(frame) == 4:
+        kind, peer, number, body = frame
+        if type(peer) is int and type(number) is int and type(body) is bytes:
+            return kind, peer, number, body
+    raise ProtocolError(f"a frame of kind {frame[0]} with fields of the wrong types")
 
 
 def _shown(value: Any) -> str:

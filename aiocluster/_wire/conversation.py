@@ -19,7 +19,7 @@ from . import frames as kinds
 from . import handles as sockets
 from .channel import Channel
 from .codec import pack, pack_exact, unpack, unpack_batch, within_limit
-from .dispatch import TakeDescriptors
+from .frame import TakeDescriptors
 from .mailbox import Mailbox
 from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
 

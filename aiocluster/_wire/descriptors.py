@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import os
 import socket
-from collections.abc import Sequence
 
 MAX_DESCRIPTORS = 250
 """The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
@@ -38,16 +37,6 @@ class Descriptors:
 
     def __len__(self) -> int:
         return len(self._fds)
-
-
-def send(sock: socket.socket, data: bytes, descriptors: Sequence[int]) -> int:
-    """Sends as much as there is room for, with all descriptors; returns how many bytes that was.
-
-    Raises:
-        OSError: Nothing was sent: there is no room, too many are in flight (ETOOMANYREFS), or one is closed (EBADF).
-    """
-    rights = array.array("i", descriptors)
-    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
 def received(ancillary: list[tuple[int, int, bytes]]) -> Descriptors:

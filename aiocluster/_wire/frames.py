@@ -1,7 +1,7 @@
 """The vocabulary: every kind of frame, one small class each, with who sends it and what it holds.
 
-A frame travels as ``[kind, …fields]`` (`codec`). Encoding, dispatch (`dispatch`) and the check of what arrives come
-from these classes.
+A frame travels as ``[kind, …fields]`` (`codec`). Encoding, dispatch and the check of what arrives come from these
+classes (`frame`).
 
 ``peer`` is a pid: on the way to the primary the receiver's, on the way from it the sender's. The primary's own pid
 stands for the primary. ``port`` is the number that the primary gave a shared port.
@@ -9,39 +9,16 @@ stands for the primary. ``port`` is the number that the primary gave a shared po
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-from ..errors import ProtocolError
-from .codec import Frame as Array
-from .codec import encode
 from .endpoint import Endpoint
-from .records import Record
+from .frame import Frame, Record
 
 # Who sends. A child and its parent (child_process) are peers of the same rights.
 PRIMARY: Final = "primary"
 WORKER: Final = "worker"
 FORK_SERVER: Final = "fork server"
 RELATIVE: Final = "parent or child"
-
-
-class Frame(Record):
-    """A kind of frame. ``by`` names its senders; ``descriptors`` says that some come with it."""
-
-    tag: ClassVar[int]
-    by: ClassVar[tuple[str, ...]] = ()
-    descriptors: ClassVar[bool] = False
-
-    def __init_subclass__(
-        cls, *, tag: int | None = None, by: tuple[str, ...] | str | None = None, descriptors: bool = False
-    ) -> None:
-        super().__init_subclass__(tag=tag)
-        if by is not None:
-            cls.by = (by,) if isinstance(by, str) else by
-        cls.descriptors = descriptors
-
-    def encode(self) -> bytes:
-        """The frame as bytes."""
-        return encode(*self.array())
 
 
 # ---- users' messages, requests and replies
@@ -132,19 +109,6 @@ class RequestDiscard(FlowFrame, tag=REQUEST_DISCARD):
 
 class RequestAck(FlowFrame, tag=REQUEST_ACK):
     """As `Ack`, in the flow of requests."""
-
-
-def flow_fields(frame: Array) -> tuple[int, int, int, bytes]:
-    """A `FlowFrame`'s kind and fields, checked.
-
-    Raises:
-        ProtocolError: It has other fields.
-    """
-    if len(frame) == 4:
-        kind, peer, number, body = frame
-        if type(peer) is int and type(number) is int and type(body) is bytes:
-            return kind, peer, number, body
-    raise ProtocolError(f"a frame of kind {frame[0]} with fields of the wrong types")
 
 
 # ---- what a worker is to do

@@ -16,7 +16,7 @@ from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.descriptors import Descriptors
-from .._wire.dispatch import Dispatch, on_descriptors
+from .._wire.frame import Dispatch, Frame, on_descriptors
 from . import bootstrap
 from .listening import patch
 from .load import find_function, preload
@@ -78,7 +78,7 @@ class ForkServer:
                 elif not self._channel.read_blocking() and not self._is_worker:
                     self._end()
 
-    def _tell(self, frame: frames.Frame) -> None:
+    def _tell(self, frame: Frame) -> None:
         if not self._channel.is_closed:
             self._channel.send(frame.encode())
             self._channel.flush_blocking()

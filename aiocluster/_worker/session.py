@@ -10,9 +10,9 @@ from typing import Any
 
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Frame
+from .._wire.codec import RawFrame, flow_fields
 from .._wire.conversation import Conversation, described
-from .._wire.dispatch import Dispatch, TakeDescriptors, on
+from .._wire.frame import Dispatch, Frame, TakeDescriptors, on
 from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
 from ..errors import ProtocolError
@@ -100,7 +100,7 @@ class Session:
         self.tell(frames.Detached())
         self.channel.detach()
 
-    def tell(self, frame: frames.Frame) -> None:
+    def tell(self, frame: Frame) -> None:
         """Sends the primary a frame; nothing if it is gone."""
         if not self.channel.is_closed:
             self.channel.send(frame.encode())
@@ -110,11 +110,11 @@ class Session:
 
     # ---- frames
 
-    def _receive(self, frame: Frame, take: TakeDescriptors) -> None:
+    def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
         if frame[0] not in frames.FLOW:
             self._dispatch(frame, take)
             return
-        kind, pid, number, body = frames.flow_fields(frame)
+        kind, pid, number, body = flow_fields(frame)
         peer = self.peers.get(pid)
         if peer is self.primary:
             peer.receive(kind, number, body, take)

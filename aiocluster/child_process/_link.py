@@ -9,9 +9,9 @@ import socket
 from .._events.emitter import E_contra
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Frame
+from .._wire.codec import RawFrame, flow_fields
 from .._wire.conversation import Conversation
-from .._wire.dispatch import Dispatch, TakeDescriptors, on
+from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
 from .._wire.peer import InboxPeer, NoConversation
@@ -75,9 +75,9 @@ class Link(InboxPeer[E_contra]):
         if self._channel is not None:
             self._channel.attach(loop, self._receive, self._on_channel_end)
 
-    def _receive(self, frame: Frame, take: TakeDescriptors) -> None:
+    def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
         if frame[0] in frames.FLOW and self._open is not None:
-            kind, _, number, body = frames.flow_fields(frame)
+            kind, _, number, body = flow_fields(frame)
             self._open.receive(kind, number, body, take)
         else:
             self._dispatch(frame, take)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from ._turns import Turns
 from .policy import W
@@ -17,6 +18,13 @@ class RoundRobin(Turns[W]):
     def __init__(self) -> None:
         super().__init__()
         self._ring: deque[W] = deque()
+
+    def pick(self, client: Any) -> W:
+        ring = self._ring
+        if self._owed or ring[0] in self._away:
+            return super().pick(client)
+        ring.rotate(-1)
+        return ring[-1]
 
     def _join(self, worker: W) -> None:
         self._ring.append(worker)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, SupportsIndex
 
 from aiocluster._wire.channel import Channel
-from aiocluster._wire.codec import Frame
+from aiocluster._wire.codec import RawFrame
 from aiocluster._wire.descriptors import Descriptors
 
 PATIENCE = 20.0  # seconds: longer than any of these tests takes on the slowest machine
@@ -59,11 +59,11 @@ class End:
     WITH_DESCRIPTORS = 2
 
     def __init__(
-        self, sock: CountingSocket, hear: Callable[[Frame, Callable[[], Descriptors]], None] | None = None
+        self, sock: CountingSocket, hear: Callable[[RawFrame, Callable[[], Descriptors]], None] | None = None
     ) -> None:
         self.sock = sock
         self.channel = Channel(sock)
-        self.frames: list[Frame] = []
+        self.frames: list[RawFrame] = []
         self.contents: list[list[bytes]] = []  # of the descriptors of each frame that had some
         self.ends: list[Exception | None] = []
         self._hear = hear or self._keep
@@ -73,12 +73,12 @@ class End:
         self.channel.attach(loop or asyncio.get_running_loop(), self._receive, self._end)
         return self
 
-    def _receive(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def _receive(self, frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         self.frames.append(frame)
         self._changed.set()
         self._hear(frame, take)
 
-    def _keep(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def _keep(self, frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         if frame[0] == self.WITH_DESCRIPTORS:
             self.contents.append([contents(fd) for fd in take().take()])
 
@@ -94,7 +94,7 @@ class End:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def hears(self, count: int) -> list[Frame]:
+    async def hears(self, count: int) -> list[RawFrame]:
         """The first ``count`` frames, when they have come."""
         await self.until(lambda: len(self.frames) >= count)
         return self.frames[:count]
@@ -108,7 +108,7 @@ class End:
 class Pair:
     """Two ends in one loop; both are closed at the end of the ``with``."""
 
-    def __init__(self, hear: Callable[[Frame, Callable[[], Descriptors]], None] | None = None) -> None:
+    def __init__(self, hear: Callable[[RawFrame, Callable[[], Descriptors]], None] | None = None) -> None:
         here, there = socket_pair()
         self.here, self.there = End(here), End(there, hear)
 

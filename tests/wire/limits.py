@@ -10,7 +10,7 @@ import socket
 import sys
 from functools import partial
 
-from aiocluster._wire.codec import Frame, encode
+from aiocluster._wire.codec import RawFrame, encode
 from aiocluster._wire.descriptors import Descriptors
 
 from .ends import End, Pair, contents, marked
@@ -33,7 +33,7 @@ async def out_of_descriptors() -> None:
     """A receiver without room loses the descriptors it has no room for, and no others."""
     heard: list[tuple[object, list[bytes]]] = []
 
-    def hear(frame: Frame, take: object) -> None:
+    def hear(frame: RawFrame, take: object) -> None:
         assert callable(take)
         if frame[0] == CARRYING:
             descriptors = take()

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiocluster._wire import frames as kinds
 from aiocluster._wire.channel import Channel
-from aiocluster._wire.codec import Frame
+from aiocluster._wire.codec import RawFrame, flow_fields
 from aiocluster._wire.conversation import Conversation
 from aiocluster._wire.descriptors import Descriptors
 from aiocluster._wire.mailbox import Requests
@@ -41,10 +41,12 @@ class Party:
     def attach(self) -> None:
         self.channel.attach(asyncio.get_running_loop(), self._receive, self._end)
 
-    def _receive(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
-        kind, peer, number, body = frame
-        if peer != PEER or kind not in kinds.FLOW or type(number) is not int or type(body) is not bytes:
+    def _receive(self, frame: RawFrame, take: Callable[[], Descriptors]) -> None:
+        if frame[0] not in kinds.FLOW:
             raise ProtocolError("no frame of a conversation")
+        kind, peer, number, body = flow_fields(frame)
+        if peer != PEER:
+            raise ProtocolError("a frame of another conversation")
         self.kinds.append(kind)
         self.conversation.receive(kind, number, body, take)
         self._changed.set()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiocluster._wire.channel import Channel
-from aiocluster._wire.codec import Frame, encode
+from aiocluster._wire.codec import RawFrame, encode
 from aiocluster._wire.descriptors import MAX_DESCRIPTORS, Descriptors
 from aiocluster.errors import ChannelClosedError, ProtocolError
 from tests.support.turns import turns
@@ -96,7 +96,7 @@ async def test_a_lone_frame_leaves_in_the_same_turn() -> None:
 
 
 async def test_replies_of_one_turn_leave_in_one_system_call_at_its_end() -> None:
-    def reply(frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def reply(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         there.channel.send(encode(PLAIN, frame[1]))
 
     with Pair(reply) as (here, there):
@@ -219,7 +219,7 @@ async def test_one_frame_carries_as_many_descriptors_as_it_may() -> None:
 async def test_received_descriptors_are_not_inherited_by_children() -> None:
     inheritable: list[bool] = []
 
-    def look(frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def look(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         descriptors = take()
         inheritable.extend(os.get_inheritable(fd) for fd in descriptors.peek())
         descriptors.close()
@@ -487,7 +487,7 @@ async def test_a_frame_over_the_limit_ends_this_channel_before_it_has_come() -> 
 async def test_a_bug_in_a_handler_of_ours_costs_its_frame_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[list[bytes]] = []
 
-    def fail(frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def fail(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         if frame[1] == "fail":
             raise KeyError("field")
         if frame[0] == CARRYING:
@@ -518,7 +518,7 @@ async def test_a_bug_in_a_handler_of_ours_costs_its_frame_and_nothing_else(caplo
 
 @pytest.mark.parametrize("way", ["close", "detach and close"])
 async def test_close_from_within_receive_is_the_end_of_it(way: str) -> None:
-    def stop(frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def stop(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         if frame[1] == 1:
             if way != "close":
                 there.channel.detach()
@@ -683,7 +683,7 @@ async def test_a_closed_channel_may_be_attached_and_detached() -> None:
 
 def test_without_a_loop_frames_are_read_and_written_blocking() -> None:
     with Pair() as (here, there):
-        frames: list[Frame] = []
+        frames: list[RawFrame] = []
         there.channel.attach_blocking(lambda frame, take: frames.append(frame))
         here.channel.send(encode(PLAIN, 1))
         here.channel.send(encode(PLAIN, 2))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiocluster._wire import frames as kinds
-from aiocluster._wire.codec import Frame, pack, unpack, unpack_batch
+from aiocluster._wire.codec import RawFrame, pack, unpack, unpack_batch
 from aiocluster._wire.descriptors import Descriptors
 from aiocluster._wire.windows import FRAGMENT, WINDOW, Ancillary, ReceiveWindow, SendWindow, send_to_all
 from aiocluster.errors import ChannelClosedError, ProtocolError
@@ -43,16 +43,16 @@ class Stream:
         self.bodies: list[bytes] = []  # whole messages, as they arrived
         self.kinds: list[int] = []  # of each frame that is no ACK
         self.confirms: list[int] = []
-        self._waiting: list[Frame] = []
+        self._waiting: list[RawFrame] = []
         self.is_paused = False
 
-    def hear_here(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def hear_here(self, frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         kind, peer, number, body = frame
         assert (kind, peer, body) == (kinds.ACK, PEER, b"")
         self.confirms.append(number)
         self.out.acked(number)
 
-    def hear_there(self, frame: Frame, take: Callable[[], Descriptors]) -> None:
+    def hear_there(self, frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         if frame[0] == kinds.HANDLES:
             self.there.contents.append([contents(fd) for fd in take().take()])
         if self.is_paused:
@@ -60,7 +60,7 @@ class Stream:
         else:
             self._handle(frame)
 
-    def _handle(self, frame: Frame) -> None:
+    def _handle(self, frame: RawFrame) -> None:
         kind, peer, number, body = frame
         assert peer == PEER
         self.kinds.append(kind)
@@ -383,7 +383,7 @@ async def test_what_is_held_is_confirmed_only_when_it_is_let_go() -> None:
         holds: list[Callable[[], None]] = []
         handle = one._handle
 
-        def handle_and_hold(frame: Frame) -> None:
+        def handle_and_hold(frame: RawFrame) -> None:
             handle(frame)
             holds.append(one.receive_window.hold())
             holds.append(one.receive_window.hold())

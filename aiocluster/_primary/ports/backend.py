@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..._wire import frames
 from ..._wire.channel import Channel
-from ..._wire.dispatch import Route, on, on_ints
-from ..._wire.handles import closer
+from ..._wire.frame import Route, on, on_ints
 from ...address import Address
 from ..life import Life
 from .table import PortTable
@@ -117,7 +117,7 @@ class Backend:
             return
         port.holders.add(self)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
-        self.channel.send(listened.encode(), tuple(fds), closer(fds))
+        self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
 
     def _on_serving(self, frame: frames.Serving) -> None:
         port = self._table.by_number.get(frame.port)

@@ -15,8 +15,8 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.codec import encode
 from ..._wire.descriptors import Descriptors
-from ..._wire.dispatch import Route, on, on_descriptors, on_ints
 from ..._wire.endpoint import Endpoint
+from ..._wire.frame import Route, on, on_descriptors, on_ints
 
 logger = logging.getLogger("aiocluster.ports")
 

@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiocluster._wire import codec
-from aiocluster._wire.codec import MAX_FRAME, MAX_MESSAGE, Decoder, Frame, encode, pack, unpack, unpack_batch
+from aiocluster._wire.codec import MAX_FRAME, MAX_MESSAGE, Decoder, RawFrame, encode, pack, unpack, unpack_batch
 from aiocluster.errors import ClusterError, MessageTooLargeError, ProtocolError, SerializationError
 
 utc = datetime.UTC
@@ -50,14 +50,14 @@ def in_chunks(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(frames)
-def test_a_frame_comes_back_as_it_went(frame: Frame) -> None:
+def test_a_frame_comes_back_as_it_went(frame: RawFrame) -> None:
     assert list(Decoder().feed(encode(*frame))) == [frame]
 
 
 @given(st.lists(frames, max_size=8), st.lists(st.integers(0), max_size=30))
-def test_frames_come_back_in_order_however_the_bytes_are_cut(sent: list[Frame], cuts: list[int]) -> None:
+def test_frames_come_back_in_order_however_the_bytes_are_cut(sent: list[RawFrame], cuts: list[int]) -> None:
     decoder = Decoder()
-    received: list[Frame] = []
+    received: list[RawFrame] = []
     for chunk in in_chunks(b"".join(encode(*frame) for frame in sent), cuts):
         received.extend(decoder.feed(chunk))
     assert received == sent
@@ -152,8 +152,8 @@ def test_a_complaint_about_a_frame_is_short() -> None:
         assert len(str(caught.value)) < 200
 
 
-def feed_all(decoder: Decoder, chunks: list[bytes]) -> list[Frame]:
-    found: list[Frame] = []
+def feed_all(decoder: Decoder, chunks: list[bytes]) -> list[RawFrame]:
+    found: list[RawFrame] = []
     try:
         for chunk in chunks:
             found.extend(decoder.feed(chunk))
@@ -174,7 +174,7 @@ def test_random_bodies_raise_nothing_but_protocol_error(body: bytes) -> None:
 
 
 @given(st.lists(frames, min_size=1, max_size=5), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1))
-def test_mutated_frames_raise_nothing_but_protocol_error(sent: list[Frame], changes: list[tuple[int, int]]) -> None:
+def test_mutated_frames_raise_nothing_but_protocol_error(sent: list[RawFrame], changes: list[tuple[int, int]]) -> None:
     data = bytearray(b"".join(encode(*frame) for frame in sent))
     for place, byte in changes:
         data[place % len(data)] = byte

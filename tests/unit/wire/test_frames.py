@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiocluster._wire import frames
-from aiocluster._wire.codec import Decoder
+from aiocluster._wire.codec import Decoder, flow_fields
 from aiocluster._wire.endpoint import Endpoint
-from aiocluster._wire.frames import Frame, WorkerConfig, flow_fields
-from aiocluster._wire.records import Record
+from aiocluster._wire.frame import Frame, Record
+from aiocluster._wire.frames import WorkerConfig
 from aiocluster.errors import ProtocolError
 
 

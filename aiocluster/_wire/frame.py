@@ -1,17 +1,19 @@
-"""Typed values that cross the border between two processes: each a tag and fields, as an array.
+"""A kind of frame: typed fields, how they are encoded and checked, and how a frame that arrived finds its handler.
 
 A subclass of `Record` lists its fields as annotations, as a dataclass does. From these come its constructor, its array,
 and the check of an array that the other process sent. The classes are cheap to make: a worker makes all of them when it
-starts, and a dataclass costs a hundred times as much.
+starts, and a dataclass costs a hundred times as much. The kinds that there are stand in `frames`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Self, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from ..errors import ProtocolError
+from .codec import RawFrame, encode
+from .descriptors import Descriptors
 
 Tag = int | str
 Check = Callable[[Any], Any]
@@ -92,6 +94,112 @@ class Record:
         """The fields' types by name."""
         hints = get_type_hints(cls)
         return {name: hints[name] for name in cls.fields}
+
+
+class Frame(Record):
+    """A kind of frame. ``by`` names its senders; ``descriptors`` says that some come with it."""
+
+    tag: ClassVar[int]
+    by: ClassVar[tuple[str, ...]] = ()
+    descriptors: ClassVar[bool] = False
+
+    def __init_subclass__(
+        cls, *, tag: int | None = None, by: tuple[str, ...] | str | None = None, descriptors: bool = False
+    ) -> None:
+        super().__init_subclass__(tag=tag)
+        if by is not None:
+            cls.by = (by,) if isinstance(by, str) else by
+        cls.descriptors = descriptors
+
+    def encode(self) -> bytes:
+        """The frame as bytes."""
+        return encode(*self.array())
+
+
+# ---- dispatch
+
+F = TypeVar("F", bound=Frame)
+
+TakeDescriptors = Callable[[], Descriptors]
+Receiver = Callable[[RawFrame, TakeDescriptors], None]
+Route = tuple[type[Frame], Receiver]
+
+
+def on(kind: type[F], handler: Callable[[F], None]) -> Route:
+    """Frames of that kind go to ``handler``, as objects."""
+
+    def receive(frame: RawFrame, take: TakeDescriptors) -> None:
+        handler(kind.parse(frame))
+
+    return kind, receive
+
+
+def on_descriptors(kind: type[F], handler: Callable[[F, Descriptors], None]) -> Route:
+    """The same for a kind with descriptors; those that the handler has not taken are closed after it."""
+
+    def receive(frame: RawFrame, take: TakeDescriptors) -> None:
+        parsed = kind.parse(frame)
+        descriptors = take()
+        try:
+            handler(parsed, descriptors)
+        finally:
+            descriptors.close()
+
+    return kind, receive
+
+
+def on_ints(kind: type[Frame], handler: Callable[..., None]) -> Route:
+    """The same for a kind that is sent often and holds numbers only: they are the handler's arguments.
+
+    Descriptors, if the kind has some, come before them. There, too, those that are not taken are closed.
+    """
+    types = [int] * (len(kind.fields) + 1)
+
+    def receive(frame: RawFrame, take: TakeDescriptors) -> None:
+        if list(map(type, frame)) != types:
+            kind.check(frame)  # raises
+        handler(*frame[1:])
+
+    def receive_descriptors(frame: RawFrame, take: TakeDescriptors) -> None:
+        if list(map(type, frame)) != types:
+            kind.check(frame)  # raises
+        descriptors = take()
+        try:
+            handler(descriptors, *frame[1:])
+        finally:
+            descriptors.close()
+
+    return kind, receive_descriptors if kind.descriptors else receive
+
+
+class Dispatch:
+    """The frames that one end of a channel hears.
+
+    Args:
+        sender: Who sends them: ``frames.WORKER`` for example.
+        routes: What `on`, `on_descriptors` and `on_ints` return.
+    """
+
+    def __init__(self, sender: str, routes: Iterable[Route]) -> None:
+        self._sender = sender
+        self._receivers: dict[Any, Receiver] = {}
+        for kind, receiver in routes:
+            assert sender in kind.by, f"{kind.__name__} is not sent by the {sender}"
+            self._receivers[kind.tag] = receiver
+
+    def __call__(self, frame: RawFrame, take: TakeDescriptors) -> None:
+        """Hands a frame to its handler.
+
+        Raises:
+            ProtocolError: This sender sends no such frame, or its fields are of the wrong types.
+        """
+        receiver = self._receivers.get(frame[0])
+        if receiver is None:
+            raise ProtocolError(f"the {self._sender} sent a frame of unknown kind {frame[0]}")
+        receiver(frame, take)
+
+
+# ---- checks
 
 
 class _Mismatch(Exception):

@@ -9,7 +9,7 @@ import pytest
 
 from aiocluster._wire import frames
 from aiocluster._wire.descriptors import Descriptors
-from aiocluster._wire.dispatch import Dispatch, on, on_descriptors, on_ints
+from aiocluster._wire.frame import Dispatch, Frame, on, on_descriptors, on_ints
 from aiocluster.errors import ProtocolError
 
 
@@ -84,7 +84,7 @@ def test_descriptors_that_a_handler_takes_are_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", [frames.Listened, frames.Connections])
-def test_descriptors_are_closed_when_a_handler_raises(kind: type[frames.Frame]) -> None:
+def test_descriptors_are_closed_when_a_handler_raises(kind: type[Frame]) -> None:
     def fail(*args: Any) -> None:
         raise KeyError("ours")
 
