@@ -20,7 +20,7 @@ NAMES = ["hang_timeout", "max_memory", "max_lifetime", "max_connections"]
 def test_a_limit_must_be_above_0(name: str, value: float) -> None:
     with pytest.raises(ValueError) as caught:
         Limits(**{name: value})  # type: ignore[arg-type]
-    assert str(caught.value) == f"{name} must be above 0, not {value!r}"
+    assert str(caught.value) == f"{name} must be a number above 0, not {value!r}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +28,7 @@ def test_a_limit_must_be_above_0(name: str, value: float) -> None:
 def test_a_limit_must_be_a_number(name: str, value: Any) -> None:
     with pytest.raises(TypeError) as caught:
         Limits(**{name: value})
-    assert str(caught.value) == f"{name} must be a number or None, not {value!r}"
+    assert str(caught.value) == f"{name} must be a number above 0, not {value!r}"
 
 
 @pytest.mark.parametrize("name", NAMES)
