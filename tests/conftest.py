@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 from zlib import crc32
 
+import hypothesis
 import psutil
 import pytest
 import uvloop
@@ -19,6 +20,10 @@ BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
+
+# An example may take as long as a busy machine needs.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # A shell's background job is started with SIGINT ignored, and so would all that it starts; some tests interrupt theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)

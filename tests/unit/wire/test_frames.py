@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocluster._wire import frames
@@ -75,6 +75,7 @@ def sent(frame: Frame) -> list[Any]:
 
 @pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: kind.__name__)
 @given(st.data())
+@settings(max_examples=20)  # of each of some forty kinds
 def test_each_frame_arrives_as_it_was(kind: type[Frame], data: st.DataObject) -> None:
     frame = data.draw(records_of(kind))
     array = sent(frame)
@@ -84,6 +85,7 @@ def test_each_frame_arrives_as_it_was(kind: type[Frame], data: st.DataObject) ->
 
 @pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: kind.__name__)
 @given(st.data())
+@settings(max_examples=20)  # of each of some forty kinds
 def test_other_fields_are_refused_and_nothing_else_is_raised(kind: type[Frame], data: st.DataObject) -> None:
     array = sent(data.draw(records_of(kind)))
     for _ in range(data.draw(st.integers(1, 2))):
