@@ -290,7 +290,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 get the first of these, and the second when they ask again.
             path: A Unix socket's path, instead of host and port.
             mode: The permissions of a Unix socket's file, such as ``0o660``; None: those that the umask leaves.
-            backlog: How many connections the kernel queues; see listen(2).
+            backlog: How many connections the kernel queues (listen(2)).
             scheduling: The policy; None: the one in the settings.
 
         Raises:
@@ -317,7 +317,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """Makes an open listening socket of this process a shared port. Workers that ask for its address get it.
 
         Args:
-            fd: The socket's descriptor, for example one from systemd (`inherited_descriptors`). The caller still owns it.
+            fd: The socket's descriptor, such as one from systemd (`inherited_descriptors`). The caller still owns it.
             scheduling: The policy; None: the one in the settings.
 
         Raises:

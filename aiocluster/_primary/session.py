@@ -3,7 +3,7 @@
 ::
 
     process ── exit ──▶┐                     ┌──▶ events (`WorkerProcess`)
-                       ├─▶ Session ─ Life ───┼──▶ router: who are the peers
+                       ├─▶ Session ─ Life ───┼──▶ router: the peers
     channel ─ frames ─▶┘                     └──▶ backend: ports and policies
 """
 
