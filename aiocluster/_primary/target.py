@@ -152,10 +152,10 @@ def _may_define(origin: str, name: str) -> bool:
 def _module_level(tree: ast.AST) -> list[ast.AST]:
     """Returns all nodes that run when the module does, so none inside functions and classes."""
     found: list[ast.AST] = []
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
         found.append(node)
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            waiting.extend(ast.iter_child_nodes(node))
+            pending.extend(ast.iter_child_nodes(node))
     return found
