@@ -159,7 +159,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
         Args:
             env: Variables to add to the environment of this worker only.
-            weight: The share of connections it gets under weighted scheduling; at least 1.
+            weight: Its relative share of connections under weighted scheduling; at least 1.
 
         Raises:
             ClusterError: This Primary has not been entered, or has been left.

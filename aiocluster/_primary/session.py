@@ -59,7 +59,7 @@ class Identity:
         id: Its number in this primary, from 1 on; never reused.
         slot: Its slot, which its replacement inherits.
         name: The agent's name; None for other workers.
-        weight: The share of connections it gets under weighted scheduling.
+        weight: Its relative share of connections under weighted scheduling.
         env: The argument ``env`` of `Primary.fork`.
     """
 

@@ -54,7 +54,7 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
 
     @property
     def weight(self) -> int:
-        """The share of connections it gets under weighted scheduling."""
+        """Its relative share of connections under weighted scheduling."""
         return self._session.identity.weight
 
     # ---- status
@@ -116,7 +116,7 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
 
         Args:
             timeout: Seconds before it ends its main task, finished or not; None: the setting ``graceful_timeout``. Only
-                the worker itself enforces this; a `Cluster` also enforces it from outside.
+                the worker itself enforces it. When a `Cluster` stops or reloads a worker, the cluster enforces it too.
         """
         seconds = self._session.shared.settings.graceful_timeout if timeout is None else timeout
         self._session.tell_to_leave(seconds)

@@ -182,9 +182,9 @@ class ForeignProcess(Process):
         self._set_ended(ExitStatus(code))
 
     def tell_no_more(self) -> None:
-        """Reports that the other process has ended.
+        """Says that no report will come, because the process that started it has ended.
 
-        With a pidfd, the end of this one is still noticed, but not how it ended. Without one, it counts as ended.
+        With a pidfd, its end is still noticed, but its exit status stays unknown. Without one, it counts as ended now.
         """
         if self._pidfd >= 0:
             self._watch()

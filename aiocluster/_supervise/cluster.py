@@ -133,7 +133,7 @@ class Cluster(Emitter[PrimaryEvent]):
         """Calls an importable function in the least busy worker, and returns its result.
 
         Use it for work that would block this event loop. A sync function runs in a thread of the worker, an async one
-        on its event loop. Cancelling the call cancels an async function; a sync one keeps running unobserved.
+        on its event loop. Cancelling the call cancels an async function; a sync one runs to its end.
 
         Args:
             function: A module-level function, sync or async, or ``"package.module:name"``.
@@ -219,7 +219,7 @@ class Cluster(Emitter[PrimaryEvent]):
         """Ends all workers, then the agents. Returns when they are gone.
 
         Args:
-            graceful: True: tell them to leave within ``graceful_timeout`` seconds; those that do not get SIGTERM, and
+            graceful: True: tell them to leave within ``graceful_timeout`` seconds; any left after that get SIGTERM, and
                 2 s later SIGKILL. False: send SIGKILL at once, also to those that are already leaving.
         """
         if self._watching is not None:

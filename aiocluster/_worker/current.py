@@ -1,4 +1,4 @@
-"""Which process this is. This is the only module-level state of the package."""
+"""Which process this is. This is the worker's only module-level state."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ idle. This delay lets them first read the requests of new connections."""
 async def leave(session: Session, timeout: float) -> None:
     """Ends this process's work within ``timeout`` seconds.
 
-    An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) is sent one, and shuts itself down. Any other
-    application runs on until its connections are closed and its event handlers are done; then its main task is
-    cancelled, as Ctrl-C does under ``asyncio.run``.
+    An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) is sent SIGTERM, and shuts itself down. Any
+    other application keeps running until its connections are closed and its event handlers are done; then its main task
+    is cancelled, as Ctrl-C does under ``asyncio.run``.
     """
     if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
         await asyncio.sleep(min(_SETTLING, timeout))
