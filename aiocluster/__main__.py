@@ -1,4 +1,4 @@
-"""``python -m aiocluster``: the command."""
+"""The command ``python -m aiocluster``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .scheduling._registry import BY_KERNEL, POLICIES
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command; ends the process with 0, with 1 if the workers failed, with 2 if it was told nonsense."""
+    """Runs the command. The exit status is 0, 1 if the workers failed, or 2 if the arguments are invalid."""
     parser = argparse.ArgumentParser(prog="aiocluster", description="Runs asyncio programs on all cores.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser(
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:end])
-    options.args += given[end + 1 :]  # argparse itself takes no more of them once it has seen an option
+    options.args += given[end + 1 :]  # argparse accepts no more of these after an option
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.path.insert(0, os.getcwd())
     try:
         asyncio.run(_run(options))
     except KeyboardInterrupt:
-        sys.exit(130)  # before the workers were up; afterwards it is a graceful stop
+        sys.exit(130)  # Ctrl-C before the workers were up; later it is a graceful stop
     except (StartupError, RestartLimitError) as error:
         sys.exit(f"aiocluster: {error}")
     except (ClusterError, ValueError) as error:

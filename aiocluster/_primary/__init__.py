@@ -1,1 +1,1 @@
-"""The primary only."""
+"""Code that only the primary runs."""

@@ -1,4 +1,4 @@
-"""Fork servers, as the primary sees them: warm interpreters that workers are forked from (``start_method="template"``).
+"""The primary's side of a fork server: a warm interpreter that workers are forked from (``start_method="template"``).
 
 ::
 
@@ -7,9 +7,9 @@
        └──[FORKED, number, pid] … [ENDED, pid, code]───────────────┘                      │
        └───────────────────── the worker's own channel ───────────────────────────────────┘
 
-A fork server imports ``preload`` and the target's module once, freezes what it has (`gc.freeze`), and forks: it takes
-no part in anything else. If it dies its workers live on, but nobody learns of their exit codes; the next fork starts a
-new one. One that has been replaced ends with its last worker.
+A fork server imports ``preload`` and the target's module once, freezes its objects (`gc.freeze`), and then only forks.
+If it dies, its workers keep running, but their exit codes are lost, and the next fork starts a new fork server. A fork
+server that has been replaced ends when its last worker has ended.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from ..errors import StartupError
 from ..settings import Settings
 from .launch import Child, command, open_streams
 
-logger = logging.getLogger("aiocluster.template")
+logger = logging.getLogger("aiocluster.forkserver")
 
 
 class ForkServer:
-    """One warm interpreter.
+    """A fork server's process and the channel to it.
 
     Args:
-        settings: How it is started: executable, exec_args, env, cwd.
-        config: What it imports; the same that its workers are told.
+        settings: The settings; ``executable``, ``exec_args``, ``env`` and ``cwd`` say how it is started.
+        config: The worker config, which says what to import. Its workers get the same one.
     """
 
     def __init__(self, settings: Settings, config: frames.WorkerConfig) -> None:
@@ -77,20 +77,20 @@ class ForkServer:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can be asked to fork."""
+        """Whether it can still fork workers."""
         return not self._is_retired and not self._channel.is_closed
 
     async def fork(self, env: Mapping[str, str], channel: socket.socket, *, silent: bool) -> Child:
         """Forks a worker.
 
         Args:
-            env: Its whole environment, but for the descriptors in it.
-            channel: Its end of the channel.
-            silent: Whether its output is piped.
+            env: The worker's complete environment, without the variables that name descriptors.
+            channel: The worker's end of its channel.
+            silent: Whether stdout and stderr are pipes.
 
         Raises:
-            StartupError: The fork server could not import what it should, or has ended.
-            OSError: There is no room for another process.
+            StartupError: The fork server has ended, or failed to import the application.
+            OSError: The system can't start another process.
         """
         await asyncio.shield(self._is_warm)
         self._last_number += 1
@@ -108,7 +108,7 @@ class ForkServer:
             self._forks.pop(number, None)
 
     def retire(self) -> None:
-        """Forks no more; it ends with its last worker."""
+        """Stops forking. The process ends when its last worker has ended."""
         self._is_retired = True
         self._end_if_idle()
 
@@ -118,14 +118,14 @@ class ForkServer:
 
     @property
     def is_gone(self) -> bool:
-        """Whether its process has ended."""
+        """Whether the process has ended."""
         return self._gone.done()
 
     async def wait_gone(self) -> None:
-        """Returns when its process has ended."""
+        """Returns when the process has ended."""
         await asyncio.shield(self._gone)
 
-    # ---- what it says
+    # ---- frames from the fork server
 
     def _on_warm(self, frame: frames.Warm) -> None:
         self._process.close()
@@ -161,7 +161,7 @@ class ForkServer:
         ended = StartupError(f"the fork server ended\n\n{text}")
         if not self._is_warm.done():
             self._is_warm.set_exception(ended)
-            self._is_warm.exception()  # seen, should nobody wait for it
+            self._is_warm.exception()  # mark it as retrieved, in case nothing awaits it
         for forked in self._forks.values():
             if not forked.done():
                 forked.set_exception(ended)

@@ -1,4 +1,4 @@
-"""How a worker is started: its command line, its environment, and where its early stderr goes."""
+"""Starts a worker: its command line, its environment, and the file for its early stderr."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .._processes.watch import Process
 from ..settings import Settings
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
-_TAIL = 4096  # bytes of stderr that an error text quotes at most
+_TAIL = 4096  # bytes: an error text quotes at most this much of stderr
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
     """The standard streams of a worker that is about to start.
 
-    What it writes to stderr before it is online goes to a file, so that an error can quote it; the bootstrap hands it
-    on and switches over to the real stderr.
+    Until the worker is online, its stderr is a file, so that an error can quote it. The bootstrap then copies the file
+    to the real stderr and switches to that.
 
     Attributes:
-        stdio: Pipes if it is silent; else this process's streams.
-        stderr: Its real stderr, a descriptor.
-        early_stderr: That file.
+        stdio: Pipes if the worker is silent; else this process's streams.
+        stderr: The descriptor of the real stderr.
+        early_stderr: The file.
     """
 
     stdio: Stdio
@@ -43,17 +43,19 @@ class Streams:
 
     @property
     def theirs(self) -> start.Streams:
-        """What it starts with."""
+        """The descriptors that the worker starts with."""
         stdin, stdout, _ = self.stdio.theirs
         return stdin, stdout, self.early_stderr.fileno()
 
 
 @contextlib.contextmanager
 def open_streams(*, silent: bool) -> Iterator[Streams]:
-    """Opens them; afterwards the worker's ends are closed here, and if the start fails ours too.
+    """Opens the streams of a worker.
+
+    On exit the worker's ends are closed in this process; after an exception, our ends are closed too.
 
     Raises:
-        OSError: There are no descriptors left.
+        OSError: No descriptors are left.
     """
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
         early_stderr = undo.enter_context(tempfile.TemporaryFile())
@@ -72,9 +74,9 @@ class Child:
     """A worker or a fork server that has been started.
 
     Attributes:
-        pid: Its process id.
-        stdout: Its output if it is silent; else None.
-        stderr: Likewise.
+        pid: The process id.
+        stdout: The process's stdout if it is silent; else None.
+        stderr: The process's stderr if it is silent; else None.
     """
 
     def __init__(self, process: Process, streams: Streams) -> None:
@@ -86,7 +88,7 @@ class Child:
         process.ended.add_done_callback(lambda future: process.reap())
 
     def watch(self, ended: Callable[[ExitStatus], None]) -> None:
-        """Calls ``ended`` once, from the running loop, when the process has ended."""
+        """Calls ``ended`` once, on the running loop, when the process has ended."""
 
         def on_ended(future: asyncio.Future[ExitStatus]) -> None:
             ended(future.result())
@@ -94,11 +96,11 @@ class Child:
         self._process.ended.add_done_callback(on_ended)
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal; nothing if the process has ended."""
+        """Sends a signal. Does nothing if the process has ended."""
         self._process.send_signal(number)
 
     def take_early_stderr(self) -> str:
-        """What it wrote to stderr before it was online, the last few KiB; "" once it has been online."""
+        """Returns the last 4 KiB written to stderr before the worker was online; "" once it has been online."""
         if self._early_stderr.closed:
             return ""
         with self._early_stderr as file:
@@ -107,25 +109,25 @@ class Child:
             return file.read().decode(errors="replace")
 
     def close(self) -> None:
-        """Closes what is left of it here, but for its streams."""
+        """Closes the early stderr file. The streams stay open."""
         self._early_stderr.close()
 
 
 def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
-    """A worker's, but for the descriptors in it."""
+    """Returns a worker's environment, without the variables that name descriptors."""
     return start.environment({**os.environ, **(settings.env or {}), **env}, {WORKER_ID: str(worker_id)})
 
 
 def command(settings: Settings, module: str) -> list[str]:
-    """What starts an interpreter that runs ``main()`` of that module of the worker's."""
-    # Without the working directory, where a queue.py may lie: it is this program's only if it is on its own path.
+    """Returns the command line of an interpreter that runs ``main()`` of ``aiocluster._worker.<module>``."""
+    # Remove the working directory from sys.path: a queue.py in it would hide the standard module.
     path = f"sys.path[:] = [*filter(None, sys.path), {_PACKAGE_PARENT!r}]"
     code = f"import sys; {path}; from aiocluster._worker.{module} import main; main()"
     return [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", code]
 
 
 def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: socket.socket) -> Child:
-    """Starts a fresh interpreter that becomes worker ``worker_id`` on that channel.
+    """Starts a new interpreter that becomes worker ``worker_id`` on this channel.
 
     Raises:
         OSError: The interpreter can't be started.

@@ -1,16 +1,16 @@
-"""A worker's life, sans-I/O: four regions that move by themselves, as tables; what else is said of a worker follows.
+"""A worker's state machine, sans-I/O: four independent regions, as tables. All other states are derived from them.
 
 ======== ==================================================== ==============================================
 region   states                                               moved by
 ======== ==================================================== ==============================================
 process  running, exited                                      the operating system
-channel  open, closed                                         either side's end
-duty     starting, online, listening, failed, leaving         the worker's frames; the primary, which may tell
-                                                              it to leave
+channel  open, closed                                         either side closing it
+duty     starting, online, listening, failed, leaving         the worker's frames, or the primary telling it to
+                                                              leave
 loop     none, running                                        the worker's frames
 ======== ==================================================== ==============================================
 
-A move that stands in no table is illegal: the worker has broken the protocol. h11 keeps its connections the same way.
+A move that is not in the tables is illegal: the worker has broken the protocol. h11 models connections the same way.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Region = Literal["process", "channel", "duty", "loop"]
 MOVES: Final[Mapping[Move, tuple[Region, Mapping[str, str]]]] = {
     "exit": ("process", {"running": "exited"}),
     "close": ("channel", {"open": "closed"}),
-    # A worker may listen while it is imported, before it is online; and it may be told to leave before that, too.
+    # A worker may listen while its target is imported, before it is online. It may also be told to leave before that.
     "online": ("duty", {"starting": "online", "leaving": "leaving"}),
     "listen": ("duty", {"starting": "starting", "online": "listening", "listening": "listening"}),
-    # One that leaves may still fail at it. One that has failed may still be told to leave.
+    # A leaving worker may still fail, and a failed one may still be told to leave.
     "fail": ("duty", {"starting": "failed", "online": "failed", "listening": "failed", "leaving": "leaving"}),
     "leave": (
         "duty",
@@ -38,28 +38,28 @@ MOVES: Final[Mapping[Move, tuple[Region, Mapping[str, str]]]] = {
             "online": "leaving",
             "listening": "leaving",
             "failed": "leaving",
-            "leaving": "leaving",  # told to by the primary, and of its own accord at the same time
+            "leaving": "leaving",  # the primary and the worker decided it at the same time
         },
     ),
     "attach": ("loop", {"none": "running"}),
     "detach": ("loop", {"running": "none"}),
 }
-"""Each move: the region, and from each state that it is legal in, the state that follows."""
+"""For each move: its region, and for each state in which it is legal, the next state."""
 
 STATES: Final = ("starting", "online", "listening", "failed", "disconnecting", "disconnected", "dead")
-"""What `Life.state` may be, in order."""
+"""The values of `Life.state`, in order."""
 
 
 class Life:
-    """Where one worker is in each region.
+    """One worker's state in each region.
 
     Attributes:
         process: ``running`` or ``exited``.
         channel: ``open`` or ``closed``.
-        duty: What it was last heard to do: ``starting``, ``online``, ``listening``, ``failed`` or ``leaving``.
+        duty: Its last known activity: ``starting``, ``online``, ``listening``, ``failed`` or ``leaving``.
         loop: Whether an event loop reads its channel: ``none`` or ``running``.
-        takes_connections: Whether it may be sent connections, should it listen. It follows from the others; it stands
-            here because it is looked at for each connection.
+        takes_connections: Whether it may be sent connections if it listens. It is derived from the others, and stored
+            because it is read for each connection.
     """
 
     __slots__ = ("channel", "duty", "loop", "process", "takes_connections")
@@ -78,7 +78,7 @@ class Life:
         return state in table
 
     def move(self, move: Move) -> bool:
-        """Moves on; says whether that changed anything.
+        """Makes the move. Returns whether the state changed.
 
         Raises:
             ProtocolError: The move is illegal; nothing has changed.
@@ -93,7 +93,7 @@ class Life:
 
     @property
     def state(self) -> str:
-        """The one word for it that `WorkerProcess.state` shows."""
+        """The value of `WorkerProcess.state`."""
         if self.process == "exited":
             return "dead"
         if self.channel == "closed":
@@ -102,25 +102,25 @@ class Life:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it was told to leave, or said that it does: its exit is then a voluntary one."""
+        """Whether it was told to leave, or announced that it leaves. Its exit then counts as voluntary."""
         return self.duty == "leaving"
 
     @property
     def is_over(self) -> bool:
-        """Whether it serves no more: it has failed, its channel is closed, or its process has ended."""
+        """Whether it has stopped serving: it has failed, its channel is closed, or its process has ended."""
         return self.duty == "failed" or self.channel == "closed" or self.process == "exited"
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing more will be heard of it."""
+        """Whether its channel is closed and its process has ended: nothing more can happen to it."""
         return self.channel == "closed" and self.process == "exited"
 
     @property
     def is_missed(self) -> bool:
-        """Whether it serves no more, and was not told to stop: a replacement will come."""
+        """Whether it has stopped serving without leaving, so that it needs a replacement."""
         return self.is_over and not self.is_leaving
 
     @property
     def is_ready(self) -> bool:
-        """Whether its event loop runs, and it is neither leaving nor failing: functions can be called there."""
+        """Whether its event loop runs and it has neither failed nor begun to leave: it can run functions."""
         return self.loop == "running" and self.takes_connections

@@ -1,4 +1,4 @@
-"""The mechanism: start one worker, pass one socket, route one message. It decides nothing; see `supervise`."""
+"""`Primary`: starts workers, shares ports with them, and routes messages. The policy is in `_supervise`."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 class Primary(Emitter[PrimaryEvent], Answerer):
     """Starts workers and connects them. Use it as an async context manager.
 
-    Leaving it ends every worker that is left: by SIGTERM, 2 s later by SIGKILL. To let them finish, `disconnect` first.
+    On exit it ends all remaining workers: by SIGTERM, and 2 s later by SIGKILL. Call `disconnect` first to let them
+    finish.
 
     Args:
         target: What workers run: a module-level function, ``"package.module:name"``, ``"path/to/script.py"``,
-            ``"package.module"``, or None for the main script again.
+            ``"package.module"``, or None to run the main script again.
         **settings: See `Settings`.
 
     Raises:
@@ -60,7 +61,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     @classmethod
     def _of(cls, settings: Settings) -> Self:
-        """A Cluster's."""
+        """Makes the Primary of a Cluster."""
         primary = cls.__new__(cls)
         primary._begin(settings)
         return primary
@@ -83,7 +84,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
-        await anyio.lowlevel.checkpoint()  # imports anyio's backend: later there may be no descriptor for that
+        await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._is_open = True
         self._all_gone.set()
         set_title("primary")
@@ -114,11 +115,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     @property
     def workers(self) -> Mapping[int, WorkerProcess]:
-        """The workers by id: each until it has both disconnected and exited."""
+        """The workers by id. A worker is removed when it has both disconnected and exited."""
         return MappingProxyType(self._workers)
 
     def worker(self, pid: int) -> WorkerProcess:
-        """The worker with that pid.
+        """Returns the worker with this pid.
 
         Raises:
             WorkerNotFoundError: There is none.
@@ -133,11 +134,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     @property
     def settings(self) -> Settings:
-        """How the next worker will be started."""
+        """The settings for the next worker."""
         return self._shared.settings
 
     def setup(self, **settings: Unpack[SetupSettings]) -> None:
-        """Changes settings for later forks, the others staying as they are; emits ``setup``.
+        """Changes these settings for later forks and keeps the others. Emits the event ``setup``.
 
         Raises:
             TargetError: No worker could find the target.
@@ -150,21 +151,21 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._hub.emit_soon(Setup(changed))
 
     def _check_target(self, target: Any) -> None:
-        """Raises TargetError unless workers could find this target."""
+        """Raises `TargetError` if workers could not find this target."""
         name_target(target, self.settings.cwd)
 
     async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
-        """Starts a worker. It returns once the process runs; wait for ``online`` to know that its target is loaded.
+        """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
 
         Args:
-            env: Added to the environment of this worker alone.
-            weight: Its share under weighted scheduling, from 1 on.
+            env: Variables to add to the environment of this worker only.
+            weight: Its relative share of connections under weighted scheduling; at least 1.
 
         Raises:
             ClusterError: This Primary has not been entered, or has been left.
-            TargetError: The target has gone since `setup`.
+            TargetError: The target no longer exists.
             ValueError: The weight is below 1.
-            TypeError: The weight is no whole number.
+            TypeError: The weight is not a whole number.
             OSError: The process can't be started.
         """
         whole_number("weight", weight, at_least=1)
@@ -179,14 +180,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         name: str | None = None,
         target: Any = ...,
     ) -> WorkerProcess:
-        """What `fork` does, for a Cluster.
+        """Like `fork`, with more options for a Cluster.
 
         Args:
             env: As for `fork`.
             weight: As for `fork`.
-            slot: Its slot, from 0 on, which policies like ``ip_hash`` go by; None: a new one.
-            name: Makes it an agent of that name.
-            target: What this worker runs instead of the settings' target.
+            slot: Its slot, from 0 on, which policies such as ``ip_hash`` use; None: a new one.
+            name: The name, if it is to be an agent.
+            target: The target of this worker, in place of the one in the settings.
         """
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
@@ -206,7 +207,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             except BaseException:
                 ours.close()
                 raise
-        if not self._is_open:  # left while the fork server forked
+        if not self._is_open:  # it was closed while the fork server forked
             child.send_signal(signal.SIGKILL)
             ours.close()
             raise ClusterError("this Primary has been left")
@@ -222,7 +223,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return session.worker
 
     def _fork_server(self, settings: Settings, target: TargetName) -> ForkServer:
-        """The fork server for workers of that kind."""
+        """Returns the fork server for these settings and this target; starts it if there is none."""
         how = (
             str(settings.executable),
             settings.exec_args,
@@ -238,7 +239,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return fork_server
 
     def _renew_fork_servers(self) -> None:
-        """Later forks get new fork servers, which import their code anew."""
+        """Retires all fork servers, so that later forks use new ones, which import the current code."""
         for fork_server in self._fork_servers.values():
             fork_server.retire()
         self._fork_servers.clear()
@@ -261,11 +262,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self._all_gone.wait()
 
     async def _wait_all_gone(self) -> None:
-        """Returns when there is no worker left."""
+        """Returns when no worker is left."""
         await self._all_gone.wait()
 
     def _stats(self) -> tuple[tuple[WorkerStats, ...], tuple[PortStats, ...]]:
-        """What is known now of the workers, and of the shared ports."""
+        """Returns the current numbers of the workers and of the shared ports."""
         workers = tuple(session.stats() for session in self._all_sessions())
         return workers, self._shared.ports.stats()
 
@@ -281,16 +282,16 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         backlog: int = 100,
         scheduling: Any = None,
     ) -> Address:
-        """Opens a shared port before any worker asks for it; the workers that ask for it later get this one.
+        """Opens a shared port before any worker asks for it. Workers that ask for it later get this one.
 
         Args:
-            host: An address or name; its first address counts. None: all IPv4 addresses.
-            port: The port; 0 or None: a free one, each call another: the first is what workers get that ask for port 0,
-                the second what they get when they ask again.
+            host: An address or a name; of a name, the first address is used. None: all IPv4 addresses.
+            port: The port number. 0 or None: a free port, a different one for each call. Workers that ask for port 0
+                get the first of these, and the second when they ask again.
             path: A Unix socket's path, instead of host and port.
-            mode: The permissions of a Unix socket's file, such as ``0o660``; None: as the umask has it.
-            backlog: How many connections the kernel keeps waiting.
-            scheduling: The policy; None: that of the settings.
+            mode: The permissions of a Unix socket's file, such as ``0o660``; None: those that the umask leaves.
+            backlog: How many connections the kernel queues (listen(2)).
+            scheduling: The policy; None: the one in the settings.
 
         Raises:
             OSError: The port can't be opened.
@@ -313,14 +314,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return opened.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
-        """Makes a listening socket that this process has open a shared port: workers that ask for its address get it.
+        """Makes an open listening socket of this process a shared port. Workers that ask for its address get it.
 
         Args:
-            fd: Its descriptor, such as those that systemd passes on (`inherited_descriptors`). It stays the caller's.
-            scheduling: The policy; None: that of the settings.
+            fd: The socket's descriptor, such as one from systemd (`inherited_descriptors`). The caller still owns it.
+            scheduling: The policy; None: the one in the settings.
 
         Raises:
-            OSError: It is no listening socket.
+            OSError: It is not a listening socket.
         """
         endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
         opened = self._shared.ports.open(endpoint, backlog=100, scheduling=scheduling, default=self.settings.scheduling)
@@ -328,7 +329,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return opened.address
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
-        """Sends a message to the worker with that pid; see `WorkerProcess.send`.
+        """Sends a message to the worker with this pid; see `WorkerProcess.send`.
 
         Raises:
             WorkerNotFoundError: There is none.
@@ -336,14 +337,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self.worker(pid).send(message, handles)
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message, packed once, to every worker, but no agent; waits for the slowest to have room for it."""
+        """Sends a message to every worker except agents. Waits until the slowest worker has room for it."""
         body = pack(message)
         workers = (session for session in self._all_sessions() if session.identity.name is None)
         await send_to_all([session.conversation.send_window for session in workers], body)
 
 
 def _config(settings: Settings, target: TargetName, *, name: str | None, peers: dict[int, str | None]) -> WorkerConfig:
-    """What a worker, or a fork server, is told first."""
+    """Returns the worker config, the first frame to a worker or a fork server."""
     return WorkerConfig(
         target=target,
         args=list(settings.args),
@@ -363,7 +364,7 @@ def _config(settings: Settings, target: TargetName, *, name: str | None, peers: 
 
 
 def _has_terminal() -> bool:
-    """Whether Ctrl-C at a terminal reaches this process, and so its workers."""
+    """Whether this process has a terminal, so that Ctrl-C reaches it and its workers."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

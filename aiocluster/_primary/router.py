@@ -1,10 +1,10 @@
-"""Worker to worker, by pid: frames are passed on without a look inside.
+"""Routes frames from worker to worker, by pid, without unpacking the messages in them.
 
 ::
 
     worker A ──[kind, B, n, bin]──▶ router ──[kind, A, n, bin]──▶ worker B
                                       │
-                                      └─ B is the primary's own pid: this process hears it
+                                      └─ B is the primary's own pid: this process handles it
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Router:
-    """The workers by pid. Each knows its peers: those that are online and connected."""
+    """Knows the workers by pid, and tells each about its peers: the others that are online and connected."""
 
     def __init__(self) -> None:
         self._own_pid = os.getpid()
@@ -32,17 +32,17 @@ class Router:
         self._peers: dict[int, str | None] = {}
 
     def add(self, worker: Session) -> dict[int, str | None]:
-        """A worker starts: it hears of what changes from now on. Returns the peers of now, as names by pid."""
+        """Adds a worker that starts: it is told about all later changes. Returns its current peers, as names by pid."""
         self._workers[worker.pid] = worker
         return dict(self._peers)
 
     def join(self, worker: Session) -> None:
-        """A worker is online: the others learn of it."""
+        """Tells the other workers that this one is online."""
         name = self._peers[worker.pid] = worker.identity.name
         self._tell_others(worker, PeerJoined(worker.pid, name).encode())
 
     def leave(self, worker: Session) -> None:
-        """A worker's channel is closed, and all it sent has been passed on."""
+        """Removes a worker whose channel is closed, and tells the others. All it sent has been routed."""
         if self._workers.get(worker.pid) is worker:
             del self._workers[worker.pid]
             if self._peers.pop(worker.pid, self) is not self:
@@ -54,12 +54,12 @@ class Router:
                 other.channel.send(frame)
 
     def route(self, sender: Session, frame: RawFrame, take: TakeDescriptors) -> None:
-        """Passes a frame on to the worker it names; to nobody if there is none.
+        """Sends a frame on to the worker that it names, and drops it if there is none.
 
-        The sender of a frame for a worker that has just gone learns so from ``PEER_LEFT``.
+        ``PEER_LEFT`` tells the sender of a dropped frame that the receiver has gone.
 
         Raises:
-            ProtocolError: It is no such frame.
+            ProtocolError: The frame is malformed, or a worker may not send it.
         """
         kind, peer, number, body = flow_fields(frame)
         if kind == kinds.CALL:
@@ -83,7 +83,7 @@ class Router:
             worker.channel.send(whole, descriptors.peek(), descriptors.close, without)
 
     def _without(self, sender: Session, worker: Session, lost: int, body: bytes) -> bytes:
-        """The frame that tells the receiver of a message that its descriptors were lost; tells the sender, too."""
+        """Tells the sender that descriptors were lost. Returns the frame that tells the receiver."""
         if not sender.channel.is_closed:
             sender.channel.send(encode(kinds.LOST, worker.pid, lost, b""))
         return encode(kinds.HANDLES, sender.pid, -lost, body)

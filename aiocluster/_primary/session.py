@@ -1,9 +1,9 @@
-"""One worker, as the primary keeps it: its process, its channel, its life.
+"""`Session`: what the primary holds for one worker: its process, its channel and its state.
 
 ::
 
     process ── exit ──▶┐                     ┌──▶ events (`WorkerProcess`)
-                       ├─▶ Session ─ Life ───┼──▶ router: who are the peers
+                       ├─▶ Session ─ Life ───┼──▶ router: the peers
     channel ─ frames ─▶┘                     └──▶ backend: ports and policies
 """
 
@@ -48,19 +48,19 @@ _AT_MOST_ONCE: Final = frozenset({Fork.name, Online.name, Disconnect.name, Exit.
 
 
 def _nothing(*args: object) -> None:
-    """What is done where nobody waits to hear."""
+    """The default callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a worker is called, and what it was started with.
+    """A worker's ids, and what it was started with.
 
     Attributes:
-        id: Its number within the primary, from 1 on; never used twice.
+        id: Its number in this primary, from 1 on; never reused.
         slot: Its slot, which its replacement inherits.
-        name: An agent's name; else None.
-        weight: Its share under weighted scheduling.
-        env: What `Primary.fork` was given as ``env``.
+        name: The agent's name; None for other workers.
+        weight: Its relative share of connections under weighted scheduling.
+        env: The argument ``env`` of `Primary.fork`.
     """
 
     id: int
@@ -72,16 +72,16 @@ class Identity:
 
 @dataclass(slots=True)
 class Shared:
-    """What all workers of a primary share.
+    """State that all workers of a primary share.
 
     Attributes:
-        settings: The settings of now.
-        hub: Hears all their events.
-        requests: What answers their requests.
+        settings: The current settings.
+        hub: Receives the events of all workers.
+        requests: The handler of their requests.
         router: The workers by pid.
         ports: The shared ports.
-        changed: Called when something about a worker's life has changed.
-        gone: Called with a session when its worker has both disconnected and exited.
+        changed: Called when a worker's state has changed.
+        gone: Called with the session of a worker that has both disconnected and exited.
     """
 
     settings: Settings
@@ -94,25 +94,25 @@ class Shared:
 
 
 class Session:
-    """One worker's.
+    """Connects one worker's process, channel and state to the rest of the primary.
 
     Args:
-        identity: Who it is.
-        child: Its process.
-        channel: Its channel.
-        shared: What it shares with the others.
+        identity: The worker's ids.
+        child: The worker's process.
+        channel: The worker's channel.
+        shared: State shared with the other workers.
 
     Attributes:
-        worker: What users have of it.
-        life: Where it is in its life.
-        backend: What ports and policies see of it.
-        exit: Done when its process has ended.
-        failure: The uncaught exception that it has reported; None if it has not.
+        worker: The public object for this worker.
+        life: The worker's state machine.
+        backend: The worker as ports and policies know it.
+        exit: Done when the process has ended.
+        failure: The uncaught exception that the worker reported; None if there was none.
         early_stderr: What it wrote to stderr before it was online; empty once it has been online.
-        delay: Seconds its event loop was late at its last report.
-        memory: Bytes of resident memory at its last report; 0 before the first.
-        tasks: How many asyncio tasks it had at its last report.
-        calls: How many functions it runs for `Cluster.call`.
+        delay: Seconds that its event loop was late, in its last report.
+        memory: Bytes of resident memory, in its last report; 0 before the first.
+        tasks: Number of asyncio tasks, in its last report.
+        calls: Number of functions it is running for `Cluster.call`.
     """
 
     def __init__(self, identity: Identity, child: Child, channel: Channel, shared: Shared) -> None:
@@ -181,23 +181,23 @@ class Session:
         self.hub.emit(event)
 
     def _changed(self) -> None:
-        """Something about its life has changed."""
+        """Tells others that the worker's state has changed."""
         if self.life.is_ready or self.life.is_over:
             self._ready_or_over.set()
         else:
             self._ready_or_over.clear()
         self.shared.changed()
 
-    # ---- what is known of it
+    # ---- status
 
     @property
     def silence(self) -> float | None:
-        """Seconds since its event loop last reported; None if it runs none."""
+        """Seconds since its event loop last reported; None if no loop is running."""
         return time.monotonic() - self._reported_at if self.life.loop == "running" else None
 
     @property
     def has_been_online(self) -> bool:
-        """Whether it was ever online, whatever became of it."""
+        """Whether it has ever been online."""
         return self._online_since is not None
 
     @property
@@ -206,7 +206,7 @@ class Session:
         return time.monotonic() - self._online_since if self._online_since is not None else 0.0
 
     def stats(self) -> WorkerStats:
-        """What is known of it now."""
+        """Returns its current numbers."""
         return WorkerStats(
             id=self.identity.id,
             pid=self.pid,
@@ -224,21 +224,21 @@ class Session:
         )
 
     def why_not(self, what: str) -> str:
-        """Why a worker that has ended never came to be ``what``: its traceback, or the last that it wrote to stderr."""
+        """Says why the worker ended before it was ``what``: with its traceback, or else the end of its stderr."""
         told = self.failure.remote_traceback if self.failure else self.early_stderr
         how = self._exit_status
         return f"worker {self.identity.id} (pid {self.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
 
-    # ---- what is done with it
+    # ---- actions
 
     def kill(self, number: int) -> None:
-        """Sends its process a signal; nothing if it has ended."""
+        """Sends the process a signal. Does nothing if it has ended."""
         self.child.send_signal(number)
 
     def tell_to_leave(self, seconds: float) -> None:
-        """Tells it to finish within so many seconds, and to go; a second call changes nothing.
+        """Tells the worker to leave within this many seconds. A second call does nothing.
 
-        One that runs no event loop has no way to hear of it, and is sent SIGTERM.
+        A worker without a running event loop can't read the frame, so it is sent SIGTERM as well.
         """
         if self.life.is_leaving or self.life.channel == "closed" or self.life.process == "exited":
             return
@@ -255,7 +255,7 @@ class Session:
     async def run(
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
     ) -> Any:
-        """Calls an importable function in the worker, see `Cluster.call`."""
+        """Calls an importable function in the worker; see `Cluster.call`."""
         target = name_target(function)
         if not isinstance(target, frames.FunctionTarget):
             raise TargetError(f"{function!r} is no function")
@@ -341,12 +341,12 @@ class Session:
         self._emit(event)
 
     def _gone_if_both(self) -> None:
-        """As in Node, it is out of the primary's table before the last of its events."""
+        """Removes a gone worker from the primary's table; as in Node, before its last event is emitted."""
         if self.life.is_gone:
             self.shared.gone(self)
 
     async def wait_ready(self) -> None:
-        """Returns when its event loop runs, or never will."""
+        """Returns when its event loop runs, or can no longer start."""
         await self._ready_or_over.wait()
 
     async def wait_gone(self) -> None:
@@ -355,7 +355,7 @@ class Session:
         await self._disconnected.wait()
 
     async def close(self) -> None:
-        """Frees what is left of it here; it must be gone."""
+        """Frees the remaining resources. The worker must be gone."""
         if self._closing is not None:
             await self._closing
         self.child.close()

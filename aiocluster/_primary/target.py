@@ -1,6 +1,6 @@
-"""Names a target so that another process finds it, or says at once why none could.
+"""Names a target so that another process can find it, or says why none could.
 
-Nothing of the target is run here: what a worker imports may well be meant for workers only.
+It runs no code of the target: modules that workers import may be meant for workers only.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..settings import Target
 
 
 def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> TargetName:
-    """How another process finds this target.
+    """Returns how another process finds this target.
 
     Args:
         target: A function, a string, a path or None; see `Settings.target`.
-        cwd: The workers' working directory, which relative scripts are looked up in.
+        cwd: The workers' working directory; relative script paths start there.
 
     Raises:
-        TargetError: No worker could find it; the text says what to do.
+        TargetError: No worker could find it. The text says what to do.
     """
     if target is None:
         return _main_script("None as a target runs the main script again")
@@ -66,13 +66,13 @@ def _function(function: Any) -> TargetName:
 
 
 def _main_script(what: str) -> MainTarget:
-    """How to run the main script again; multiprocessing's spawn finds it in the same two ways."""
+    """Returns how to run the main script again, in the same two ways as multiprocessing's spawn."""
     main = sys.modules["__main__"]
     spec: ModuleSpec | None = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in ("__main__", None):
         return MainTarget(module=spec.name.removesuffix(".__main__"))
     path = getattr(main, "__file__", None)
-    if path is None or not os.path.exists(path):  # "<stdin>", for one
+    if path is None or not os.path.exists(path):  # such as "<stdin>"
         raise TargetError(f"{what}, and there is none here (an interactive session?): put it in a file")
     return MainTarget(path=os.path.abspath(path))
 
@@ -101,7 +101,7 @@ def _module(module: str, cwd: str | os.PathLike[str] | None) -> TargetName:
 
 def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> TargetName:
     if not name or not all(part.isidentifier() for part in name.split(".")):
-        raise TargetError(f"{module}:{name}: what stands behind the colon must be a name")
+        raise TargetError(f"{module}:{name}: the part after the colon must be a name")
     spec = _find(module, cwd)
     first = name.partition(".")[0]
     if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
@@ -112,7 +112,7 @@ def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> Targe
 def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:
     """Finds a module without importing anything."""
     if not all(part.isidentifier() for part in module.split(".")):
-        raise TargetError(f"{module!r} is no module's name, and not the path of a script (they end in .py) either")
+        raise TargetError(f"{module!r} is neither a module's name nor a script's path (which ends in .py)")
     path: list[str] | None = [os.fspath(cwd or os.getcwd()), *sys.path]
     spec: ModuleSpec | None = None
     name = ""
@@ -120,7 +120,7 @@ def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") 
         name = f"{name}.{part}" if name else part
         spec = PathFinder.find_spec(name, path)
         if spec is None and "." not in name:
-            spec = find_spec(name)  # built in, frozen, or of an importer of somebody's own
+            spec = find_spec(name)  # built in, frozen, or found by a custom importer
         if spec is None:
             raise TargetError(complaint or f"there is no module {name!r} on sys.path, nor in the working directory")
         path = list(spec.submodule_search_locations or ())
@@ -129,7 +129,7 @@ def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") 
 
 
 def _may_define(origin: str, name: str) -> bool:
-    """Whether this source file may bind that name at module level; True when it can't be told."""
+    """Whether this source file may bind the name at module level; True if that is unknown."""
     try:
         tree = ast.parse(Path(origin).read_bytes(), origin)
     except (SyntaxError, ValueError) as error:
@@ -150,12 +150,12 @@ def _may_define(origin: str, name: str) -> bool:
 
 
 def _module_level(tree: ast.AST) -> list[ast.AST]:
-    """All nodes that run when the module does: not the insides of functions and classes."""
+    """Returns all nodes that run when the module does, so none inside functions and classes."""
     found: list[ast.AST] = []
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
         found.append(node)
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            waiting.extend(ast.iter_child_nodes(node))
+            pending.extend(ast.iter_child_nodes(node))
     return found

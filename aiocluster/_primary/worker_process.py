@@ -1,4 +1,4 @@
-"""`WorkerProcess`: a worker as users of the primary have it. What it is and does is its `Session`'s."""
+"""`WorkerProcess`: the public object for a worker in the primary. Its `Session` holds the state and does the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="Primary.fork()"):
-    """A worker, in the primary. `Primary.fork` makes them; its events are limited to this worker."""
+    """A worker, seen from the primary. `Primary.fork` returns it. It emits the events of this worker only."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -30,11 +30,11 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.id}, pid {self.pid}, {self.state}>"
 
-    # ---- who it is
+    # ---- identity
 
     @property
     def id(self) -> int:
-        """Its number within the primary, from 1 on; never used twice."""
+        """Its number in this primary, from 1 on; never reused."""
         return self._session.identity.id
 
     @property
@@ -44,20 +44,20 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
 
     @property
     def name(self) -> str | None:
-        """An agent's name; else None."""
+        """The agent's name; None for other workers."""
         return self._session.identity.name
 
     @property
     def env(self) -> Mapping[str, str]:
-        """What `Primary.fork` was given as ``env``."""
+        """The argument ``env`` of `Primary.fork`."""
         return self._session.identity.env
 
     @property
     def weight(self) -> int:
-        """Its share under weighted scheduling."""
+        """Its relative share of connections under weighted scheduling."""
         return self._session.identity.weight
 
-    # ---- how it is
+    # ---- status
 
     @property
     def state(self) -> str:
@@ -74,56 +74,56 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
 
     @property
     def exited_after_disconnect(self) -> bool | None:
-        """Whether it left because it was told to or wanted to; None until it has exited."""
+        """Whether it left because it was told to or chose to; None until it has exited."""
         return self._session.life.is_leaving if self._session.exit.done() else None
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code; None while it lives, or if a signal ended it."""
+        """Its exit code; None while it runs, or if a signal ended it."""
         return self._session.exit.result().code if self._session.exit.done() else None
 
     @property
     def exit_signal(self) -> signal.Signals | None:
-        """The signal that ended it; None while it lives, or if it ended by itself."""
+        """The signal that ended it; None while it runs, or if no signal ended it."""
         return self._session.exit.result().signal if self._session.exit.done() else None
 
     @property
     def connections(self) -> int:
-        """How many connections it has open that it took from shared ports."""
+        """How many connections from shared ports it has open."""
         return self._session.backend.open
 
     @property
     def stdout(self) -> ByteReceiveStream | None:
-        """Its output as an anyio byte stream if it is silent; else None."""
+        """Its stdout as an anyio byte stream if it is silent; else None."""
         return self._session.stdout
 
     @property
     def stderr(self) -> ByteReceiveStream | None:
-        """Likewise."""
+        """Its stderr as an anyio byte stream if it is silent; else None."""
         return self._session.stderr
 
-    # ---- its end
+    # ---- ending it
 
     def kill(self, signal: signal.Signals | int = signal.SIGTERM) -> None:
-        """Sends its process a signal; nothing if it has ended. An end by `kill` counts as unexpected."""
+        """Sends the process a signal. Does nothing if it has ended. An end by `kill` counts as unexpected."""
         self._session.kill(signal)
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
         """Tells it to leave, and returns when it is gone. Such an exit is voluntary.
 
-        It takes no more connections at once; those it has may finish, and the application's own shutdown runs. A worker
-        that runs no event loop has no way to hear of it and is sent SIGTERM.
+        It stops taking connections at once; open ones may finish, and the application's own shutdown runs. A worker
+        without a running event loop can't be told, so it is sent SIGTERM.
 
         Args:
-            timeout: The seconds it is given before it ends its main task, finished or not; None: the setting
-                ``graceful_timeout``. Nobody enforces it from outside: that is a matter of policy, see `Cluster`.
+            timeout: Seconds before it ends its main task, finished or not; None: the setting ``graceful_timeout``. Only
+                the worker itself enforces it. When a `Cluster` stops or reloads a worker, the cluster enforces it too.
         """
         seconds = self._session.shared.settings.graceful_timeout if timeout is None else timeout
         self._session.tell_to_leave(seconds)
         await self._session.wait_gone()
 
     async def wait(self) -> Exit:
-        """Returns how its process ended, as soon as it has."""
+        """Waits until the process has ended, and returns how."""
         return await asyncio.shield(self._session.exit)
 
     async def wait_gone(self) -> None:

@@ -1,4 +1,4 @@
-"""The environment variables that tell a process of ours what it is."""
+"""The environment variables that tell a process started by this package what it is."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHANNEL_FD: Final = "AIOCLUSTER_CHANNEL_FD"
 """The descriptor of the channel to the primary, for a worker and for a fork server."""
 
 STDERR_FD: Final = "AIOCLUSTER_STDERR_FD"
-"""The descriptor of a worker's real stderr: its descriptor 2 is a file until it is online."""
+"""The descriptor of a worker's real stderr. Until the worker is online, its descriptor 2 is a file."""
 
 PARENT_FD: Final = "AIOCLUSTER_PARENT_FD"
-"""A child's end of its channel, as ``descriptor:inode``; Node has NODE_CHANNEL_FD."""
+"""A child process's end of its channel, as ``descriptor:inode``. Node's name for it is NODE_CHANNEL_FD."""
 
 OWN: Final = frozenset({WORKER_ID, CHANNEL_FD, STDERR_FD, PARENT_FD})
-"""All of them. No process inherits one: each is meant for the one process that it was made for."""
+"""All of these variables. They are never inherited: each is for one process only."""

@@ -1,4 +1,4 @@
-"""How a process ended."""
+"""`ExitStatus`: how a process ended."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ class ExitStatus:
     """How a process ended: by itself, or by a signal.
 
     Attributes:
-        returncode: As `subprocess` has it: an exit code, or a signal's number below 0; None if nobody knows.
+        returncode: As in `subprocess`: the exit code, or the negative number of a signal; None if unknown.
     """
 
     returncode: int | None
 
     @property
     def code(self) -> int | None:
-        """Its exit code; None if a signal ended it, or if nobody knows."""
+        """The exit code; None if a signal ended it, or if it is unknown."""
         return self.returncode if self.returncode is not None and self.returncode >= 0 else None
 
     @property
     def signal(self) -> signal.Signals | None:
-        """The signal that ended it; None if it ended by itself, or if nobody knows."""
+        """The signal that ended it; None if no signal did, or if it is unknown."""
         if self.returncode is None or self.returncode >= 0:
             return None
         try:
             return signal.Signals(-self.returncode)
-        except ValueError:  # one of Linux's real-time signals, which have no names
+        except ValueError:  # a Linux real-time signal, which has no name
             return -self.returncode  # type: ignore[return-value]
 
     def __str__(self) -> str:

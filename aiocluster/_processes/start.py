@@ -1,4 +1,4 @@
-"""Starting a process: its program, its environment, and what it inherits."""
+"""Starts a process, with its environment and the descriptors that it inherits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .environment import OWN
 from .watch import OwnProcess
 
 Streams = tuple[int | None, int | None, int | None]
-"""Standard input, output and error, as `subprocess.Popen` takes them: a descriptor, or None for this process's own."""
+"""stdin, stdout and stderr, as `subprocess.Popen` takes them: a descriptor, or None for this process's own."""
 
 
 def environment(env: Mapping[str, str] | None, own: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that is started from here.
+    """Returns the environment of a new process.
 
     Args:
-        env: What was asked for; None: this process's. What tells this process what it is itself is left out.
-        own: The variables that tell the new process what it is.
+        env: The requested environment; None: this process's. The variables in `OWN` are left out.
+        own: The variables in `OWN` that are meant for the new process.
     """
     given = os.environ if env is None else env
     return {**{name: value for name, value in given.items() if name not in OWN}, **own}
@@ -38,19 +38,19 @@ def start(
     session: bool = False,
     group: int | None = None,
 ) -> OwnProcess:
-    """Starts a process. What was opened for it may be closed here afterwards.
+    """Starts a process. Afterwards the descriptors opened for it may be closed in this process.
 
     Args:
-        argv: Its arguments, from the zeroth on.
+        argv: Its arguments, including ``argv[0]``.
         streams: Its standard streams.
-        env: Its whole environment; see `environment`.
+        env: Its complete environment; see `environment`.
         executable: The program, if it is not ``argv[0]``.
         cwd: Its working directory.
-        pass_fds: The other descriptors that it inherits.
-        uid: Its user; root only. Like ``gid``, it takes root's other groups away.
+        pass_fds: Other descriptors that it inherits.
+        uid: Its user; root only. This and ``gid`` also remove root's supplementary groups.
         gid: Its group; root only.
-        session: It leads a session of its own: no terminal, and a process group of its own.
-        group: 0: it leads a process group of its own.
+        session: Whether it leads a new session, with a new process group and no terminal (setsid(2)).
+        group: Its process group; 0: it leads a new one (setpgid(2)).
 
     Raises:
         OSError: It can't be started.
@@ -71,10 +71,10 @@ def start(
         start_new_session=session,
         process_group=group,
     )
-    popen.returncode = 0  # so that its destructor leaves the process alone: `OwnProcess` reaps it
+    popen.returncode = 0  # keeps Popen's destructor from reaping the process: `OwnProcess` does that
     try:
         return OwnProcess(popen.pid)
-    except BaseException:  # no descriptor was left to watch it by
+    except BaseException:  # no descriptor was left for its pidfd
         os.kill(popen.pid, signal.SIGKILL)
         os.waitpid(popen.pid, 0)
         raise

@@ -1,7 +1,7 @@
-"""The standard streams of a process that is started from here: opened for it, and used from here.
+"""The standard streams and the channel of a new process: opens them, and makes this side's pipes anyio byte streams.
 
-Our ends are pipes as anyio byte streams. They are plain descriptors that are watched by the loop, not asyncio's
-transports: nothing has to be awaited to make one, and one that is forgotten is closed without a warning.
+A stream is a plain descriptor that the event loop watches, not an asyncio transport: making one needs no await, and one
+that is garbage-collected is closed without a warning.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from .start import Streams
 
 Entry = str | int
-"""What one of the streams is: ``"pipe"``, ``"ignore"`` (``/dev/null``), ``"inherit"``, or a descriptor."""
+"""What a stream is: ``"pipe"``, ``"ignore"`` (``/dev/null``), ``"inherit"``, or a descriptor."""
 
 
 @dataclass(slots=True)
 class Stdio:
-    """The opened streams: the process's ends, and ours.
+    """The open streams of a process: both ends of each.
 
     Attributes:
         theirs: The process's ends.
-        stdin: Our end of its standard input; None unless it is a pipe.
-        stdout: Likewise.
-        stderr: Likewise.
+        stdin: Our end of its stdin; None unless that is a pipe.
+        stdout: Our end of its stdout; None unless that is a pipe.
+        stderr: Our end of its stderr; None unless that is a pipe.
     """
 
     theirs: Streams = (None, None, None)
@@ -47,10 +47,12 @@ class Stdio:
 
 @contextlib.contextmanager
 def open_stdio(stdin: Entry, stdout: Entry, stderr: Entry) -> Iterator[Stdio]:
-    """Opens the streams; afterwards the process's ends are closed here, and if the start fails ours too.
+    """Opens the streams.
+
+    On exit the process's ends are closed in this process; after an exception, our ends are closed too.
 
     Raises:
-        OSError: There are no descriptors left.
+        OSError: No descriptors are left.
     """
     stdio = Stdio()
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
@@ -83,10 +85,12 @@ def _given(entry: Entry) -> int | None:
 
 @contextlib.contextmanager
 def open_channel() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Opens a channel: our end, and the process's; afterwards that is closed here, and if the start fails ours too.
+    """Opens a channel: our end and the process's end.
+
+    On exit the process's end is closed in this process; after an exception, our end is closed too.
 
     Raises:
-        OSError: There are no descriptors left.
+        OSError: No descriptors are left.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with theirs, contextlib.ExitStack() as undo:
@@ -96,7 +100,7 @@ def open_channel() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class _Pipe:
-    """One end of a pipe, which owns its descriptor."""
+    """One end of a pipe. It owns its descriptor."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -109,11 +113,11 @@ class _Pipe:
         return self._fd < 0
 
     def when_closed(self, closed: Callable[[], None]) -> None:
-        """Calls this once it is closed."""
+        """Sets the function to call when this end is closed."""
         self._closed = closed
 
     def close(self) -> None:
-        """Closes it at once. Idempotent."""
+        """Closes this end at once. Idempotent."""
         if self._fd >= 0:
             anyio.notify_closing(self._fd)
             fd, self._fd = self._fd, -1
@@ -127,10 +131,10 @@ class _Pipe:
 
 
 class PipeReader(_Pipe, ByteReceiveStream):
-    """The reading end of a pipe; what the process has written can still be read when it is gone.
+    """The reading end of a pipe. What the process has written can still be read after the process has ended.
 
-    Read it, or the process blocks once the pipe (64 KiB on Linux) is full. It closes itself at its end, and with the
-    `Primary` or `ChildProcess` it belongs to.
+    Read it, or the process blocks once the pipe is full (64 KiB on Linux). It is closed at the end of the stream, and
+    when its `Primary` or `ChildProcess` is closed.
 
     Args:
         fd: The descriptor, which the stream owns.
@@ -144,7 +148,7 @@ class PipeReader(_Pipe, ByteReceiveStream):
         """Returns up to ``max_bytes`` bytes.
 
         Raises:
-            anyio.EndOfStream: The process has closed its end, and all has been read.
+            anyio.EndOfStream: The process has closed its end, and everything has been read.
             anyio.ClosedResourceError: This stream has been closed.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -163,7 +167,7 @@ class PipeReader(_Pipe, ByteReceiveStream):
             return data
 
     async def aclose(self) -> None:
-        """Closes this end; a process that writes on gets ``BrokenPipeError``. Idempotent."""
+        """Closes this end. A process that writes after that gets ``BrokenPipeError``. Idempotent."""
         self.close()
 
 
@@ -175,10 +179,10 @@ class PipeWriter(_Pipe, ByteSendStream):
     """
 
     async def send(self, item: bytes) -> None:
-        """Writes all of these bytes; waits while the pipe is full. If it is cancelled, some may have been written.
+        """Writes all these bytes; waits while the pipe is full. If cancelled, some may have been written.
 
         Raises:
-            anyio.BrokenResourceError: Nobody reads the other end any more.
+            anyio.BrokenResourceError: The other end has been closed.
             anyio.BusyResourceError: Another task is sending.
             anyio.ClosedResourceError: This stream has been closed.
         """
@@ -195,7 +199,7 @@ class PipeWriter(_Pipe, ByteSendStream):
                 raise anyio.BrokenResourceError from None
 
     async def aclose(self) -> None:
-        """Closes this end: the process reads the end of its input. Idempotent."""
+        """Closes this end. The process then reads end of file. Idempotent."""
         self.close()
 
 

@@ -1,10 +1,10 @@
-"""Process titles, as ``ps`` shows them: with the extra ``titles`` (setproctitle) only."""
+"""Process titles, as shown by ``ps``. They need the extra ``titles`` (setproctitle)."""
 
 from __future__ import annotations
 
 
 def set_title(role: str) -> None:
-    """Shows this process as ``aiocluster: <role>``; nothing without setproctitle."""
+    """Sets the title ``aiocluster: <role>``. Does nothing without setproctitle."""
     try:
         from setproctitle import setproctitle
     except ImportError:

@@ -2,14 +2,14 @@
 
 ::
 
-    Process ──┬── OwnProcess      this process has started it, and reaps it
-              └── ForeignProcess  another process has started it, and tells how it ended: a fork server its workers
+    Process ──┬── OwnProcess      started and reaped by this process
+              └── ForeignProcess  started by another process (a fork server), which reports how it ended
 
-Where the system has pidfds (pidfd_open(2), Linux) the event loop watches one, and signals go through it. Elsewhere a
-thread waits for each process of our own, and signals go to the pid.
+On Linux the event loop watches a pidfd (pidfd_open(2)), and signals are sent through it. On other systems a thread
+waits for each own process, and signals are sent to the pid.
 
-Not asyncio's subprocess transports, nor `anyio.open_process`, which is built on them: uvloop's know neither ``user``
-nor ``process_group``, and all of them kill their process when they are closed or forgotten, so none could be detached.
+asyncio's subprocess transports, and `anyio.open_process` on top of them, don't fit: uvloop's lack ``user`` and
+``process_group``, and all of them kill the process when they are closed or garbage-collected, so it can't be detached.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from typing import Any
 
 from .exit_status import ExitStatus
 
-_GRACE = 1.0  # seconds that a process group has to end before it is killed
-_POLL = 0.01  # seconds between two looks at whether a group is empty: there is no event to wait for
+_GRACE = 1.0  # seconds that a process group has to end before SIGKILL
+_POLL = 0.01  # seconds between checks whether a group is empty: there is no event for that
 _PROC = Path("/proc")
 _UNKNOWN = ExitStatus(None)
 
 
 class Process:
-    """A process, from its start to its end.
+    """A process that is watched until it ends.
 
     Attributes:
-        pid: Its process id.
-        ended: Set when it has ended.
+        pid: The process id.
+        ended: Done when the process has ended.
     """
 
     def __init__(self, pid: int, pidfd: int) -> None:
         self.pid = pid
         self.ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._pidfd = pidfd  # -1: there is none
+        self._pidfd = pidfd  # -1: none
 
     def send_signal(self, number: int) -> bool:
-        """Sends it a signal; says whether it could: not once it has ended."""
+        """Sends a signal. Returns whether it was sent; False once the process has ended."""
         if self.ended.done():
             return False
         try:
@@ -59,7 +59,7 @@ class Process:
         return True
 
     def reap(self) -> None:
-        """It has ended, and its pid is needed no more. Idempotent."""
+        """Frees the pid of a process that has ended. Idempotent."""
         self._close()
 
     def _watch(self) -> None:
@@ -70,7 +70,7 @@ class Process:
         self._set_ended(self._exit_status())
 
     def _exit_status(self) -> ExitStatus:
-        """How it ended, now that it has."""
+        """Returns how the process ended. Called once it has."""
         return _UNKNOWN
 
     def _set_ended(self, status: ExitStatus) -> None:
@@ -88,12 +88,12 @@ class Process:
 
 
 class OwnProcess(Process):
-    """A process that this one has started.
+    """A process that this process has started.
 
-    Until it is reaped its pid, which is its group's number too if it leads one, can't become another's.
+    Until it is reaped, the system can't reuse its pid, which is also the id of the process group that it leads, if any.
 
     Raises:
-        OSError: There is no descriptor left to watch it by.
+        OSError: No descriptor is left for its pidfd.
     """
 
     def __init__(self, pid: int) -> None:
@@ -105,11 +105,11 @@ class OwnProcess(Process):
             self._reap_in_thread()
 
     def _exit_status(self) -> ExitStatus:
-        """It stays a zombie."""
+        """Reads the exit status without reaping: the process stays a zombie."""
         try:
             info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:
-            return _UNKNOWN  # somebody else has waited for it
+            return _UNKNOWN  # other code has already waited for it
         assert info is not None
         return ExitStatus(info.si_status if info.si_code == os.CLD_EXITED else -info.si_status)
 
@@ -120,7 +120,7 @@ class OwnProcess(Process):
             _wait(self.pid)
 
     def release(self) -> None:
-        """Watches it no more: whenever it ends it is reaped, and nobody is told."""
+        """Stops watching. The process is reaped when it ends, and nothing is reported."""
         if self.ended.done():
             self.reap()
         elif not self._is_reaped:
@@ -129,7 +129,7 @@ class OwnProcess(Process):
             self._reap_in_thread()
 
     def _reap_in_thread(self) -> None:
-        """Where there are no pidfds, and where there is no one left to watch one."""
+        """Waits for the process in a thread: without pidfds, and after `release`."""
         self._is_reaped = True
         loop, pid = self._loop, self.pid
 
@@ -140,13 +140,13 @@ class OwnProcess(Process):
 
         threading.Thread(target=wait, name=f"aiocluster-wait-{pid}", daemon=True).start()
 
-    # ---- its group
+    # ---- its process group
 
     async def end_group(self, number: int) -> None:
-        """Ends the group that it leads: by this signal, and what is left a second later by SIGKILL.
+        """Ends the process group that it leads: by this signal, and one second later by SIGKILL.
 
-        It must not have been reaped. It can't be cut short: a cancellation is raised when all is done, which takes two
-        seconds at most.
+        The process must not have been reaped. A cancellation is raised only after the group has ended, which takes at
+        most two seconds.
         """
         await to_the_end(self._end_group(number))
 
@@ -154,12 +154,12 @@ class OwnProcess(Process):
         try:
             _signal_group(self.pid, number)
             await self._group_gone()
-        finally:  # also when the loop ends, with all of its tasks
+        finally:  # also when this task is cancelled because the loop ends
             _signal_group(self.pid, signal.SIGKILL)
         await self._group_gone()
 
     async def _group_gone(self) -> None:
-        """Returns when no process of its group is left, or after a second."""
+        """Returns when no process of the group is left, or after one second."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
                 while _has_living(self.pid):
@@ -168,23 +168,23 @@ class OwnProcess(Process):
 
 
 class ForeignProcess(Process):
-    """A process that another one has started, and reaps: that one tells of its end."""
+    """A process that another process has started and reaps. That process reports its end."""
 
     def __init__(self, pid: int) -> None:
         try:
             pidfd = _open_pidfd(pid)
-        except OSError:  # it has ended, which is about to be told; or there is no descriptor left
+        except OSError:  # it has ended, and the report follows; or no descriptor is left
             pidfd = -1
         super().__init__(pid, pidfd)
 
     def tell(self, code: int) -> None:
-        """It has ended with this code; as `subprocess` has it, below 0 for a signal."""
+        """Reports that it has ended with this code; as in `subprocess`, negative for a signal."""
         self._set_ended(ExitStatus(code))
 
     def tell_no_more(self) -> None:
-        """Nobody is left who could tell: its end is still seen where there are pidfds, but not how it ended.
+        """Says that no report will come, because the process that started it has ended.
 
-        Where there are none, it counts as ended.
+        With a pidfd, its end is still noticed, but its exit status stays unknown. Without one, it counts as ended now.
         """
         if self._pidfd >= 0:
             self._watch()
@@ -193,7 +193,7 @@ class ForeignProcess(Process):
 
 
 async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits it even if cancelled meanwhile; that is raised afterwards."""
+    """Awaits ``work`` to its end, even if cancelled. The cancellation is raised afterwards."""
     task = asyncio.get_running_loop().create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -206,16 +206,16 @@ async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-# ---- what the system says
+# ---- system calls
 
 
 def _open_pidfd(pid: int) -> int:
-    """A descriptor that becomes readable when the process ends; -1 where the system has none."""
+    """Returns a descriptor that becomes readable when the process ends; -1 if the system has no pidfds."""
     return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
 
 
 def _wait(pid: int) -> ExitStatus:
-    """How a child ended, once it has; it is gone then."""
+    """Waits until a child process has ended, and reaps it."""
     try:
         _, status = os.waitpid(pid, 0)
     except ChildProcessError:
@@ -224,7 +224,7 @@ def _wait(pid: int) -> ExitStatus:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Sends all processes of a group a signal; says whether there are any that this one may send signals to."""
+    """Signals all processes of a group. Returns whether there are any that this process may signal."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -235,8 +235,8 @@ def _signal_group(group: int, number: int) -> bool:
 def _has_living(group: int) -> bool:
     """Whether any process of a group has not ended.
 
-    Those that have, but nobody has waited for, do not count where `/proc` tells (proc(5)). An orphan is its new
-    parent's to wait for, process 1 as a rule, and in a container that may do so late or never.
+    With `/proc` (proc(5)), zombies don't count. An orphan is reaped by its new parent, usually process 1, and in a
+    container that may happen late or never.
     """
     if not _signal_group(group, 0):
         return False

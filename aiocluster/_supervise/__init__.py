@@ -1,1 +1,1 @@
-"""Policy: how many workers, restart or give up, in which order to reload. On `Primary`'s public methods only."""
+"""The policy of a cluster: how many workers run, when they are restarted, and in which order they are reloaded."""

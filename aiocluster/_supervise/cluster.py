@@ -1,4 +1,4 @@
-"""`Cluster`: says how many workers there should be, and waits until the reconciler has them."""
+"""`Cluster`: takes the user's requests, and waits until the reconciler has carried them out."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ logger = logging.getLogger("aiocluster.cluster")
 
 
 class Cluster(Emitter[PrimaryEvent]):
-    """Keeps ``workers`` workers running that share their ports.
+    """Keeps ``workers`` workers running, which share their ports.
 
-    ``async with`` returns when the agents and every first worker are online, and stops them gracefully when it is left.
-    Handlers may be added before it is entered.
+    Entering ``async with`` returns when the agents and all initial workers are online. Leaving it stops them
+    gracefully. Handlers may be added before.
 
     Args:
-        target: What workers run; see `Primary`.
+        target: The code that workers run; see `Primary`.
         **settings: See `Settings`.
 
     Raises:
         TargetError: No worker could find the target.
         ValueError: An argument is out of its range; the text names it.
-        TypeError: An argument is of the wrong type, or there is none of that name.
+        TypeError: An argument is of the wrong type, or does not exist.
     """
 
     def __init__(self, target: Target = None, **settings: Unpack[ClusterSettings]) -> None:
@@ -99,30 +99,30 @@ class Cluster(Emitter[PrimaryEvent]):
         finally:
             await self._primary.__aexit__(None, None, None)
 
-    # ---- what there is
+    # ---- status
 
     @property
     def primary(self) -> Primary:
-        """The mechanism beneath."""
+        """The `Primary` that starts the workers."""
         return self._primary
 
     @property
     def workers(self) -> Mapping[int, WorkerProcess]:
-        """The workers by id, without the agents: each until it has both disconnected and exited."""
+        """The workers by id, without agents. A worker is removed when it has both disconnected and exited."""
         return {worker.id: worker for worker in self._primary.workers.values() if worker.name is None}
 
     @property
     def agents(self) -> Mapping[str, WorkerProcess]:
-        """The agents by name: one that has ended, until its replacement is online."""
+        """The agents by name. An agent that has ended stays here until its replacement is online."""
         return self._reconciler.agents
 
     def stats(self) -> ClusterStats:
-        """What is known now of workers and ports."""
+        """Returns the current numbers of workers and ports."""
         workers, ports = self._primary._stats()
         return ClusterStats(workers, ports, self._reconciler.restarts)
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
-        """Sends a message to the worker with that pid; see `Primary.send`."""
+        """Sends a message to the worker with this pid; see `Primary.send`."""
         await self._primary.send(pid, message, handles)
 
     async def broadcast(self, message: Any) -> None:
@@ -130,26 +130,26 @@ class Cluster(Emitter[PrimaryEvent]):
         await self._primary.broadcast(message)
 
     async def call(self, function: Callable[..., Any] | str, *args: Any, timeout: float | None = None) -> Any:
-        """Calls an importable function in the least busy worker, and returns what it returns.
+        """Calls an importable function in the least busy worker, and returns its result.
 
-        For what would block this event loop: a sync function runs in a thread of the worker, an async one on its event
-        loop. Cancelling this cancels an async function; a sync one runs on, and nobody waits for it.
+        Use it for work that would block this event loop. A sync function runs in a thread of the worker, an async one
+        on its event loop. Cancelling the call cancels an async function; a sync one runs to its end.
 
         Args:
             function: A module-level function, sync or async, or ``"package.module:name"``.
-            *args: What msgpack carries, as for a message; so must be what it returns.
-            timeout: Seconds to wait at most; None waits as long as the worker lives.
+            *args: Values that msgpack can carry, as for a message. The result must be such a value too.
+            timeout: Seconds to wait at most; None: as long as the worker lives.
 
         Raises:
             TargetError: No other process could find the function.
-            RemoteError: It raised, or returned what msgpack can't carry.
-            TimeoutError: It did not return in time.
-            WorkerNotFoundError: No worker runs an event loop, and none that is starting has come to it within
-                ``start_timeout``.
-            ChannelClosedError: The worker went before it returned. It may or may not have done the work.
+            RemoteError: The function raised, or msgpack can't carry its result.
+            TimeoutError: The function did not return in time.
+            WorkerNotFoundError: No worker runs an event loop, and no starting worker did so within the timeout
+                (``start_timeout`` if that is None).
+            ChannelClosedError: The worker went before it returned. The function may or may not have run.
             SerializationError: msgpack can't carry an argument.
         """
-        if not (able := self._ready()):  # those that are online may have yet to start their loops
+        if not (able := self._ready()):  # online workers may not have started their loops yet
             await self._wait_for_one_ready(self._reconciler.start_timeout if timeout is None else timeout)
             able = self._ready()
         if not able:
@@ -158,7 +158,7 @@ class Cluster(Emitter[PrimaryEvent]):
         return await least_busy.run(function, args, timeout=timeout)
 
     def _ready(self) -> list[Session]:
-        """The workers whose event loops run, agents aside: they have work of their own."""
+        """Returns the workers whose event loops run, without agents, which have work of their own."""
         return [worker._session for worker in self.workers.values() if worker._session.life.is_ready]
 
     async def _wait_for_one_ready(self, seconds: float) -> None:
@@ -172,21 +172,21 @@ class Cluster(Emitter[PrimaryEvent]):
                 wait.cancel()
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
-        """Answers the workers' requests from now on; see `Primary.handle_requests`."""
+        """Sets the handler of the workers' requests; see `Primary.handle_requests`."""
         self._primary.handle_requests(handler)
 
-    # ---- changing them
+    # ---- changes
 
     async def reload(self) -> None:
-        """Replaces every worker and agent by a new one, one after the other, without a connection lost.
+        """Replaces all workers and agents, one at a time, without losing a connection.
 
-        A new worker has to come online, and to listen on as many ports as the old one, before that is told to leave. It
-        imports its code anew, and runs with the settings of now (`Primary.setup`). Called while a reload runs, it waits
-        for that one. An agent is the exception: there is never a second one, so the old one leaves first.
+        The old worker is told to leave once the new one is online and listens on as many ports. The new one imports the
+        current code and runs with the current settings (`Primary.setup`). An agent never runs twice, so the old one
+        leaves first. A call during a reload waits for that reload.
 
         Raises:
-            ReloadError: A new worker did not come up; the old ones that have not been replaced yet stay.
-            ClusterError: The cluster is stopping, or began to before this was done.
+            ReloadError: A new worker failed to start. Old workers that have not been replaced yet stay.
+            ClusterError: The cluster is stopping, or began to stop during the reload.
         """
         if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: nothing to reload")
@@ -201,11 +201,11 @@ class Cluster(Emitter[PrimaryEvent]):
                 logger.error("%s", error)
 
     async def scale(self, workers: int) -> None:
-        """Changes how many workers there are; returns when the new ones are online, or the last ones gone.
+        """Changes the number of workers. Returns when the new ones are online, or the surplus ones gone.
 
         Raises:
             ValueError: The number is below 1.
-            StartupError: A new worker did not come up; those that did stay.
+            StartupError: A new worker failed to start. New workers that started stay.
             ClusterError: The cluster is stopping.
         """
         whole_number("workers", workers, at_least=1)
@@ -213,28 +213,28 @@ class Cluster(Emitter[PrimaryEvent]):
             raise ClusterError("the cluster is not running: it can't be scaled")
         await self._reconciler.scale(workers)
 
-    # ---- the end
+    # ---- stopping
 
     async def stop(self, graceful: bool = True) -> None:
-        """Ends all workers, then the agents; returns when they are gone.
+        """Ends all workers, then the agents. Returns when they are gone.
 
         Args:
-            graceful: They are told to leave and have ``graceful_timeout`` seconds for it; then SIGTERM, and 2 s later
-                SIGKILL. False: SIGKILL at once, also to those that an earlier call has told to leave.
+            graceful: True: tell them to leave within ``graceful_timeout`` seconds; any left after that get SIGTERM, and
+                2 s later SIGKILL. False: send SIGKILL at once, also to those that are already leaving.
         """
         if self._watching is not None:
             self._watching.cancel()
         await self._reconciler.stop(graceful=graceful)
 
     async def serve_forever(self) -> None:
-        """Runs until a signal says to stop, and returns when the workers are gone.
+        """Runs until a signal stops the cluster, and returns when the workers are gone.
 
-        SIGINT and SIGTERM: a graceful stop; a second one: at once. SIGQUIT: at once. SIGHUP: `reload`. SIGTTIN and
-        SIGTTOU: one worker more, one fewer. It must be called in the main thread, where Python handles signals.
+        SIGINT and SIGTERM stop it gracefully, a second one at once. SIGQUIT stops it at once. SIGHUP calls `reload`.
+        SIGTTIN adds a worker, SIGTTOU removes one. Call this in the main thread, where Python handles signals.
 
         Raises:
-            RestartLimitError: Workers ended unasked too often; those that still run are stopped when the cluster is
-                left.
+            RestartLimitError: Workers ended unexpectedly too often. Those still running are stopped when the
+                ``async with`` block is left.
         """
         await signals.until(
             self._reconciler.over,

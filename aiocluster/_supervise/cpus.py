@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: what ``workers="auto"`` means."""
+"""How many CPUs this process may use: the number of workers for ``workers="auto"``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def available_cpus() -> int:
-    """The CPUs of this process's affinity mask, or fewer if its control group allows it less time; at least 1."""
+    """Returns the number of CPUs in the affinity mask, limited by the CPU quota of the control group; at least 1."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
@@ -17,7 +17,7 @@ def available_cpus() -> int:
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """The tightest CPU quota of this process's control groups, in CPUs; None without one (cgroups(7))."""
+    """Returns the lowest CPU quota of this process's control groups, in CPUs; None without one (cgroups(7))."""
     try:
         lines = own.read_text().splitlines()
     except OSError:

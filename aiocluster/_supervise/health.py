@@ -1,4 +1,4 @@
-"""Which workers should be replaced: blocked, too large, too old, or with enough connections served. Sans-I/O."""
+"""Health checks: which workers are hung, or due for replacement because they reached a limit. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from .._checks import number
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker may use before it is replaced; None: as much as it likes.
+    """The limits at which a worker is replaced; None: no limit.
 
-    By chance, the last two are up to a tenth lower for each worker, so that workers of one age do not leave at once.
+    For each worker, the last two are lowered by a random share of up to a tenth, so that workers of the same age do not
+    all leave at once.
 
     Attributes:
         hang_timeout: Seconds without a report from its event loop.
@@ -20,8 +21,8 @@ class Limits:
         max_connections: Connections taken from shared ports.
 
     Raises:
-        ValueError: One is not above 0; the text names it.
-        TypeError: One is no number; the text names it.
+        ValueError: A limit is not above 0; the text names it.
+        TypeError: A limit is not a number; the text names it.
     """
 
     hang_timeout: float | None = None
@@ -36,16 +37,16 @@ class Limits:
 
     @property
     def are_set(self) -> bool:
-        """Whether there is anything to watch."""
+        """Whether there is any limit."""
         return self != Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is known of a worker now.
+    """A worker's numbers at one moment.
 
     Attributes:
-        silence: Seconds since its event loop last reported; None if it runs none.
+        silence: Seconds since its event loop last reported; None if no loop is running.
         age: Seconds since it came online.
         memory: Bytes of resident memory.
         connections: Connections it has taken from shared ports so far.
@@ -59,11 +60,11 @@ class Sample:
 
 @dataclass(slots=True)
 class HealthCheck:
-    """Judges one worker by its limits.
+    """Compares samples of one worker with the limits.
 
     Args:
         limits: The cluster's.
-        chance: A random number from 0 to 1: by how much of a tenth this worker's limits lie below them.
+        chance: A random number from 0 to 1. At 1, ``max_lifetime`` and ``max_connections`` are a tenth lower.
     """
 
     limits: Limits
@@ -75,7 +76,7 @@ class HealthCheck:
         return limit is not None and sample.silence is not None and sample.silence > limit
 
     def why_due(self, sample: Sample) -> str | None:
-        """Why it should be replaced gracefully; None if it should not."""
+        """Returns why the worker should be replaced gracefully; None if it should not."""
         limits, share = self.limits, 1.0 - 0.1 * self.chance
         if limits.max_memory is not None and sample.memory > limits.max_memory:
             return f"it has {sample.memory} bytes, more than max_memory ({limits.max_memory})"

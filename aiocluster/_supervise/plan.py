@@ -1,8 +1,8 @@
-"""What a cluster does next. Sans-I/O: what is wanted and what is seen go in; actions, and when to look again, come out.
+"""Decides what a cluster does next. Sans-I/O: wanted and observed state go in; actions and a wake-up time come out.
 
-A process in a slot is forked, comes online, and is *accepted* when it can do its slot's work: then its predecessor, if
-there is one, is told to leave. `plan` compares what is wanted with what is seen, and does nothing itself. Whoever
-carries out its actions enters them in what is seen, and calls `plan` again until there is nothing left to do.
+A process in a slot is forked, comes online, and is *accepted* when it can do the slot's work. Then its predecessor, if
+there is one, is told to leave. `plan` compares `Want` with the `Seen` of each process and has no side effects. The
+caller carries out the actions, records them in `Seen`, and calls `plan` again until it returns no actions.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ Slot = int | str
 """A worker's number, or an agent's name."""
 
 OWN_END = 1.0
-"""Seconds a process has to end by itself once ``graceful_timeout`` is used up, before SIGTERM."""
+"""Seconds after ``graceful_timeout`` in which a process may still end by itself, before SIGTERM."""
 TERM_TIMEOUT = 2.0
-"""Seconds between this SIGTERM and SIGKILL."""
+"""Seconds between that SIGTERM and SIGKILL."""
 ABORT_TIMEOUT = 0.5
-"""Seconds between SIGABRT, which writes a blocked worker's stacks, and SIGKILL."""
+"""Seconds between SIGABRT, at which a hung worker writes its stacks, and SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """What the cluster should be.
+    """The wanted state of the cluster.
 
     Attributes:
         agents: The agents that should run.
-        workers: The slots that should have a worker.
-        generation: The lowest generation a process may be of; a reload raises it.
-        stop: How all of them should end; None while they should run.
-        start_timeout: Seconds a process may take to come online, and then again to listen where its predecessor does.
+        workers: The slots that should each have a worker.
+        generation: Processes of lower generations are outdated. A reload raises it.
+        stop: How all processes should end; None while they should run.
+        start_timeout: Seconds a process may take to come online, and again to listen where its predecessor does.
     """
 
     agents: tuple[str, ...] = ()
@@ -44,33 +44,33 @@ class Want:
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """The slots to be filled, agents first."""
+        """The slots to fill, agents first."""
         return () if self.stop else (*self.agents, *self.workers)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Seen:
-    """What is known of one process. `plan` reads it; whoever carries out the actions keeps it.
+    """The observed state of one process. `plan` reads it; the caller of `plan` maintains it.
 
     Attributes:
-        id: Higher than those of all processes started before.
+        id: Its number; higher than that of every process started before.
         slot: Its slot.
-        generation: What was wanted when it was started.
+        generation: The generation that was wanted when it was started.
         instead_of: The process that it is to replace.
-        since: When it was forked; once it is online, when that was seen.
-        ports: On how many shared ports it listens.
+        since: When it was forked; once it is online, when it was seen online.
+        ports: The number of shared ports it listens on.
         is_forked: It has a pid.
-        is_online: It has been online, whatever became of it.
-        is_leaving: It was told to leave, or said that it does.
-        is_failed: It does no more work, and is not leaving.
-        is_gone: Nothing is left of it.
-        is_due: It has reached a limit and should be replaced.
-        hung_at: When its event loop was found to be blocked.
+        is_online: It is online, or was.
+        is_leaving: It was told to leave, or announced that it leaves.
+        is_failed: It has stopped working without leaving.
+        is_gone: It has disconnected and its process has ended.
+        is_due: It reached a limit and should be replaced.
+        hung_at: When its event loop was found blocked.
         is_accepted: `Accept` was carried out.
         is_told: `Leave` was carried out.
         is_settled: `Close`, `Count` or `Fail` was carried out.
-        leave_by: When it must be gone, because it was told to leave or has failed.
-        signals: The signals it was sent, and when.
+        leave_by: The time by which it must be gone, because it was told to leave or has failed.
+        signals: The signals sent to it, with their times.
     """
 
     id: int
@@ -94,7 +94,7 @@ class Seen:
 
     @property
     def is_up(self) -> bool:
-        """Whether it goes on working."""
+        """Whether it is to keep working: it has not failed, ended, or begun to leave."""
         return not (self.is_leaving or self.is_failed or self.is_gone or self.is_told)
 
 
@@ -112,7 +112,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """It does its slot's work from now on."""
+    """Record that the process does its slot's work from now on."""
 
     id: int
 
@@ -126,7 +126,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Send it a signal; if it is still being forked, give that up."""
+    """Send it a signal, or cancel its fork if that is still under way."""
 
     id: int
     signal: signal.Signals
@@ -135,21 +135,21 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """It left of its own accord: its slot stays empty until a reload."""
+    """Record that it left by its own choice: its slot stays empty until a reload."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """It has ended unasked: the restart policy decides when its slot is filled again."""
+    """Record an unexpected end: the restart policy decides when its slot is filled again."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """It ended before it was accepted; ``stays`` is the process it was to replace, if that still works."""
+    """Record that it ended before it was accepted. ``stays`` is the process it was to replace, if that still works."""
 
     id: int
     stays: int | None
@@ -157,7 +157,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """It is gone, and nothing more follows from it."""
+    """Drop a process that is gone and needs no further action."""
 
     id: int
 
@@ -169,16 +169,16 @@ Action = Start | Accept | Leave | Kill | Close | Count | Fail | Forget
 
 
 def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now: float) -> tuple[list[Action], float]:
-    """Decides what is to be done now.
+    """Decides what to do now.
 
     Args:
-        want: What is wanted.
-        seen: All processes that have not been forgotten.
-        may_start: When a slot may be filled again; math.inf: not before a reload. Missing: at once.
+        want: The wanted state.
+        seen: All processes, except those dropped by `Forget`.
+        may_start: When each slot may be filled again. math.inf: not before a reload. Missing: at once.
         now: A monotonic time, in seconds.
 
     Returns:
-        The actions, and when to look again even if nothing changes. With nothing to do there are no actions.
+        The actions, empty if there is nothing to do; and when to call again even if nothing changes.
     """
     groups: dict[Slot, list[Seen]] = {slot: [] for slot in want.slots}
     wanted = frozenset(groups)
@@ -193,7 +193,7 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
         elif _should_leave(want, one, groups, wanted):
             actions.append(Leave(one.id))
     if actions:
-        return actions, now  # what else is to be done depends on these
+        return actions, now  # the rest depends on these
 
     signals, next_signal = _signals(want, everyone, wanted, now)
     starts, next_start = _starts(want, groups, everyone, may_start, now)
@@ -201,7 +201,7 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
 
 
 def is_settled(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float]) -> bool:
-    """Whether what is wanted is there, as far as the restart policy allows, and nothing else is."""
+    """Whether exactly the wanted processes run, as far as the restart policy allows."""
     wanted = frozenset(want.slots)
     filled = set(may_start)
     for one in seen:
@@ -213,7 +213,7 @@ def is_settled(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float]
 
 
 def _outcome(one: Seen, group: list[Seen], is_wanted: bool) -> Action | None:
-    """What follows from what has become of a process. Each outcome is decided once."""
+    """Returns the action for a process whose state has changed, if any. Each outcome is returned once."""
     if not one.is_accepted:
         if is_wanted and _can_take_over(one, group):
             return Accept(one.id)
@@ -227,18 +227,18 @@ def _outcome(one: Seen, group: list[Seen], is_wanted: bool) -> Action | None:
 
 
 def _can_take_over(one: Seen, group: list[Seen]) -> bool:
-    """Whether it is online, and listens on as many ports as the process it is to replace, if that still works."""
+    """Whether it is online, and listens on as many ports as its predecessor if that still works."""
     before = next((other for other in group if other.id == one.instead_of and other.is_up), None)
     return one.is_online and (before is None or (one.is_up and one.ports >= before.ports))
 
 
 def _newest(group: list[Seen]) -> Seen | None:
-    """The last one accepted in this slot."""
+    """Returns the process that was accepted last in this slot."""
     return max((one for one in group if one.is_accepted), key=lambda one: one.id, default=None)
 
 
 def _should_leave(want: Want, one: Seen, groups: Mapping[Slot, list[Seen]], wanted: frozenset[Slot]) -> bool:
-    """Whether it is to be told to leave now: it is not wanted, or its replacement has been accepted."""
+    """Whether to tell it to leave now: it is not wanted, or its replacement has been accepted."""
     if not one.is_accepted or one.is_told or one.is_gone or want.stop == "at once":
         return False
     if one.slot in wanted:
@@ -250,7 +250,7 @@ def _should_leave(want: Want, one: Seen, groups: Mapping[Slot, list[Seen]], want
 
 
 def _signals(want: Want, everyone: list[Seen], wanted: frozenset[Slot], now: float) -> tuple[list[Action], float]:
-    """The signals that are due, and when the next one will be."""
+    """Returns the signals that are due, and the time of the next one."""
     actions: list[Action] = []
     wake = math.inf
     for one in everyone:
@@ -263,7 +263,7 @@ def _signals(want: Want, everyone: list[Seen], wanted: frozenset[Slot], now: flo
 
 
 def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | None]:
-    """The next signal for this process and its time."""
+    """Returns the time of the next signal for this process, and the signal."""
     kill, term, abort = signal.SIGKILL, signal.SIGTERM, signal.SIGABRT
     if one.is_gone or kill in one.signals:
         return math.inf, None
@@ -291,7 +291,7 @@ def _starts(
     may_start: Mapping[Slot, float],
     now: float,
 ) -> tuple[list[Action], float]:
-    """Fills empty slots at once, side by side; then replaces what is outdated or due, one at a time."""
+    """Fills empty slots, all at once; then replaces outdated and due processes, one at a time."""
     actions: list[Action] = []
     wake = math.inf
     outdated: list[Seen] = []
@@ -310,6 +310,6 @@ def _starts(
     is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
     if outdated and not is_busy:
         first = outdated[0]
-        is_agent = isinstance(first.slot, str)  # there are never two processes of an agent: it leaves first
+        is_agent = isinstance(first.slot, str)  # an agent never runs twice: the old one leaves first
         actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake

@@ -1,4 +1,4 @@
-"""The one task that makes a cluster what is wanted: it looks at what is there, asks `plan`, and does what that says."""
+"""`Reconciler`: the task that brings a cluster to its wanted state, by carrying out the actions of `plan`."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
 
-_LAST_EXIT = 1.0  # seconds that giving up waits for the last worker's exit, to quote what it wrote
+_LAST_EXIT = 1.0  # seconds to wait for the last worker's exit, so that the error can quote its stderr
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Process(Seen):
-    """A process, with what carries out its actions.
+    """The observed state of a process, and the objects that its actions need.
 
     Attributes:
-        worker: Its worker, once it has been forked.
-        fork: The task that forks it.
-        fork_error: Why it could not be forked.
-        health_check: Judges it by the cluster's limits, once it has been looked at.
+        worker: The worker; None until it has been forked.
+        fork: The task that forks the worker.
+        fork_error: Why the fork failed.
+        health_check: Its health check; None before the first sample.
     """
 
     worker: WorkerProcess | None = None
@@ -45,7 +45,7 @@ class Process(Seen):
 
 
 def look_at(process: Process, graceful_timeout: float, now: float) -> None:
-    """Brings what is known of a process up to date. Only this and `_sample` read a worker's state."""
+    """Updates the observed state of a process. Only this and `_sample` read a worker's state."""
     if process.worker is None:
         process.is_failed = process.is_gone = process.fork is not None and process.fork.done()
         return
@@ -53,7 +53,7 @@ def look_at(process: Process, graceful_timeout: float, now: float) -> None:
     life = session.life
     if not process.is_forked:
         process.is_forked, process.since = True, now
-        process.signals.clear()  # of a fork that was given up too late
+        process.signals.clear()  # sent before the worker existed, when the fork was cancelled too late
     if not process.is_online and session.has_been_online:
         process.is_online, process.since = True, now
     process.ports = len(session.backend.ports)
@@ -69,20 +69,20 @@ def _sample(session: Session) -> Sample:
 
 
 class Reconciler:
-    """Keeps a cluster as it is wanted.
+    """Keeps a cluster in its wanted state.
 
     Args:
-        primary: Forks; its settings are read each time they are used.
+        primary: Forks the workers. Its settings are read at each use, because they may change.
         agents: The agents' targets by name.
-        weights: The workers' weights by slot; 1 where there is none.
-        policy: When processes that end unasked are replaced.
-        limits: When workers are replaced that have not ended.
+        weights: The workers' weights by slot; slots beyond the last have 1.
+        policy: When to replace processes that ended unexpectedly.
+        limits: When to replace running workers.
         start_timeout: Seconds a process may take to start.
-        chance: Random numbers from 0 to 1.
+        chance: Returns random numbers from 0 to 1.
 
     Attributes:
-        given_up: Why no more workers are replaced; None while they are.
-        over: Set when there is nothing more to keep: stopped, given up, or every worker left of its own accord.
+        given_up: Why workers are no longer replaced; None while they are.
+        over: Set when the work is over: it was stopped, it gave up, or every worker left by its own choice.
     """
 
     def __init__(
@@ -116,16 +116,16 @@ class Reconciler:
         self._giving_up: asyncio.Task[None] | None = None
         self._children: set[asyncio.Task[None]] = set()
 
-    # ---- what is wanted
+    # ---- requests
 
     @property
     def is_running(self) -> bool:
-        """Whether it was begun and has not been told to stop."""
+        """Whether it has begun and has not been told to stop."""
         return self._task is not None and not self._task.done() and self._wanted.want.stop is None
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether it has been told to stop."""
         return self._wanted.want.stop is not None
 
     @property
@@ -135,7 +135,7 @@ class Reconciler:
 
     @property
     def restarts(self) -> int:
-        """How many processes were replaced that had ended unasked."""
+        """How many unexpected ends led to a replacement."""
         return self._wanted.restarts
 
     @property
@@ -145,23 +145,23 @@ class Reconciler:
 
     @property
     def agents(self) -> dict[str, WorkerProcess]:
-        """The agents by name: one that has ended, until its replacement is online."""
+        """The agents by name. An agent that has ended stays here until its replacement is online."""
         return {name: self._ready[name] for name in self._agents if name in self._ready}
 
     async def start_agents(self) -> None:
-        """Starts the agents and returns when all are online; the first failure is raised."""
+        """Starts the agents. Returns when all are online; raises the first failure."""
         await self._ask(StartAgents(agents=tuple(self._agents)))
 
     async def scale(self, workers: int) -> None:
-        """Has so many workers; returns when the new ones are online and the surplus ones gone."""
+        """Changes the number of workers. Returns when the new ones are online and the surplus ones gone."""
         await self._ask(Scale(workers=workers))
 
     async def reload(self) -> None:
-        """Replaces all processes, or waits for the reload that does so already."""
+        """Replaces all processes, or waits for a reload that is already requested."""
         await self._ask(self._wanted.reload or Reload())
 
     async def _ask(self, request: Request) -> None:
-        """Waits until the request is done. A caller that is cancelled leaves it as it is."""
+        """Waits until the request is done. Cancelling the caller does not cancel the request."""
         if request not in self._waiting:
             self._waiting[request] = asyncio.get_running_loop().create_future()
             self._wanted.ask(request)
@@ -174,10 +174,10 @@ class Reconciler:
             done.set_result(None)
         else:
             done.set_exception(error)
-            done.exception()  # perhaps nobody waits for it any more
+            done.exception()  # mark it as retrieved, in case nothing awaits it
 
     async def stop(self, *, graceful: bool) -> None:
-        """Ends all workers, then the agents; returns when they are gone."""
+        """Ends all workers, then the agents. Returns when they are gone."""
         if self._task is None:
             return
         for request in self._wanted.stop(graceful=graceful):
@@ -190,18 +190,18 @@ class Reconciler:
     # ---- the task
 
     def begin(self) -> None:
-        """Starts the task. Whoever calls this calls `end`."""
+        """Starts the task. The caller must call `end` later."""
         if self._limits.are_set:
             self._next_check = time.monotonic() + self._check_interval
         self._primary._shared.changed = self.wake
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def wake(self) -> None:
-        """Something has changed: look again."""
+        """Has the task run a step, because something has changed."""
         self._changed.set()
 
     async def end(self) -> None:
-        """Ends the task and what it has begun. Processes that were being started are killed, the others left alone."""
+        """Ends the task and its child tasks. Kills processes that are still starting; the others keep running."""
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -235,7 +235,7 @@ class Reconciler:
             self.over.set()
 
     def _step(self, now: float) -> float:
-        """Does all there is to do; returns when to look again."""
+        """Does everything that is due. Returns the time of the next step."""
         wanted = self._wanted
         if wanted.want.stop and not self._stopped.is_set():
             self._take_over_others()
@@ -323,7 +323,7 @@ class Reconciler:
             process.fork_error = error
 
     def _child(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that `_run` ends with itself."""
+        """Starts a task that `_run` cancels when it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._children.add(task)
         task.add_done_callback(self._on_child_done)
@@ -342,7 +342,7 @@ class Reconciler:
             process.fork.cancel()
 
     def _count(self, process: Process, now: float) -> None:
-        """Remembers an unasked end, for the event `GiveUp`."""
+        """Records an unexpected end, for the event `GiveUp`."""
         ends = [end for end in self._unasked_ends if end[0] >= now - self._wanted.policy.period]
         if process.worker is not None:
             ends.append((now, process.worker))
@@ -353,7 +353,7 @@ class Reconciler:
         if not self._wanted.failed(process, error, now, self._chance(), stays=stays is not None):
             logger.error("%s", error)
         if stays is not None:
-            self._processes[stays].is_due = False  # the next health check will say so again
+            self._processes[stays].is_due = False  # the next health check will set it again
         self._give_up_if_needed(process)
 
     def _why_failed(self, process: Process) -> Exception:
@@ -407,7 +407,7 @@ class Reconciler:
                 self.over.set()
 
     def _take_over_others(self) -> None:
-        """A stop ends those workers, too, that somebody else forked by this primary."""
+        """Adds workers that other code forked with this primary, so that a stop ends them too."""
         known = {process.worker for process in self._processes.values()}
         for worker in self._primary.workers.values():
             if worker not in known:
@@ -425,7 +425,7 @@ class Reconciler:
         is_late = now - self._next_check > interval
         self._next_check = now + interval
         if is_late:
-            return  # this loop was blocked itself: what the workers reported meanwhile has yet to be read
+            return  # this loop was blocked, so it has not read the workers' latest reports yet
         self._look(now)
         for process in self._processes.values():
             worker = process.worker

@@ -1,4 +1,4 @@
-"""Reload when files change, for development: with the extra ``watch`` (watchfiles) only."""
+"""Watches files for the setting ``reload_on_change``. It needs the extra ``watch`` (watchfiles)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Paths = Sequence[str | os.PathLike[str]]
 
 
 async def changes(paths: Paths) -> AsyncIterator[list[str]]:
-    """The Python files below these paths that have changed, each time some have."""
+    """Yields the changed Python files below these paths, each time some have changed."""
     from watchfiles import PythonFilter, awatch
 
     async for changed in awatch(*[os.fspath(path) for path in paths], watch_filter=PythonFilter()):

@@ -1,4 +1,4 @@
-"""May this worker be restarted now? Sans-I/O: times in, decisions out."""
+"""The restart policy: when a worker that ended unexpectedly is replaced. Sans-I/O: times in, decisions out."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Hashable
 
 from ..settings import RestartPolicy
 
-_FIRST_STEP = 0.1  # seconds: what waits are doubled from when the shortest is 0
+_FIRST_STEP = 0.1  # seconds: the backoff starts doubling from here if the shortest is 0
 
 
 class RestartHistory:
-    """The unasked ends of the workers of one cluster.
+    """The unexpected ends of the workers of one cluster.
 
-    The limit holds for all together; the wait grows for each slot by itself, so that a slot that keeps failing does not
-    delay a healthy one.
+    The limit counts the ends in all slots together. The backoff grows for each slot separately, so that a failing slot
+    does not delay a healthy one.
 
     Args:
-        policy: Its numbers.
+        policy: The limit, the period and the backoff.
     """
 
     def __init__(self, policy: RestartPolicy) -> None:
@@ -25,15 +25,15 @@ class RestartHistory:
         self._ends: deque[tuple[float, Hashable]] = deque()
 
     def ended(self, slot: Hashable, now: float, chance: float) -> float | None:
-        """A worker has ended unasked.
+        """Records that a worker has ended unexpectedly.
 
         Args:
             slot: Its slot.
             now: A monotonic time, in seconds.
-            chance: A random number from 0 to 1: where in its range of ±25 % the wait lies.
+            chance: A random number from 0 to 1, which selects a point in the jitter of ±25 %.
 
         Returns:
-            The seconds to wait before its replacement is started; None: too many have ended, give up.
+            Seconds to wait before starting the replacement; None: too many have ended, so give up.
         """
         ends = self._ends
         while ends and now - ends[0][0] > self.policy.period:

@@ -1,4 +1,4 @@
-"""What ``serve_forever`` does at a signal, as a table."""
+"""Runs the actions that ``serve_forever`` assigns to signals."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Action = Callable[[], Awaitable[None]]
 
 
 async def until(over: asyncio.Event, actions: Mapping[signal.Signals, Action]) -> None:
-    """Does, at each of these signals, what the table says, until ``over`` is set. Actions run side by side.
+    """Runs the action of each signal received, until ``over`` is set. Actions run concurrently.
 
-    It returns when the actions that have begun are done. One that fails is logged.
+    It returns when the actions that have begun are done. An action that fails is logged.
 
     Raises:
         ValueError: This is not the main thread, where Python handles signals.
@@ -31,15 +31,15 @@ async def until(over: asyncio.Event, actions: Mapping[signal.Signals, Action]) -
         except (ClusterError, OSError, ValueError) as error:
             logger.error("%s: %s", number.name, error)
 
-    def heard(number: signal.Signals) -> None:
-        logger.info("heard %s", number.name)
+    def on_signal(number: signal.Signals) -> None:
+        logger.info("received %s", number.name)
         task = loop.create_task(act(number))
         running.add(task)
         task.add_done_callback(running.discard)
 
     try:
         for number in actions:
-            loop.add_signal_handler(number, heard, number)
+            loop.add_signal_handler(number, on_signal, number)
         await over.wait()
         while running:
             await asyncio.wait(running)

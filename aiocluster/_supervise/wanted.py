@@ -1,4 +1,4 @@
-"""What a cluster is asked for, one request after the other, and how failures change what is wanted. Sans-I/O."""
+"""The wanted state of a cluster: changed by requests, one after the other, and by failures. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .restart import RestartHistory
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """What is asked for. It is done when what is wanted is there; ``error`` is why it has been given up."""
+    """A change that the user asks for. ``error`` says why it was given up; None if it was not."""
 
     name: ClassVar[str] = "change"
     error: Exception | None = None
@@ -34,7 +34,7 @@ class StartAgents(Request):
 
 @dataclass(eq=False, slots=True)
 class Scale(Request):
-    """Have so many workers."""
+    """Change the number of workers."""
 
     name = "scaling"
 
@@ -49,18 +49,18 @@ class Reload(Request):
 
 
 class Wanted:
-    """What is wanted of a cluster now.
+    """The wanted state of a cluster.
 
     Args:
-        policy: When slots are filled again whose worker ended unasked.
+        policy: When to fill slots whose worker ended unexpectedly.
         start_timeout: Seconds a process may take to start.
 
     Attributes:
         policy: As above.
-        want: What `plan` is to bring about.
+        want: The wanted state, for `plan`.
         may_start: When each slot may be filled again; see `plan`.
-        restarts: How many ends were followed by a replacement.
-        is_given_up: Whether too many have ended unasked: no slot is filled again but by a reload.
+        restarts: How many unexpected ends led to a replacement.
+        is_given_up: Whether too many ended unexpectedly, so that only a reload fills slots again.
     """
 
     def __init__(self, policy: RestartPolicy, start_timeout: float) -> None:
@@ -70,25 +70,25 @@ class Wanted:
         self.restarts = 0
         self.is_given_up = False
         self._history = RestartHistory(policy)
-        self._requests: deque[Request] = deque()  # the first one is being carried out if `_is_begun`
+        self._requests: deque[Request] = deque()  # the first one is under way if `_is_begun`
         self._is_begun = False
-        self._opening: set[Slot] = set()  # slots that this request fills; if that fails, so does the request
-        self._generation = 0  # the highest one there was
+        self._opening: set[Slot] = set()  # slots that this request fills; if one fails, the request fails
+        self._generation = 0  # the highest so far
         self._generation_before = 0
 
     # ---- requests
 
     def ask(self, request: Request) -> None:
-        """Adds a request: it is begun when those before it are done."""
+        """Adds a request. It begins when those before it are done."""
         self._requests.append(request)
 
     @property
     def reload(self) -> Reload | None:
-        """The reload that is under way or waits for its turn."""
+        """The reload that is under way or queued."""
         return next((request for request in self._requests if isinstance(request, Reload)), None)
 
     def finish(self, seen: Iterable[Seen]) -> Request | None:
-        """Takes the request that is being carried out off the list and returns it, if it is done."""
+        """Removes and returns the request under way if it is done; else returns None."""
         if not self._is_begun or not is_settled(self.want, seen, self.may_start):
             return None
         self._is_begun = False
@@ -96,7 +96,7 @@ class Wanted:
         return self._requests.popleft()
 
     def begin(self) -> Request | None:
-        """Changes what is wanted as the next request says and returns it, if its turn has come."""
+        """Begins the next request if none is under way: changes the wanted state and returns the request."""
         if self._is_begun or not self._requests:
             return None
         self._is_begun = True
@@ -122,7 +122,7 @@ class Wanted:
         return request
 
     def stop(self, *, graceful: bool) -> list[Request]:
-        """Nothing is wanted any more. Returns the requests that are given up."""
+        """Changes the wanted state to stopped. Returns the requests that are given up."""
         at_once = self.want.stop == "at once" or not graceful
         self.want = replace(self.want, stop="at once" if at_once else "gracefully")
         given_up = list(self._requests)
@@ -130,19 +130,19 @@ class Wanted:
         self._is_begun = False
         return given_up
 
-    # ---- what has happened
+    # ---- outcomes
 
     def accepted(self, slot: Slot) -> None:
-        """A slot has been filled."""
+        """Records that a slot has been filled."""
         self.may_start.pop(slot, None)
         self._opening.discard(slot)
 
     def closed(self, slot: Slot) -> None:
-        """A slot's process left of its own accord."""
+        """Records that a slot's process left by its own choice."""
         self.may_start[slot] = math.inf
 
     def ended(self, slot: Slot, now: float, chance: float) -> None:
-        """A slot's process has ended unasked; ``chance``, from 0 to 1, is what the jitter depends on."""
+        """Records that a slot's process ended unexpectedly. ``chance``, from 0 to 1, sets the jitter."""
         wait = None if self.is_given_up else self._history.ended(slot, now, chance)
         if wait is None:
             self.is_given_up = True
@@ -152,14 +152,14 @@ class Wanted:
             self.may_start[slot] = now + wait
 
     def failed(self, one: Seen, error: Exception, now: float, chance: float, *, stays: bool) -> bool:
-        """A process ended before it was accepted. Returns whether the request that is being carried out fails with it.
+        """Records that a process ended before it was accepted. Returns whether the request under way fails.
 
         Args:
             one: The process.
-            error: Why.
+            error: Why it ended.
             now: A monotonic time, in seconds.
-            chance: From 0 to 1, for the jitter.
-            stays: Whether the process that it was to replace still works.
+            chance: A random number from 0 to 1, which sets the jitter.
+            stays: Whether its predecessor still works.
         """
         is_first = one.slot in self._opening
         fails_request = self._fails_request(one, is_first)
@@ -179,7 +179,7 @@ class Wanted:
         return is_first or (is_reload and one.generation == self.want.generation)
 
     def _give_up_request(self, error: Exception) -> None:
-        """What was there before is wanted again, with those new ones that have been accepted."""
+        """Restores the wanted state from before the request, and keeps new processes that were accepted."""
         request = self._requests[0]
         if isinstance(request, Reload):
             request.error = ReloadError(f"the reload has been given up, the old workers stay: {error}")

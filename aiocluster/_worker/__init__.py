@@ -1,1 +1,1 @@
-"""The worker only."""
+"""Code that only workers run."""

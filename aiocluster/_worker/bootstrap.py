@@ -1,6 +1,6 @@
-"""The first code of a worker: adopt the channel, load the target, run it, report how it ended.
+"""The first code that a worker runs: opens the channel, loads and runs the target, and reports how it ended.
 
-It imports little: what stands here is the start time of every worker.
+It imports little, because its imports add to the start time of every worker.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .session import Session
 
 
 def main() -> NoReturn:
-    """Becomes the worker that the environment names, and never returns."""
+    """Becomes the worker that the environment describes. Never returns."""
     early_stderr = _take_stderr()
     sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
@@ -60,11 +60,11 @@ def main() -> NoReturn:
     _finish(session, None)
 
 
-# ---- the primary, and its end
+# ---- the primary
 
 
 def read_config(sock: socket.socket) -> frames.WorkerConfig:
-    """Reads the first frame and not a byte more: what follows it, descriptors too, is for the loop to come."""
+    """Reads the worker config, and nothing after it: later frames and descriptors are for the event loop."""
     head = _read(sock, 4)
     frame, *_ = Decoder().feed(head + _read(sock, int.from_bytes(head, "big")))
     try:
@@ -81,15 +81,16 @@ def _read(sock: socket.socket, size: int) -> bytes:
     while len(data) < size:
         more = sock.recv(size - len(data))
         if not more:
-            sys.exit(1)  # the primary went before it said anything
+            sys.exit(1)  # the primary ended before it sent the worker config
         data += more
     return data
 
 
 def _end_with(session: Session) -> None:
-    """Sees to it that this process does not outlive the primary, however that ends.
+    """Ends this process when the primary ends, for whatever reason.
 
-    Linux kills it with its parent, even while it is stopped. Everywhere, a thread waits for the channel to hang up.
+    On Linux the kernel kills it with its parent, even while it is stopped. On all systems, a thread waits until the
+    other end of the channel is closed.
     """
     die_with_parent(session.config.primary_pid)
     poll = select.poll()
@@ -97,16 +98,17 @@ def _end_with(session: Session) -> None:
 
     def wait() -> None:
         poll.poll()
-        if not session.is_over:  # whether the channel is closed tells nothing: the loop may have seen it first
+        if not session.is_over:  # not channel.is_closed: the loop may have seen the hang-up first
             os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
 
 
 def die_with_parent(primary_pid: int) -> None:
-    """Linux: ``PR_SET_PDEATHSIG`` (prctl(2)), which a change of uid or gid undoes.
+    """Has the kernel kill this process when the primary ends: ``PR_SET_PDEATHSIG`` (prctl(2)), on Linux only.
 
-    Not in a fork server's worker: it outlives the fork server, which ends it when the primary ends.
+    A change of uid or gid resets it. It does nothing in a worker of a fork server, whose parent is the fork server:
+    the worker may outlive that, and the fork server kills it when the primary ends.
     """
     if sys.platform == "linux" and os.getppid() == primary_pid:
         _signal_when_parent_dies(signal.SIGKILL)
@@ -115,7 +117,7 @@ def die_with_parent(primary_pid: int) -> None:
 
 
 def outlive_parent() -> None:
-    """Undoes `die_with_parent`: a fork server has workers to end first."""
+    """Reverts `die_with_parent`, because a fork server must first end its workers."""
     if sys.platform == "linux":
         _signal_when_parent_dies(0)
 
@@ -130,13 +132,13 @@ def _signal_when_parent_dies(number: int) -> None:
 
 
 class _EarlyStderr:
-    """Until the worker is online its stderr is a file, which the primary quotes if it does not come up."""
+    """The file that is the worker's stderr until it is online. The primary quotes it if the start fails."""
 
     def __init__(self, real: int) -> None:
         self._real = real
 
     def restore(self) -> None:
-        """Writes what came so far to the real stderr, and makes that descriptor 2 again."""
+        """Copies the file to the real stderr, and makes that descriptor 2 again."""
         if self._real < 0:
             return
         sys.stderr.flush()
@@ -146,7 +148,7 @@ class _EarlyStderr:
             while early:
                 early = early[os.write(self._real, early) :]
         except OSError:
-            pass  # nobody reads it
+            pass  # the other end is closed
         os.dup2(self._real, 2)
         os.close(self._real)
         self._real = -1
@@ -157,9 +159,9 @@ def _take_stderr() -> _EarlyStderr:
 
 
 def _become(config: frames.WorkerConfig) -> None:
-    """What the settings say of the process itself; its environment and working directory it was started with."""
+    """Applies the settings of the process itself. Its environment and working directory were set at its start."""
     if config.ignore_sigint:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the primary too, which knows what to do
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the primary too, which handles it
     if config.gid is not None:
         if os.getuid() == 0:
             os.setgroups([])
@@ -171,7 +173,7 @@ def _become(config: frames.WorkerConfig) -> None:
 
 
 def set_path(config: frames.WorkerConfig) -> None:
-    """Finds modules where the primary does."""
+    """Makes ``sys.path`` start with the primary's."""
     known = set(config.path)
     sys.path[:] = config.path + [entry for entry in sys.path if entry and entry not in known]
 
@@ -199,9 +201,9 @@ def _run(session: Session, awaitable: Awaitable[Any]) -> None:
 
 
 def _finish(session: Session, error: BaseException | None) -> NoReturn:
-    """Reports how the target ended, closes the channel, and ends the process the way Python would."""
+    """Reports how the target ended, closes the channel, and ends the process as Python would."""
     if session.is_leaving and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
-        error = None  # that is how it was told to leave
+        error = None  # this is how leaving ends the main task
     if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
         session.report_failure(error)
         sys.excepthook(type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""Which process is this: the one piece of module-level state there is."""
+"""Which process this is. This is the worker's only module-level state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _current: Session | None = None
 
 
 def adopt(session: Session) -> None:
-    """This process is that worker from now on; a process that it forks is not."""
+    """Makes this process a worker. Processes that it forks are not workers."""
     global _current
     _current = session
     os.register_at_fork(after_in_child=_forget)
@@ -32,33 +32,33 @@ def is_worker() -> bool:
 
 
 def is_primary() -> bool:
-    """Whether this process is no worker, so that it may start a cluster."""
+    """Whether this process is not a worker, so that it may start a cluster."""
     return _current is None
 
 
 def current_worker() -> Worker:
-    """This process as a worker.
+    """Returns the `Worker` of this process.
 
     Raises:
-        RuntimeError: It is none.
+        RuntimeError: This process is not a worker.
     """
     if _current is None:
         raise RuntimeError(
-            "this process is no worker of a cluster: current_worker() works only in code that a Cluster or Primary "
+            "this process is not a worker of a cluster: current_worker() works only in code that a Cluster or Primary "
             "runs as its target; ask is_worker() first"
         )
     return _current.worker
 
 
 def current_session() -> Session:
-    """The session of this process as a worker.
+    """Returns the worker session of this process.
 
     Raises:
-        RuntimeError: It is none.
+        RuntimeError: This process is not a worker.
     """
     return current_worker()._session
 
 
 def connected_session() -> Session | None:
-    """The session of this process, if it is a worker whose primary is there; else None."""
+    """Returns this process's session if it is a worker connected to its primary; else None."""
     return _current if _current is not None and not _current.channel.is_closed else None

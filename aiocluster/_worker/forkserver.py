@@ -1,4 +1,4 @@
-"""The fork server's own process: imports once, then forks a worker whenever it is asked to."""
+"""The fork server's own process: it imports the application once, then forks a worker for each request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .load import find_function, preload
 
 
 def main() -> NoReturn:
-    """Becomes a fork server; in each process that it forks, a worker. Never returns."""
+    """Becomes a fork server, and a worker in each process that it forks. Never returns."""
     sock = socket.socket(fileno=int(os.environ.pop(CHANNEL_FD)))
     sock.set_inheritable(False)
     config = bootstrap.read_config(sock)
@@ -37,17 +37,17 @@ def main() -> NoReturn:
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
-    set_title("template")
+    set_title("fork server")
     bootstrap.outlive_parent()
     ForkServer(Channel(sock)).serve()
     bootstrap.main()
 
 
 class ForkServer:
-    """Forks workers until the primary is gone.
+    """Forks workers until the primary has ended.
 
     Args:
-        channel: To the primary.
+        channel: The channel to the primary.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -59,7 +59,7 @@ class ForkServer:
         self._signalled = wakeup
 
     def serve(self) -> None:
-        """Returns in a new worker, whose environment and streams are set; does not return in the fork server."""
+        """Returns only in a new worker, whose environment and streams are set."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._signalled)
@@ -68,7 +68,7 @@ class ForkServer:
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
         gc.collect()
-        gc.freeze()  # what is here now is never looked at again, so its pages stay shared
+        gc.freeze()  # the collector ignores these objects from now on, so their pages stay shared
         self._tell(frames.Warm())
         while not self._is_worker:
             for fd, _ in poll.poll():
@@ -119,7 +119,7 @@ class ForkServer:
         _change_environment({**env, CHANNEL_FD: str(channel), STDERR_FD: str(stderr)})
 
     def _reap(self) -> None:
-        """Tells of those that have ended; only then are their pids free for others."""
+        """Reaps the workers that have ended and reports them. The system can't reuse a pid before that."""
         for pid in list(self._children):
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
@@ -127,14 +127,14 @@ class ForkServer:
                 self._tell(frames.Ended(pid, os.waitstatus_to_exitcode(status)))
 
     def _end(self) -> NoReturn:
-        """The primary is gone: so are its workers, even those that are stopped and can't see it."""
+        """Kills all workers and exits, because the primary has ended. Stopped workers can't notice that themselves."""
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
         os._exit(1)
 
 
 def _change_environment(env: dict[str, str]) -> None:
-    """Makes this the environment; what is the same already is not touched, for its memory is shared."""
+    """Sets the environment. Equal values are left alone, because their memory is shared."""
     for key in os.environ.keys() - env.keys():
         del os.environ[key]
     for key, value in env.items():

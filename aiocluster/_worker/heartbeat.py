@@ -1,4 +1,4 @@
-"""What this worker reports of itself, from time to time."""
+"""The regular report of a worker: loop delay, memory and tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PAGE = resource.getpagesize()
 
 
 class Heartbeat:
-    """Measures the loop it runs on, and the process.
+    """Measures the event loop and the process at regular intervals.
 
     Args:
-        interval: Seconds between two reports.
+        interval: Seconds between reports.
         report: Called with the seconds that the loop was late, the bytes of resident memory, and the number of tasks.
     """
 
@@ -24,11 +24,11 @@ class Heartbeat:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Reports from this loop, which is about to run."""
+        """Starts reporting on this loop."""
         self._timer = loop.call_later(self._interval, self._beat, loop, loop.time() + self._interval)
 
     def stop(self) -> None:
-        """Reports no more."""
+        """Stops reporting."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -39,7 +39,7 @@ class Heartbeat:
 
 
 def resident_memory() -> int:
-    """Bytes of resident memory of this process; where there is no /proc, the most it has had."""
+    """Returns the resident memory of this process in bytes; without /proc, its peak so far."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE

@@ -1,4 +1,4 @@
-"""Leaving: no new connections, then what is in flight finishes, then the application's own shutdown."""
+"""Leaving: take no new connections, finish what is in flight, then shut down the application."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 _SETTLING = 0.1
-"""Seconds between the last connection taken and SIGTERM. Frameworks close connections that have no request yet as idle;
-in this time the requests of those just taken are read."""
+"""Seconds between the last connection taken and SIGTERM. At SIGTERM, frameworks close connections without a request as
+idle. This delay lets them first read the requests of new connections."""
 
 
 async def leave(session: Session, timeout: float) -> None:
     """Ends this process's work within ``timeout`` seconds.
 
-    An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) knows best how to finish: it is sent one. Any
-    other one is left alone until its connections are closed and its event handlers done; then its main task is
-    cancelled, which is what Ctrl-C does to ``asyncio.run``.
+    An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) is sent SIGTERM, and shuts itself down. Any
+    other application keeps running until its connections are closed and its event handlers are done; then its main task
+    is cancelled, as Ctrl-C does under ``asyncio.run``.
     """
     if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
         await asyncio.sleep(min(_SETTLING, timeout))

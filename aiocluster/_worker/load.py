@@ -1,4 +1,4 @@
-"""Finds what the primary named, and makes it something to call."""
+"""Loads the target that the primary named, and returns it as a callable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarge
 
 
 def preload(config: WorkerConfig) -> None:
-    """Imports what is to be imported first."""
+    """Imports the modules of the setting ``preload``."""
     target = config.target
     if isinstance(target, FunctionTarget) and target.in_cwd and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -22,7 +22,7 @@ def preload(config: WorkerConfig) -> None:
 
 
 def load(config: WorkerConfig) -> Callable[[], Any]:
-    """Imports this worker's target, and returns what runs it."""
+    """Loads this worker's target, and returns a function that runs it."""
     target, args = config.target, config.args
     sys.argv = [config.argv0, *args]
     preload(config)
@@ -54,7 +54,7 @@ def _run_main(main: MainTarget, run_name: str) -> dict[str, Any]:
 
 
 def find_function(target: FunctionTarget) -> Callable[..., Any]:
-    """Imports the function of that name."""
+    """Imports the named function."""
     if target.main is not None and "__mp_main__" not in sys.modules:
         _import_main(target.main)
     function: Any = importlib.import_module(target.module)
@@ -64,7 +64,7 @@ def find_function(target: FunctionTarget) -> Callable[..., Any]:
 
 
 def _import_main(main: MainTarget) -> None:
-    """Imports the primary's main script under another name, as multiprocessing does: its main guard does not run."""
+    """Imports the primary's main script as ``__mp_main__``, as multiprocessing does, so its main guard does not run."""
     from types import ModuleType
 
     module = ModuleType("__mp_main__")
@@ -74,7 +74,7 @@ def _import_main(main: MainTarget) -> None:
 
 
 def _takes(function: Callable[..., Any], args: list[str]) -> bool:
-    """Whether the function can be called with these arguments; one that can't finds them in ``sys.argv``."""
+    """Whether the function accepts these arguments. If not, it can read them from ``sys.argv``."""
     try:
         inspect.signature(function).bind(*args)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""This process's end of the channel to the primary: which loop reads it, who the peers are, and how it leaves."""
+"""`Session`: a worker's end of the channel to the primary: the loop that reads it, the peers, and leaving."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ logger = logging.getLogger("aiocluster.worker")
 
 
 class Session:
-    """A worker's, inside.
+    """The state of this process as a worker.
 
     Args:
         id: The worker's number.
-        channel: To the primary.
-        config: What the primary said first.
+        channel: The channel to the primary.
+        config: The worker config.
 
     Attributes:
-        worker: What users have of it.
-        ports: The shared ports that it has open.
-        peers: What is said to others: by pid, and by name for agents. The primary is among them.
-        workers: Those of the peers that are workers, by pid.
-        main: What the running loop runs until it is complete; None if it just runs.
-        is_leaving: Whether it has been told to leave, or leaves of its own accord.
-        is_over: Whether it has closed the channel itself, and ends.
+        worker: The public object for this process.
+        ports: The shared ports that this process has open.
+        peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
+        workers: The conversations with other workers, without agents, by pid.
+        main: The future that the running loop runs until complete; None under ``run_forever``.
+        is_leaving: Whether it has begun to leave, because it was told to or chose to.
+        is_over: Whether it has closed the channel itself and is about to exit.
     """
 
     def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig) -> None:
@@ -77,10 +77,10 @@ class Session:
             ],
         )
 
-    # ---- which loop
+    # ---- the event loop
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Reads the channel on this loop, unless another loop of this process does; says whether it does."""
+        """Starts reading the channel on this loop, unless another loop does. Returns whether it started."""
         if self._loop is not None:
             return False
         self._loop = loop
@@ -90,18 +90,18 @@ class Session:
         return True
 
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether this is the loop that reads the channel; the others of this process share nothing."""
+        """Whether this loop reads the channel. Other loops of this process share no ports."""
         return self._loop is loop
 
     def detach(self) -> None:
-        """The loop has stopped; another one may be attached to."""
+        """Stops reading, because the loop has stopped. Another loop may attach later."""
         self._loop = None
         self._heartbeat.stop()
         self.tell(frames.Detached())
         self.channel.detach()
 
     def tell(self, frame: Frame) -> None:
-        """Sends the primary a frame; nothing if it is gone."""
+        """Sends the primary a frame. Does nothing if the channel is closed."""
         if not self.channel.is_closed:
             self.channel.send(frame.encode())
 
@@ -121,8 +121,8 @@ class Session:
         elif peer is not None:
             try:
                 peer.receive(kind, number, body, take)
-            except ProtocolError as error:  # a peer's fault, not that of the primary, which brought it
-                self._mailbox.complain(ProtocolError(f"pid {pid} sent what is no message: {error}"))
+            except ProtocolError as error:  # the peer's fault, not the primary's, which only routed it
+                self._mailbox.complain(ProtocolError(f"pid {pid} sent an invalid message: {error}"))
         elif kind == frames.HANDLES and number > 0:
             take().close()
 
@@ -142,7 +142,7 @@ class Session:
         gone = self.peers.pop(frame.pid, None)
         self.workers.pop(frame.pid, None)
         if gone is not None:
-            self.peers = {key: peer for key, peer in self.peers.items() if peer is not gone}  # by its name, too
+            self.peers = {key: peer for key, peer in self.peers.items() if peer is not gone}  # under its name, too
             self._end(gone)
 
     def _end(self, gone: Conversation) -> None:
@@ -153,7 +153,7 @@ class Session:
     # ---- the end
 
     def leave(self, seconds: float) -> None:
-        """Leaves of its own accord, as if the primary had said so."""
+        """Leaves as if the primary had asked for it, and tells the primary."""
         if not self.is_leaving and not self.channel.is_closed:
             self.tell(frames.Leaving())
             self._leave(seconds)
@@ -167,13 +167,13 @@ class Session:
         self._leaving = asyncio.get_running_loop().create_task(leave(self, seconds))
 
     def report_failure(self, error: BaseException) -> None:
-        """Tells the primary, once, of an uncaught exception: it starts a replacement and sends no more connections."""
+        """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
             self.tell(frames.Failed(*described(error)))
 
     async def fail(self, error: Exception) -> None:
-        """Reports an uncaught exception, and returns when what is in flight has finished, or after the timeout."""
+        """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
         self.report_failure(error)
         self.ports.stop()
         await self.drain(self.config.graceful_timeout)
@@ -181,8 +181,8 @@ class Session:
     async def drain(self, timeout: float) -> None:
         """Waits until all connections are closed and all async event handlers have ended, or until the timeout.
 
-        After that, no server waits for its connections: `asyncio.Server.wait_closed` does from Python 3.12 on, and
-        would keep the main task from ending.
+        Afterwards, servers no longer wait for their connections. From Python 3.12 on `asyncio.Server.wait_closed` does
+        wait, which would keep the main task from ending.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -203,7 +203,7 @@ class Session:
 
 
 async def _call(target: Any, args: list[Any]) -> Any:
-    """Calls the function of that name: an async one on this loop, a sync one in a thread."""
+    """Calls the named function: an async one on this loop, a sync one in a thread."""
     named = frames.FunctionTarget.parse(target)
     function = await asyncio.to_thread(find_function, named)
     if inspect.iscoroutinefunction(function):

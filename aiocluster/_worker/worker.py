@@ -1,4 +1,4 @@
-"""`Worker`: this process as a worker, as users have it. What it is and does is its `Session`'s."""
+"""`Worker`: the public object for this process as a worker. Its `Session` holds the state and does the work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_worker()"):
     """This process as a worker of a cluster; `current_worker` returns it.
 
-    What it inherits from a peer (`send`, `request`) goes to the primary.
+    The inherited methods (`send`, `request`) talk to the primary.
     """
 
     def __init__(self, session: Session) -> None:
@@ -35,7 +35,7 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
 
     @property
     def id(self) -> int:
-        """Its number within the primary, from 1 on."""
+        """Its number in the primary, from 1 on."""
         return self._session.id
 
     @property
@@ -50,16 +50,16 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
 
     @property
     def name(self) -> str | None:
-        """An agent's name; else None."""
+        """The agent's name; None for other workers."""
         return self._session.config.name
 
     @property
     def peers(self) -> tuple[int, ...]:
-        """The pids of the other connected workers, as of now; agents are reached by name."""
+        """The pids of the other workers connected now, without agents, which are addressed by name."""
         return tuple(self._session.workers)
 
     def is_connected(self) -> bool:
-        """Whether the primary is there."""
+        """Whether the channel to the primary is open."""
         return not self._session.channel.is_closed
 
     async def send_to(
@@ -67,20 +67,20 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
     ) -> None:
         """Sends another worker a message, through the primary and in order.
 
-        It waits only while that worker has 512 KiB of ours that it has not acknowledged. What it has not acknowledged
-        when it goes comes back as the event ``undelivered``.
+        It waits only while 512 KiB sent to that worker are not acknowledged. If the worker goes, what it has not
+        acknowledged comes back as the event ``undelivered``.
 
         Args:
-            to: A pid, or an agent's name; the primary's pid is the primary.
-            message: What msgpack carries; see the documentation's page on messages.
-            handles: Sockets that go along. A connected one is closed here once it has been sent.
-            keep_open: Keeps connected ones open here too.
+            to: A pid or an agent's name. The primary's pid addresses the primary.
+            message: Anything that msgpack can carry; see the documentation's page on messages.
+            handles: Sockets to send along. A connected one is closed here once it has been sent.
+            keep_open: Keeps connected sockets open here too.
 
         Raises:
             WorkerNotFoundError: There is no such worker.
-            ChannelClosedError: It went while this waited, or the primary is gone.
-            SerializationError: The message holds something that msgpack does not carry; nothing was sent.
-            MessageTooLargeError: It has more than 64 MiB packed; nothing was sent.
+            ChannelClosedError: The worker went while this waited, or the primary is gone.
+            SerializationError: The message holds something that msgpack can't carry. Nothing was sent.
+            MessageTooLargeError: The packed message is larger than 64 MiB. Nothing was sent.
         """
         peer = self._session.peers.get(to) or self._not_found(to)
         if handles:
@@ -89,15 +89,15 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
             await wait
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message, packed once, to every other worker, no agent; waits for the slowest to have room."""
+        """Sends a message to every other worker except agents. Waits until the slowest worker has room for it."""
         body = pack(message)
         await send_to_all((peer.send_window for peer in self._session.workers.values()), body)
 
     async def send_random(self, message: Any) -> None:
-        """Sends a message to one of the other workers, picked at random.
+        """Sends a message to another worker, picked at random.
 
         Raises:
-            WorkerNotFoundError: There is no other one.
+            WorkerNotFoundError: There is no other worker.
         """
         peers = self.peers
         if not peers:
@@ -106,18 +106,18 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
         await self.send_to(peers[number % len(peers)], message)
 
     async def request_to(self, to: int | str, message: Any, *, timeout: float | None = None) -> Any:
-        """Sends another worker a request and returns what its handler replies.
+        """Sends another worker a request, and returns its handler's reply.
 
         Args:
             to: A pid, or an agent's name.
-            message: Like a message's.
+            message: As for `send_to`.
             timeout: Seconds to wait at most; None waits as long as that worker lives.
 
         Raises:
             WorkerNotFoundError: There is no such worker.
-            RemoteError: Its handler raised, or it has none.
-            TimeoutError: No reply came in time; a late one is dropped.
-            ChannelClosedError: It went before it replied.
+            RemoteError: The handler raised, or the worker has none.
+            TimeoutError: No reply came in time. A late reply is dropped.
+            ChannelClosedError: The worker went before it replied.
             SerializationError: As for `send_to`.
             MessageTooLargeError: As for `send_to`.
         """
@@ -127,7 +127,7 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
     def _not_found(self, to: int | str) -> Conversation:
         session = self._session
         if to == session.config.primary_pid:
-            return session.primary  # it is gone, and says so
+            return session.primary  # it is gone; using it raises that error
         if session.channel.is_closed:
             raise ChannelClosedError("the primary is gone")
         what = "name" if isinstance(to, str) else "pid"
@@ -135,10 +135,9 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
         raise WorkerNotFoundError(f"no connected worker has the {what} {to!r}; there are {pids or 'none'}")
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
-        """Leaves of its own accord, as if the primary had said so; returns when the leave has begun.
+        """Leaves as if the primary had asked for it. Returns when leaving has begun.
 
         Args:
-            timeout: The seconds it takes at most before its main task is ended; None: the cluster's
-                ``graceful_timeout``.
+            timeout: Seconds until its main task is ended, finished or not; None: the cluster's ``graceful_timeout``.
         """
         self._session.leave(self._session.config.graceful_timeout if timeout is None else timeout)

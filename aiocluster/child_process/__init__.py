@@ -1,4 +1,4 @@
-"""Child processes that are no cluster workers, as Node's ``child_process`` module has them.
+"""Child processes that are not cluster workers, as in Node's ``child_process`` module.
 
 ::
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._parent import Parent as Parent, parent as parent
     from ._spawn import fork as fork, spawn as spawn
 else:
-    # Imported when they are first used: a child that asks for its parent starts faster without the parent's half.
+    # Imported on first use: a child that only needs `parent` starts faster without the rest.
     __getattr__, __dir__, __all__ = _exports(
         __name__,
         {

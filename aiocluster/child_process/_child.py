@@ -1,4 +1,4 @@
-"""A child, as its parent sees it."""
+"""`ChildProcess`: a child process, seen from its parent."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from ..errors import ClusterError
 from ..events import ChildExit, Close, Spawn
 from ._link import Link
 
-_GRACE = 5.0  # seconds between SIGTERM and SIGKILL when a child is closed
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL in `aclose`
 
 
 class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() or fork()"):
-    """A process that `spawn` or `fork` has started, as Node's class of that name.
+    """A process started by `spawn` or `fork`, like Node's class of the same name.
 
-    Use it as ``async with``: leaving that ends the process, see `aclose`. Otherwise nothing does: it runs on, also when
-    this program ends. Its descriptors here are closed when it has ended and its streams have been read to their ends.
+    Use it in ``async with``, which ends the process on exit; see `aclose`. Without that or `aclose`, the process keeps
+    running even after this program has ended. Its descriptors in this process are closed when it has ended and its
+    streams have been read to the end.
 
     Its events are ``spawn``, ``message``, ``disconnect``, ``exit``, ``close``, ``error`` and ``undelivered``.
 
     Attributes:
-        pid: Its process id.
+        pid: The process id.
         spawn_file: The program that was started.
-        spawn_args: Its arguments, from the zeroth on.
-        detached: Whether it leads a session of its own and is not ended from here.
-        stdin: Its standard input, if that is a pipe; else None.
-        stdout: Its standard output, if that is a pipe; else None. What nobody reads stops it once the pipe is full.
-        stderr: Its standard error, likewise.
+        spawn_args: Its arguments, including ``argv[0]``.
+        detached: Whether it leads its own session and is not ended by `aclose`.
+        stdin: Its stdin if that is a pipe; else None.
+        stdout: Its stdout if that is a pipe; else None. If nobody reads it, the process blocks once the pipe is full.
+        stderr: Its stderr, like ``stdout``.
         exit_code: Its exit code; None while it runs, or if a signal ended it.
-        exit_signal: The signal that ended it; None while it runs, or if it ended by itself.
-        killed: Whether `kill` has sent it a signal. It may run on nevertheless.
+        exit_signal: The signal that ended it; None while it runs, or if no signal ended it.
+        killed: Whether `kill` has sent it a signal. It may still be running.
     """
 
     def __init__(
@@ -85,23 +86,23 @@ class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() o
         state = f"code {self.exit_code}, signal {self.exit_signal}" if self._has_ended() else "running"
         return f"<ChildProcess {self.pid}, {self.spawn_file}, {state}>"
 
-    # ---- its end
+    # ---- ending it
 
     def kill(self, signal: signal.Signals | int = signal.SIGTERM) -> bool:
-        """Sends it a signal, and its own children none; says whether it could: not once it has ended.
+        """Sends a signal to this process, not to its children. Returns whether it was sent; False once it has ended.
 
         Raises:
-            PermissionError: It has become another user's.
+            PermissionError: The process now runs as another user.
         """
         sent = self._is_watched and self._process.send_signal(signal)
         self.killed = self.killed or (sent and signal != 0)
         return sent
 
     async def wait(self) -> ChildExit:
-        """Returns how it ended, as soon as it has; its output may still wait to be read.
+        """Waits until the process has ended, and returns how. There may still be output to read.
 
         Raises:
-            ClusterError: It is detached and has been closed, so nobody here will hear of its end.
+            ClusterError: It is detached and has been closed, so it is no longer watched.
         """
         return await asyncio.shield(self._exit)
 
@@ -144,8 +145,8 @@ class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() o
     async def aclose(self) -> None:
         """Closes its streams and its channel, and ends it: by SIGTERM, and five seconds later by SIGKILL. Idempotent.
 
-        A detached one is left to itself instead: it runs on, its end is heard of no more, and what it writes to a pipe
-        of ours raises ``BrokenPipeError`` there. If this is cancelled, a child that is not detached is killed at once.
+        A detached process is not ended: it keeps running and is no longer watched, and if it writes to one of these
+        pipes it gets ``BrokenPipeError``. If this is cancelled, a process that is not detached is killed at once.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -164,8 +165,8 @@ class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() o
         if self._is_watched and not self._has_ended():
             self._is_watched = False
             self._process.release()
-            self._exit.set_exception(ClusterError(f"{self!r} is detached and was closed: nobody hears of its end"))
-            self._exit.exception()  # seen: nobody may be waiting
+            self._exit.set_exception(ClusterError(f"{self!r} is detached and was closed: it is no longer watched"))
+            self._exit.exception()  # mark it as retrieved, in case nothing awaits it
 
     async def _end(self) -> None:
         if self._stdio.stdin is not None:
@@ -183,7 +184,7 @@ class ChildProcess(Link[ChildEvent], metaclass=NoConstructor, made_by="spawn() o
         await self.wait()
 
     async def _drain(self) -> None:
-        """Lets async handlers finish, those of ``exit`` and ``close`` have only just begun; but not for ever."""
+        """Lets async handlers finish, for five seconds at most; those of ``exit`` and ``close`` have just begun."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
                 await self._hub.drain()

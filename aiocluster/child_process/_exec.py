@@ -25,7 +25,7 @@ StrPath = str | os.PathLike[str]
 _Failure = TypeVar("_Failure", ChildTimeoutError, MaxBufferError)
 
 MAX_BUFFER = 200 * 1024
-"""How many bytes a child may write to each of stdout and stderr unless told otherwise."""
+"""The default limit, in bytes, on what a child may write to each of stdout and stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Completed(Generic[AnyStr]):
     """A program that has ended.
 
     Attributes:
-        stdout: What it wrote to its standard output.
-        stderr: What it wrote to its standard error.
+        stdout: What it wrote to stdout.
+        stderr: What it wrote to stderr.
         code: Its exit code; None if a signal ended it.
         signal: The signal that ended it; else None.
     """
@@ -46,7 +46,7 @@ class Completed(Generic[AnyStr]):
 
 
 class _Keywords(TypedDict, total=False):
-    """The options of `exec` and `exec_file` for the type checker: those of `_Options` but for ``encoding``."""
+    """The options of `exec` and `exec_file` for the type checker: all of `_Options` except ``encoding``."""
 
     input: str | bytes | None
     cwd: StrPath | None
@@ -60,7 +60,7 @@ class _Keywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options of `exec` and `exec_file`, checked; they are described at `exec`."""
+    """The options of `exec` and `exec_file`, checked. `exec` documents them."""
 
     input: str | bytes | None = None
     cwd: StrPath | None = None
@@ -78,7 +78,7 @@ class _Options:
         if self.max_buffer is not None:
             whole_number("max_buffer", self.max_buffer, at_least=0, unit="bytes")
         if self.encoding is not None:
-            codecs.lookup(self.encoding)  # rather now than when it has run
+            codecs.lookup(self.encoding)  # fail now, not after the program has run
 
 
 @overload
@@ -92,43 +92,43 @@ async def exec(
 async def exec(
     command: str, *, shell: StrPath = "/bin/sh", encoding: str | None = "utf-8", **options: Unpack[_Keywords]
 ) -> Completed[str] | Completed[bytes]:
-    """Runs a command line in a shell, as Node's ``child_process.exec``, and returns what it wrote.
+    """Runs a command line in a shell, like Node's ``child_process.exec``, and returns what it wrote.
 
-    Never put input of others into ``command``: the shell would run it. `exec_file` has no shell.
+    Never put untrusted input into ``command``: the shell would run it. `exec_file` uses no shell.
 
-    It returns when the command has ended **and** nobody has its output open any more: what the command leaves running
-    in the background holds it up, until the timeout at most.
+    It returns when the command has ended **and** no process has its output open any more. A background process that
+    the command leaves running therefore delays it, until the timeout at most.
 
     Args:
         command: The command line.
-        shell: The shell, which is called with ``-c``.
-        encoding: How its output becomes str (bytes that are none of it become U+FFFD), and ``input`` bytes; None:
-            bytes are returned.
-        **options: The following.
+        shell: The shell, run with ``-c``.
+        encoding: The encoding of its output, in which invalid bytes become U+FFFD, and of ``input``; None: the output
+            is returned as bytes.
+        **options: See below.
 
     Keyword Args:
-        input (str | bytes | None): What it reads; None, the default: ``/dev/null``.
+        input (str | bytes | None): Its stdin; None, the default: ``/dev/null``.
         cwd (StrPath | None): Its working directory; None, the default: this process's.
-        env (Mapping[str, str] | None): Its whole environment; None, the default: this process's.
+        env (Mapping[str, str] | None): Its complete environment; None, the default: this process's.
         uid (int | None): Its user; needs root.
         gid (int | None): Its group; needs root.
-        timeout (float | None): Seconds that it may take; None, the default: any time.
-        max_buffer (int | None): Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: any
-            number, all held in memory.
-        kill_signal (signal.Signals | int): What its process group is ended with if it takes too long, writes too much,
-            or the caller is cancelled: SIGTERM by default. What has not ended a second later is killed.
+        timeout (float | None): Seconds that it may take; None, the default: no limit.
+        max_buffer (int | None): Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: no
+            limit. All of it is held in memory.
+        kill_signal (signal.Signals | int): The signal for its process group if it takes too long, writes too much, or
+            the caller is cancelled: SIGTERM by default. One second later, what is left gets SIGKILL.
 
     Returns:
-        Its output and how it ended. An exit code other than 0 is no exception; what the shell can't find is code 127.
+        Its output and how it ended. An exit code other than 0 raises nothing; 127 means that the shell did not find it.
 
     Raises:
-        ChildTimeoutError: It took too long. It is dead, and so is what it has started, but for what has left its
-            process group.
-        MaxBufferError: It wrote too much; the same goes for it. The error has what was read.
+        ChildTimeoutError: It took too long. It and all processes that it started have been ended, except those that
+            left its process group. The error holds what was read.
+        MaxBufferError: It wrote too much. Otherwise the same.
         OSError: The shell can't be started.
         LookupError: There is no such encoding.
         ValueError: A number is out of its range; the text names it.
-        TypeError: One is no number, or there is no such option; the text names it.
+        TypeError: A value is not a number, or there is no such option; the text names it.
     """
     return await _Execution([os.fspath(shell), "-c", command], _checked("exec", encoding, options)).run()
 
@@ -144,17 +144,17 @@ async def exec_file(
 async def exec_file(
     file: StrPath, args: Sequence[StrPath] = (), *, encoding: str | None = "utf-8", **options: Unpack[_Keywords]
 ) -> Completed[str] | Completed[bytes]:
-    """Runs a program without a shell, as Node's ``child_process.execFile``, and returns what it wrote.
+    """Runs a program without a shell, like Node's ``child_process.execFile``, and returns what it wrote.
 
     Args:
         file: The program: a path, or a name that is looked for in ``PATH``.
-        args: Its arguments, which nobody interprets.
+        args: Its arguments, passed on unchanged.
         encoding: As for `exec`.
         **options: Those of `exec`: ``input``, ``cwd``, ``env``, ``uid``, ``gid``, ``timeout``, ``max_buffer``,
             ``kill_signal``.
 
     Returns:
-        Its output and how it ended. An exit code other than 0 is no exception.
+        Its output and how it ended. An exit code other than 0 raises nothing.
 
     Raises:
         OSError: It can't be started, such as FileNotFoundError or PermissionError.
@@ -162,7 +162,7 @@ async def exec_file(
         MaxBufferError: It wrote too much, and is dead; see `exec`.
         LookupError: There is no such encoding.
         ValueError: A number is out of its range; the text names it.
-        TypeError: One is no number, or there is no such option; the text names it.
+        TypeError: A value is not a number, or there is no such option; the text names it.
     """
     argv = [os.fspath(file), *(os.fspath(arg) for arg in args)]
     return await _Execution(argv, _checked("exec_file", encoding, options)).run()
@@ -175,17 +175,17 @@ def _checked(function: str, encoding: str | None, options: _Keywords) -> _Option
 
 
 class _TooMuch(Exception):
-    """A stream has more than the limit."""
+    """A stream has carried more bytes than the limit."""
 
 
 async def _feed(stdin: PipeWriter, data: bytes) -> None:
     async with stdin:
-        with contextlib.suppress(anyio.BrokenResourceError):  # it need not read it
+        with contextlib.suppress(anyio.BrokenResourceError):  # the program may end without reading it
             await stdin.send(data)
 
 
 class _Execution:
-    """One program on its way to a `Completed`."""
+    """One run of a program."""
 
     def __init__(self, argv: list[str], options: _Options) -> None:
         self._argv = argv
@@ -199,7 +199,7 @@ class _Execution:
     async def run(self) -> Completed[Any]:
         options = self._options
         data = options.input.encode(options.encoding or "utf-8") if isinstance(options.input, str) else options.input
-        await asyncio.sleep(0)  # may be cancelled before anything has been started
+        await asyncio.sleep(0)  # a pending cancellation takes effect before anything is started
         with open_stdio("ignore" if data is None else "pipe", "pipe", "pipe") as stdio:
             process = start(
                 self._argv,
@@ -222,7 +222,7 @@ class _Execution:
         return Completed(self._text(self._stdout), self._text(self._stderr), ended.code, ended.signal)
 
     async def _within_limits(self, process: OwnProcess, stdio: Stdio, data: bytes | None) -> None:
-        """Returns when it has ended and all of its output has been read."""
+        """Returns when the program has ended and all its output has been read."""
         options = self._options
         try:
             async with asyncio.timeout(options.timeout), asyncio.TaskGroup() as tasks:
@@ -250,7 +250,7 @@ class _Execution:
                 raise _TooMuch
 
     def _failed(self, error: _Failure) -> _Failure:
-        """The error with what was read until then."""
+        """Adds the output read so far to the error."""
         error.stdout, error.stderr = self._text(self._stdout), self._text(self._stderr)
         return error
 

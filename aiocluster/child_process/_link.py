@@ -1,4 +1,4 @@
-"""One end of the channel between a process and its child: the same on both sides."""
+"""One end of the channel between a process and its child. Both ends use this class."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..events import Disconnect, Event
 
 logger = logging.getLogger("aiocluster.child_process")
 
-_PEER = 0  # what frames name: there is but one other end
+_PEER = 0  # the peer that frames name: there is only one
 _AT_MOST_ONCE = frozenset({"spawn", "exit", "close", "disconnect"})
 
 
 class Link(InboxPeer[E_contra]):
-    """What `ChildProcess` and `Parent` share: messages, requests and handles, both ways, over one channel.
+    """The base of `ChildProcess` and `Parent`: messages, requests and handles in both directions on one channel.
 
     Attributes:
         pid: The other process's id.
@@ -53,13 +53,13 @@ class Link(InboxPeer[E_contra]):
 
     @property
     def connected(self) -> bool:
-        """Whether there is a channel that has not been closed: messages can be sent."""
+        """Whether there is an open channel, so that messages can be sent."""
         return self._channel is not None and not self._channel.is_closed and not self._is_leaving
 
     def disconnect(self) -> None:
-        """Closes the channel: what was sent before still arrives, and nothing can be sent after.
+        """Closes the channel. What was sent before still arrives; nothing can be sent afterwards.
 
-        The event ``disconnect`` follows at both ends when the other one has read so far. Nothing if it is closed.
+        Both ends emit ``disconnect`` once the other end has read everything. Does nothing if the channel is closed.
         """
         if self.connected and self._channel is not None:
             self._leave()
@@ -83,7 +83,7 @@ class Link(InboxPeer[E_contra]):
             self._dispatch(frame, take)
 
     def _on_leaving(self, frame: frames.Leaving) -> None:
-        """The other end has said all. It learns of ours what it can, above all that we have heard it."""
+        """Closes this end too, after sending the acks and data that are still buffered."""
         assert self._channel is not None
         self._leave()
         self._channel.hurry()

@@ -1,4 +1,4 @@
-"""The child's side: `parent`, the other end of the channel that the child was started with."""
+"""The child's side: `parent` returns the process at the other end of the channel."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ._link import Link
 class Parent(Link[ParentEvent], metaclass=NoConstructor, made_by="parent()"):
     """The process that started this one with a channel; see `parent`.
 
-    Its events are ``message``, ``disconnect`` (it has gone, or has closed the channel), ``error`` and ``undelivered``.
-    It is heard on the event loop in which it is first used, and on the next one when that has been closed. What is used
-    outside of one only, before `asyncio.run` say, hears nothing.
+    Its events are ``message``, ``disconnect`` (it has ended, or has closed the channel), ``error`` and ``undelivered``.
+    They arrive on the event loop on which it is first used; once that loop is closed, on the next loop that uses it. If
+    it is used outside a running loop only, for example before `asyncio.run`, no events arrive.
 
     Attributes:
-        pid: Its process id.
+        pid: The parent's process id.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -37,7 +37,7 @@ class Parent(Link[ParentEvent], metaclass=NoConstructor, made_by="parent()"):
         return f"<Parent {self.pid}, {'connected' if self.connected else 'disconnected'}>"
 
     def _attach_to_running_loop(self) -> None:
-        """Hears it on the running loop, if there is one, from now on, unless another one does."""
+        """Reads the channel on the running loop, if there is one, unless another open loop already does."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -65,20 +65,20 @@ class Parent(Link[ParentEvent], metaclass=NoConstructor, made_by="parent()"):
         super().handle_requests(handler)
 
     def _finish(self) -> None:
-        """The interpreter ends: what was sent last still leaves."""
+        """Sends what is still buffered, because the interpreter is ending."""
         assert self._channel is not None
         self._channel.detach()
         self._channel.flush_blocking()
         self._channel.close()
 
     def _forget(self) -> None:
-        """This process is a fork of the one whose parent it is."""
+        """Drops the channel in a forked process: it belongs to the process that forked it."""
         assert self._channel is not None
         self._channel.abandon()
 
 
 class _ParentInbox(Inbox):
-    """An inbox that says when it is first asked for something."""
+    """An inbox that calls ``asked`` when a handler or a queue is requested."""
 
     def __init__(self, asked: Callable[[], None]) -> None:
         super().__init__()
@@ -93,16 +93,16 @@ class _ParentInbox(Inbox):
         return super().messages()
 
 
-_parent: Parent | None = None  # the process's one, like its streams
+_parent: Parent | None = None  # one per process, like its standard streams
 
 
 def parent() -> Parent | None:
-    """This process's parent, if it was started with a channel: by `fork`, or by `spawn` with ``"ipc"``; else None.
+    """Returns the parent if this process was started with a channel, by `fork` or by `spawn` with ``"ipc"``; else None.
 
-    It is the same object each time. Children of this process don't inherit it: neither those that it starts nor those
-    that it makes by `os.fork`.
+    It returns the same object each time. Children of this process don't inherit it, whether spawned or made by
+    `os.fork`.
 
-    When the parent goes, this process gets the event ``disconnect`` and goes on, as in Node.
+    When the parent ends, this process gets the event ``disconnect`` and keeps running, as in Node.
     """
     global _parent
     if _parent is None and (sock := _inherited(os.environ.pop(PARENT_FD, ""))) is not None:
@@ -115,7 +115,7 @@ def parent() -> Parent | None:
 
 
 def _inherited(named: str) -> socket.socket | None:
-    """The socket that the environment names; None if this process has another descriptor of that number, or none."""
+    """Returns the socket that the environment names; None if that descriptor is not open or is another file."""
     number, _, inode = named.partition(":")
     if not (number.isdecimal() and inode.isdecimal()):
         return None

@@ -1,4 +1,4 @@
-"""``spawn`` and ``fork``: children that run beside this process."""
+"""``spawn`` and ``fork``: start child processes that run beside this one."""
 
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ async def spawn(
     timeout: float | None = None,
     kill_signal: signal.Signals | int = signal.SIGTERM,
 ) -> ChildProcess:
-    """Starts any program, as Node's ``child_process.spawn``; what it writes can be read while it runs.
+    """Starts any program, like Node's ``child_process.spawn``. Its output can be read while it runs.
 
-    It inherits its three streams, and its channel if it has one, but no other descriptor.
+    It inherits its three streams, and its channel if it has one, but no other descriptors.
 
     Args:
         command: The program: a path, or a name that is looked for in ``PATH``.
         args: Its arguments.
         stdio: ``"pipe"``, ``"ignore"`` (``/dev/null``) or ``"inherit"`` for all three streams, or a tuple
             ``(stdin, stdout, stderr)`` in which each is one of these words, a descriptor or an object with
-            ``fileno()``, which stay the caller's; None or what is missing is ``"pipe"``. With ``"ipc"`` as the fourth
-            entry the child has a message channel.
+            ``fileno()``. The caller still owns these. None or a missing entry means ``"pipe"``. With ``"ipc"`` as the
+            fourth entry the child gets a message channel.
         cwd: Its working directory; None: this process's.
-        env: Its whole environment; None: this process's.
-        argv0: What it sees as its own name; None: ``command``.
-        shell: True: ``/bin/sh`` runs ``command``, with the arguments quoted; a path: that shell does.
+        env: Its complete environment; None: this process's.
+        argv0: Its ``argv[0]``; None: ``command``.
+        shell: True: ``/bin/sh`` runs ``command``, with the arguments quoted; a path: that shell runs it.
         uid: Its user; needs root.
         gid: Its group; needs root.
-        detached: It leads a session of its own and outlives this process: see `ChildProcess.aclose`.
+        detached: Whether it leads its own session and may outlive this process; see `ChildProcess.aclose`.
         timeout: Seconds after which it is sent ``kill_signal``; None: never.
         kill_signal: That signal.
 
     Raises:
-        OSError: It can't be started, such as FileNotFoundError or PermissionError.
-        ValueError: ``stdio`` is not understood, or the timeout is below 0, infinite, or nan.
-        TypeError: The timeout is no number.
+        OSError: It can't be started; for example FileNotFoundError or PermissionError.
+        ValueError: ``stdio`` is invalid, or the timeout is below 0, infinite, or nan.
+        TypeError: The timeout is not a number.
     """
     planned = plan(stdio)
     if timeout is not None:
         number("timeout", timeout, at_least=0, unit="seconds")
-    await asyncio.sleep(0)  # the only place to be cancelled: from here on, a child is either returned or not started
+    await asyncio.sleep(0)  # the only await, so a cancellation never loses a started child
     argv = [os.fspath(command), *(os.fspath(arg) for arg in args)]
     if shell:
         line = " ".join([argv[0], *map(shlex.quote, argv[1:])])
@@ -105,8 +105,8 @@ async def spawn(
 
 
 def _parent_fd(channel: socket.socket) -> dict[str, str]:
-    # A descriptor's number says little: whoever inherits the variable, but not the descriptor, may have another one
-    # of that number. The inode tells.
+    # The number alone is not enough: a process may inherit the variable without the descriptor, and have another file
+    # open under that number. The inode tells them apart.
     fd = channel.fileno()
     return {PARENT_FD: f"{fd}:{os.fstat(fd).st_ino}"}
 
@@ -127,34 +127,34 @@ async def fork(
     timeout: float | None = None,
     kill_signal: signal.Signals | int = signal.SIGTERM,
 ) -> ChildProcess:
-    """Starts a Python script with a message channel, as Node's ``child_process.fork``: a fresh interpreter, no copy.
+    """Starts a Python script with a message channel, like Node's ``child_process.fork``.
 
-    In the script, ``child_process.parent()`` is the other end.
+    The script runs in a new interpreter, not in a copy of this one. There, ``child_process.parent()`` is the other end.
 
     Args:
         script: The script's path.
-        args: Its arguments, in ``sys.argv`` from 1 on.
+        args: Its arguments, ``sys.argv[1:]``.
         exec_path: The interpreter; None: this one.
         exec_args: The interpreter's own arguments, such as ``("-X", "dev")``.
-        silent: Pipes for its three streams, instead of this process's; nothing if ``stdio`` is given.
-        stdio: As for `spawn`; it must have ``"ipc"``.
-        cwd: As for `spawn`, as are all that follow.
-        env: Its whole environment; None: this process's.
+        silent: Whether its three streams are pipes instead of this process's. Ignored if ``stdio`` is given.
+        stdio: As for `spawn`; its fourth entry must be ``"ipc"``.
+        cwd: Its working directory; None: this process's.
+        env: Its complete environment; None: this process's.
         uid: Its user; needs root.
         gid: Its group; needs root.
-        detached: It leads a session of its own and outlives this process.
+        detached: Whether it leads its own session and may outlive this process; see `ChildProcess.aclose`.
         timeout: Seconds after which it is sent ``kill_signal``; None: never.
         kill_signal: That signal.
 
     Raises:
-        OSError: The interpreter can't be started. A script that is not there ends the child with code 2.
-        ValueError: ``stdio`` is not understood, or has no ``"ipc"``; or the timeout is below 0, infinite, or nan.
-        TypeError: The timeout is no number.
+        OSError: The interpreter can't be started. If the script does not exist, the child ends with exit code 2.
+        ValueError: ``stdio`` is invalid or has no ``"ipc"``, or the timeout is below 0, infinite, or nan.
+        TypeError: The timeout is not a number.
     """
     if stdio is None:
         stdio = (*("pipe" if silent else "inherit",) * 3, "ipc")
     if not plan(stdio).has_channel:
-        raise ValueError(f'fork() is there for the channel: stdio must have "ipc" as its fourth entry, not {stdio!r}')
+        raise ValueError(f'fork() needs a channel: stdio must have "ipc" as its fourth entry, not {stdio!r}')
     return await spawn(
         sys.executable if exec_path is None else exec_path,
         [*exec_args, script, *args],

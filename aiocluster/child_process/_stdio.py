@@ -1,4 +1,4 @@
-"""The option ``stdio``: what may be asked for."""
+"""Checks the option ``stdio``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class HasFileno(Protocol):
-    """An open file, a socket: what has a descriptor."""
+    """An object with a descriptor, such as an open file or a socket."""
 
     def fileno(self) -> int: ...
 
@@ -26,17 +26,17 @@ _WORDS = ("pipe", "ignore", "inherit")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked for, checked: three streams (a word or a descriptor each), and whether there is a channel."""
+    """The checked option: three streams, each a word or a descriptor, and whether there is a channel."""
 
     streams: tuple[str | int, str | int, str | int]
     has_channel: bool
 
 
 def plan(stdio: StdioOption) -> Plan:
-    """Checks what was asked for.
+    """Checks the option.
 
     Raises:
-        ValueError: It is nothing that is allowed; the text says what is.
+        ValueError: The option is invalid; the text says what is allowed.
     """
     entries: list[Entry]
     if isinstance(stdio, str):

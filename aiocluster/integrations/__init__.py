@@ -1,1 +1,1 @@
-"""What other programs around a cluster need."""
+"""Integrations with other programs."""

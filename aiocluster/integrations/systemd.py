@@ -1,4 +1,4 @@
-"""systemd's socket activation (sd_listen_fds(3)), without a library: it is two environment variables."""
+"""systemd's socket activation (sd_listen_fds(3)). It is two environment variables and needs no library."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _FIRST = 3  # SD_LISTEN_FDS_START
 
 
 def inherited_descriptors() -> list[int]:
-    """The listening sockets that systemd has passed to this process; none if it has not been started that way.
+    """Returns the listening sockets that systemd passed to this process; empty without socket activation.
 
     Pass each to `Primary.listen_fd`; workers that listen on its address then get it. The variables are removed, so that
-    workers don't take the descriptors for theirs.
+    workers don't take them as meant for themselves.
     """
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)

@@ -54,7 +54,7 @@ async def pass_to_peers() -> None:
 def test_a_test_is_no_worker() -> None:
     assert is_primary()
     assert not is_worker()
-    with pytest.raises(RuntimeError, match="this process is no worker"):
+    with pytest.raises(RuntimeError, match="this process is not a worker"):
         current_worker()
 
 
@@ -212,8 +212,8 @@ def test_what_no_worker_could_find(tmp_path: Path) -> None:
         ("good_of_test:", "must be a name"),
         ("good_of_test:not a name", "must be a name"),
         ("broken_of_test:name", "can't be imported"),
-        ("not a module", "no module's name"),
-        ("", "no module's name"),
+        ("not a module", "neither a module's name nor a script's path"),
+        ("", "neither a module's name nor a script's path"),
         ("email", "package without a __main__"),
     ]:
         with pytest.raises(TargetError, match=re.escape(complaint)):

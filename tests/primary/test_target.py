@@ -200,11 +200,11 @@ def test_a_member_of_a_module_is_named_without_an_import(modules: Path, target: 
         ("missing:serve", "there is no module 'missing' on sys.path, nor in the working directory"),
         ("package.missing:serve", "there is no module 'package.missing' on sys.path"),
         ("plain.sub:serve", "there is no module 'plain.sub' on sys.path"),
-        ("plain:", "plain:: what stands behind the colon must be a name"),
-        ("plain:serve()", "plain:serve(): what stands behind the colon must be a name"),
-        (":serve", "'' is no module's name"),
-        ("pla in:serve", "'pla in' is no module's name"),
-        ("..plain:serve", "'..plain' is no module's name"),
+        ("plain:", "plain:: the part after the colon must be a name"),
+        ("plain:serve()", "plain:serve(): the part after the colon must be a name"),
+        (":serve", "'' is neither a module's name nor a script's path"),
+        ("pla in:serve", "'pla in' is neither a module's name nor a script's path"),
+        ("..plain:serve", "'..plain' is neither a module's name nor a script's path"),
         ("broken:serve", "{folder}/broken.py can't be imported: invalid syntax"),
         ("nul:serve", "{folder}/nul.py can't be imported: "),
     ],
@@ -228,8 +228,8 @@ def test_a_module_is_named_without_an_import(modules: Path, target: str) -> None
     [
         ("missing", "there is no module 'missing' on sys.path, nor in the working directory"),
         ("bare", "bare is a package without a __main__"),
-        ("", "'' is no module's name, and not the path of a script (they end in .py) either"),
-        ("script-file", "'script-file' is no module's name"),
+        ("", "'' is neither a module's name nor a script's path (which ends in .py)"),
+        ("script-file", "'script-file' is neither a module's name nor a script's path"),
     ],
 )
 def test_a_module_that_is_not_there_is_refused(modules: Path, target: str, text: str) -> None:
