@@ -219,11 +219,10 @@ def _outcome(one: Seen, group: list[Seen], is_wanted: bool) -> Action | None:
             return Accept(one.id)
         if one.is_gone and is_wanted and not one.is_settled:
             return Fail(one.id, stays=next((other.id for other in group if other.is_accepted and other.is_up), None))
-    elif is_wanted and one is _newest(group) and not one.is_told and not one.is_settled:
-        if one.is_leaving:
-            return Close(one.id)
-        if one.is_failed:
-            return Count(one.id)
+    elif one.is_up or one.is_told or one.is_settled:
+        pass  # nothing has happened, or it has been dealt with
+    elif is_wanted and one is _newest(group):
+        return Close(one.id) if one.is_leaving else Count(one.id)
     return Forget(one.id) if one.is_gone else None
 
 
@@ -243,7 +242,8 @@ def _should_leave(want: Want, one: Seen, groups: Mapping[Slot, list[Seen]], want
     if not one.is_accepted or one.is_told or one.is_gone or want.stop == "at once":
         return False
     if one.slot in wanted:
-        return one.is_up and one is not _newest(groups[one.slot])
+        group = groups[one.slot]
+        return len(group) > 1 and one.is_up and one is not _newest(group)
     is_agent = isinstance(one.slot, str)
     workers_first = want.stop is not None and is_agent and any(isinstance(slot, int) for slot in groups)
     return not workers_first
