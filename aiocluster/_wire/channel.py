@@ -204,7 +204,7 @@ class Channel:
 
     def flush_blocking(self) -> None:
         """Sends all queued frames, however long it takes. For a process without an event loop: at its start and end."""
-        while (self._outbox or self._unsent) and not self.is_closed:  # a broken one drops its outbox
+        while (self._outbox or self._unsent) and not self.is_closed:  # a broken channel drops its outbox
             self._sock.setblocking(True)
             try:
                 self._flush()

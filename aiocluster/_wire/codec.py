@@ -85,8 +85,8 @@ class Decoder:
 def _frame(body: bytes) -> RawFrame:
     try:
         frame = msgpack.unpackb(body, strict_map_key=False)
-    except Exception as error:  # msgpack raises a dozen kinds: ValueError, UnicodeDecodeError, its own
-        raise ProtocolError(f"{len(body)} bytes are no frame: {error}") from None
+    except Exception as error:  # msgpack raises many types: ValueError, UnicodeDecodeError, its own
+        raise ProtocolError(f"{len(body)} bytes are not a frame: {error}") from None
     if type(frame) is not list or not frame or type(frame[0]) is not int:
         raise ProtocolError(f"a frame is an array that starts with its kind; {len(body)} bytes hold something else")
     return frame
@@ -185,7 +185,7 @@ def unpack(body: bytes) -> Any:
     try:
         return _unpack(body)
     except Exception as error:
-        raise ProtocolError(f"{len(body)} bytes are no message: {error}") from None
+        raise ProtocolError(f"{len(body)} bytes are not a message: {error}") from None
 
 
 def unpack_batch(body: bytes, count: int) -> list[Any]:
@@ -197,7 +197,7 @@ def unpack_batch(body: bytes, count: int) -> list[Any]:
     try:
         messages, used = _unpack_all(body)
     except Exception as error:
-        raise ProtocolError(f"{len(body)} bytes are no messages: {error}") from None
+        raise ProtocolError(f"{len(body)} bytes are not messages: {error}") from None
     if len(messages) != count or used != len(body):
         raise ProtocolError(f"{len(body)} bytes hold {len(messages)} messages, not {count}")
     return messages

@@ -257,4 +257,4 @@ def _received(fds: list[int]) -> tuple[socket.socket, ...]:
     try:
         return sockets.from_descriptors(fds)
     except OSError as error:
-        raise ProtocolError(f"a handle is no socket: {error}") from None
+        raise ProtocolError(f"a received handle is not a socket: {error}") from None

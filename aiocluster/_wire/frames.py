@@ -2,8 +2,8 @@
 
 A frame travels as ``[kind, …fields]`` (`codec`). `frame` encodes, checks and dispatches frames with these classes.
 
-``peer`` is a pid: the receiver's in frames to the primary, the sender's in frames from it. The primary's own pid stands
-for the primary. ``port`` is the number that the primary gave a shared port.
+``peer`` is a pid: the receiver's in frames to the primary, the sender's in frames from it. The primary's own pid means
+the primary. ``port`` is the number that the primary gave a shared port.
 """
 
 from __future__ import annotations
@@ -305,7 +305,10 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 
 
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
-    """Tells it to fork a worker with this environment. Descriptors: channel, early stderr, stderr, perhaps stdout."""
+    """Tells it to fork a worker with this environment.
+
+    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    """
 
     number: int
     env: dict[str, str]

@@ -30,7 +30,7 @@ def sockets_of(handles: Iterable[Any]) -> list[socket.socket | TransportSocket]:
     for handle in handles:
         if isinstance(handle, (socket.socket, TransportSocket)) or _is_of_uvloop(handle):
             found.append(handle)
-        elif isinstance(handle, asyncio.AbstractServer) or hasattr(handle, "sockets"):  # uvloop's Server is no subclass
+        elif isinstance(handle, asyncio.AbstractServer) or hasattr(handle, "sockets"):  # uvloop's is no subclass
             found.extend(getattr(handle, "sockets", ()))
         elif hasattr(handle, "listeners"):  # anyio's MultiListener
             found.extend(sockets_of(handle.listeners))

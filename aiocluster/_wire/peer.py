@@ -96,7 +96,7 @@ class InboxPeer(Peer[E_contra], Answerer):
     _hub: Inbox
 
     def messages(self) -> MessageQueue:
-        """Returns the kept messages and all later ones: ``async for message in …messages()``.
+        """Returns the messages that nothing has received yet, and all later ones: ``async for message in …messages()``.
 
         The loop ends when the channel is closed and all messages have been taken. A message is acknowledged when the
         loop asks for the next one, so a slow loop slows its senders down. Two such loops that send to each other can

@@ -2,10 +2,10 @@
 
 ::
 
-    sender                          primary                       receiver
+    sender                               primary                            receiver
     SendWindow ──[MESSAGES, to, n, …]──▶ router ──[MESSAGES, from, n, …]──▶ ReceiveWindow ─▶ handlers
-       ▲                                                                    │
-       └──────────[ACK, from, frames, b""]◀── router ◀──────────────────┘
+       ▲                                                                       │
+       └──[ACK, from, frames, b""]◀───── router ◀──────────────────────────────┘
 
 The messages of one iteration of the event loop leave as one batch, in one frame. Once `WINDOW` bytes to a receiver are
 unacknowledged, ``send`` waits, for this receiver only. The sender keeps packed messages until they are acknowledged: if
