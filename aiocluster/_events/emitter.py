@@ -107,7 +107,7 @@ class EventHub:
         self._collect(name)
 
     def off(self, name: str, handler: Handler) -> None:
-        """Removes a handler; its last addition if it was added more than once. Does nothing if it was not added."""
+        """Removes a handler: the last one if it was added more than once. Does nothing if it was not added."""
         handlers = list(self._own.get(_checked(name), ()))
         if handler in handlers:
             handlers.reverse()
@@ -139,7 +139,7 @@ class EventHub:
     def emit_messages(
         self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], worker: Any
     ) -> None:
-        """Emits a `Message` for each of these. Faster than `emit`, as messages are the most frequent events."""
+        """Emits a `Message` for each of these, faster than `emit` does: messages are the most frequent events."""
         called = self._called
         for message in messages:
             event = _new(MessageDraft)
