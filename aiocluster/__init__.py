@@ -9,7 +9,7 @@ from ._lazy import exports as _exports
 
 if sys.platform == "win32":
     raise ImportError(
-        "aiocluster needs Unix sockets that carry descriptors, which Windows has not: use Linux, macOS or WSL"
+        "aiocluster needs Unix sockets that carry descriptors, which Windows lacks: use Linux, macOS or WSL"
     )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .settings import RestartPolicy as RestartPolicy, Settings as Settings
     from .stats import ClusterStats as ClusterStats
 else:
-    # Imported when they are first used: a worker starts faster without the primary's half.
+    # Imported when first used: a worker starts faster without the primary's modules.
     __getattr__, __dir__, __all__ = _exports(
         __name__,
         {

@@ -1,6 +1,6 @@
-"""The check of a number that a caller gave. Pure.
+"""Checks of numbers that a caller gave. Pure.
 
-There is one, so that every option refuses the same things: a bool, text, nan, and what is out of its range.
+All options use these checks, so that all refuse the same: a bool, text, nan, and a number out of range.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ def number(
     """Returns ``value`` if it is an int or a float within the range.
 
     Args:
-        name: The argument's name, which the error begins with.
-        value: What was given.
-        at_least: The lowest value that is allowed; None: there is none.
-        above: What it must be greater than; None: nothing.
-        unit: What is counted, such as ``"seconds"``, for the error's text.
+        name: The argument's name. The error's text begins with it.
+        value: The value that was given.
+        at_least: The lowest allowed value; None for no limit.
+        above: A number that the value must exceed; None for no limit.
+        unit: The unit, such as ``"seconds"``, for the error's text.
         infinite: Whether infinity is allowed.
 
     Raises:
-        TypeError: It is no number; a bool is none.
-        ValueError: It is nan, infinite, or out of the range.
+        TypeError: It is not a number. A bool is not one either.
+        ValueError: It is nan, out of the range, or infinite where that is not allowed.
     """
     what = f"a number of {unit}" if unit else "a number"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -40,10 +40,10 @@ def number(
 
 
 def whole_number(name: str, value: object, *, at_least: int | None = None, unit: str = "") -> int:
-    """Returns ``value`` if it is an int within the range; the arguments are those of `number`.
+    """Returns ``value`` if it is an int within the range. The arguments are those of `number`.
 
     Raises:
-        TypeError: It is no int; a bool is none.
+        TypeError: It is not an int. A bool is not one either.
         ValueError: It is out of the range.
     """
     what = f"a whole number of {unit}" if unit else "a whole number"
@@ -55,7 +55,7 @@ def whole_number(name: str, value: object, *, at_least: int | None = None, unit:
 
 
 def _is_within(value: float, at_least: float | None, above: float | None) -> bool:
-    # nan equals nothing, itself included.
+    # nan is not equal to itself.
     return value == value and (at_least is None or value >= at_least) and (above is None or value > above)
 
 

@@ -1,7 +1,7 @@
-"""Packages whose modules are imported when the first of their names is asked for (PEP 562).
+"""Lazy imports: a package imports a module when one of its public names is first used (PEP 562).
 
-A public name of such a package is written twice: below ``if TYPE_CHECKING``, where type checkers read it, and in the
-table that `exports` takes, which Python reads. `tests/test_public_names.py` holds that both say the same.
+Such a package lists each public name twice: below ``if TYPE_CHECKING`` for type checkers, and in the table for
+`exports`, which is used at run time. `tests/test_public_names.py` checks that both lists agree.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def exports(package: str, table: Mapping[str, str]) -> tuple[Callable[[str], Any
     """The ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
 
     Args:
-        package: Its name.
-        table: Its public names, separated by spaces, by the module that they stand in, relative to the package.
+        package: The package's name.
+        table: For each module, relative to the package, its public names, separated by spaces.
     """
     homes = {name: module for module, names in table.items() for name in names.split()}
 

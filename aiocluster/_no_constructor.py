@@ -1,4 +1,4 @@
-"""Classes whose objects this library makes, and users only get."""
+"""A metaclass for classes that users get instances of but can't instantiate."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class NoConstructor(type):
-    """The metaclass of such a class. ``cls(…)`` raises TypeError; the library itself calls ``cls._create(…)``.
+    """The metaclass: ``cls(…)`` raises TypeError. The library itself calls ``cls._create(…)``.
 
     ::
 
         class WorkerProcess(Emitter, metaclass=NoConstructor, made_by="Primary.fork()"): ...
 
-    ``made_by`` completes the error's text. A subclass inherits it unless it names another.
+    The error's text names ``made_by``. A subclass inherits it unless it gives its own.
     """
 
     _made_by: str
@@ -28,7 +28,7 @@ class NoConstructor(type):
             namespace["_made_by"] = made_by
         return super().__new__(metacls, name, bases, namespace)
 
-    if not TYPE_CHECKING:  # a type checker takes `_create`'s arguments from the constructor, which this would hide
+    if not TYPE_CHECKING:  # this would hide the constructor, from which a type checker takes `_create`'s arguments
 
         def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
             raise TypeError(f"{cls.__name__}(…) can't be called: {cls._made_by} makes these objects")

@@ -1,4 +1,4 @@
-"""Where something listens."""
+"""The address of a listening socket."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something listens.
+    """The address that a socket is bound to.
 
     Attributes:
         family: ``"tcp4"``, ``"tcp6"``, ``"udp4"``, ``"udp6"`` or ``"unix"``.
         host: The IP address; empty for ``"unix"``.
-        port: The port as it was bound (never 0 once bound); 0 for ``"unix"``.
-        path: The socket file; None unless ``"unix"``.
+        port: The port number, never 0 once bound; 0 for ``"unix"``.
+        path: The path of the socket file; None unless ``"unix"``.
     """
 
     family: str

@@ -1,41 +1,41 @@
-"""Every exception that aiocluster raises on purpose.
+"""The exceptions that aiocluster raises.
 
-`ClusterError` is the root. Where a built-in exception says the same thing, the class derives from it too,
-so that ``except LookupError`` or ``except ValueError`` work as a reader expects.
+`ClusterError` is the base of all. A class also derives from a built-in exception of the same meaning, so that
+``except LookupError`` and ``except ValueError`` work as expected.
 """
 
 from __future__ import annotations
 
 
 class ClusterError(Exception):
-    """Root of all errors of this package."""
+    """The base of all errors of this package."""
 
 
 class TargetError(ClusterError):
-    """What a worker should run can't be found, or can't be named to another process."""
+    """A worker's target can't be found, or it has no name by which another process could find it."""
 
 
 class StartupError(ClusterError):
-    """A worker ended, or took longer than ``start_timeout``, before it was online.
+    """A worker ended before it was online, or took longer than ``start_timeout``.
 
     Its text ends with the worker's traceback, or with the last lines it wrote to stderr.
     """
 
 
 class ReloadError(ClusterError):
-    """A new worker failed to come up during a reload; the old workers stay."""
+    """A new worker failed to start during a reload. The old workers stay."""
 
 
 class RestartLimitError(ClusterError):
-    """Workers ended unasked more often than the `RestartPolicy` allows; there are no more replacements."""
+    """Workers ended unexpectedly more often than the `RestartPolicy` allows. No more are replaced."""
 
 
 class ChannelClosedError(ClusterError):
-    """The other process is gone, or has been disconnected from."""
+    """The other process is gone, or the channel to it has been closed."""
 
 
 class WorkerNotFoundError(ClusterError, LookupError):
-    """No connected worker has that pid (or that agent's name)."""
+    """No connected worker has that pid, or no agent has that name."""
 
 
 class MessageTooLargeError(ClusterError, ValueError):
@@ -43,17 +43,17 @@ class MessageTooLargeError(ClusterError, ValueError):
 
 
 class SerializationError(ClusterError, ValueError, TypeError):
-    """The message holds a value that msgpack can't carry; the text names its place. Nothing was sent."""
+    """The message holds a value that msgpack can't carry; the text says where. Nothing was sent."""
 
 
 class ProtocolError(ClusterError):
-    """The other process sent bytes that are no frame. Its channel is closed; nothing else is touched."""
+    """The other process sent bytes that are not a valid frame. Only its channel is closed."""
 
 
 class HandleError(ClusterError):
-    """Descriptors were lost on their way: a process had no room for them, or too many were in flight.
+    """Descriptors were lost in transit: a process had no room for them, or too many were in flight.
 
-    The limit of both is ``RLIMIT_NOFILE``. Too many in flight are waited for: a second, then they are given up.
+    ``RLIMIT_NOFILE`` limits both. If too many are in flight, the sender retries for a second before it gives up.
     """
 
 
@@ -63,7 +63,7 @@ class RemoteError(ClusterError):
     Attributes:
         type_name: The exception's class, such as ``"builtins.ValueError"``.
         text: ``str()`` of the exception.
-        remote_traceback: Its traceback as text; empty if there was none.
+        remote_traceback: The traceback as text; empty if there was none.
     """
 
     def __init__(self, type_name: str, text: str, remote_traceback: str = "") -> None:
@@ -78,11 +78,11 @@ class RemoteError(ClusterError):
 
 
 class ChildTimeoutError(ClusterError, TimeoutError):
-    """A child process ran longer than its ``timeout``; it and its process group, its own children too, are dead.
+    """A child process ran longer than its ``timeout``. Its whole process group was killed, its own children included.
 
     Attributes:
-        stdout: What it had written to its standard output; bytes if ``encoding=None`` was asked for, else str.
-        stderr: Likewise.
+        stdout: What it had written to standard output; bytes with ``encoding=None``, else str.
+        stderr: The same for standard error.
     """
 
     stdout: str | bytes = ""
@@ -90,12 +90,12 @@ class ChildTimeoutError(ClusterError, TimeoutError):
 
 
 class MaxBufferError(ClusterError):
-    """A child process wrote more than ``max_buffer`` bytes; it and its process group, its own children too, are dead.
+    """A child process wrote more than ``max_buffer`` bytes. Its whole process group was killed, its children included.
 
     Attributes:
-        stdout: What was read of its standard output, ``max_buffer`` bytes at most; bytes if ``encoding=None`` was
-            asked for, else str.
-        stderr: Likewise.
+        stdout: What was read of its standard output, at most ``max_buffer`` bytes; bytes with ``encoding=None``, else
+            str.
+        stderr: The same for standard error.
     """
 
     stdout: str | bytes = ""

@@ -1,13 +1,13 @@
 """The settings: one table, `Settings`, checked once.
 
-Each row has a setting's name, type and default, its check, and who reads it:
+Each row has a setting's name, type and default, its check, and the code that reads it:
 
-    fork      `Primary.fork` and what it calls: how a worker is started
+    fork      `Primary.fork` and what it calls, to start a worker
     port      shared ports, when they are opened
-    leave     whoever tells a worker to leave
-    cluster   `Cluster` alone; a `Primary` has no such setting
+    leave     the code that tells a worker to leave
+    cluster   only `Cluster`; a `Primary` has no such setting
 
-`PrimarySettings` and `ClusterSettings` are what type checkers know of the table.
+`PrimarySettings` and `ClusterSettings` describe the table to type checkers.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ StartMethod: TypeAlias = Literal["spawn", "template"]
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When workers that end unasked are replaced, and when that is given up.
+    """When workers that end unexpectedly are replaced, and when to give up.
 
     Attributes:
-        limit: How many workers may end unasked within ``period``; with one more, no more are replaced.
+        limit: How many workers may end unexpectedly within ``period``. After one more, none are replaced.
         period: Seconds.
         backoff: The shortest and the longest wait before a replacement, in seconds. The first one starts after the
-            shortest; each further one within ``period`` waits twice as long, with jitter.
+            shortest. Each further one within ``period`` waits twice as long, with jitter.
 
     Raises:
-        ValueError: A number is out of its range; the text names it.
-        TypeError: What should be a number is none; the text names it.
+        ValueError: A number is out of its range. The text names it.
+        TypeError: A value is not a number. The text names it.
     """
 
     limit: int = 10
@@ -62,7 +62,7 @@ class RestartPolicy:
             raise ValueError(f"backoff must be two numbers of seconds, the shorter first, not {self.backoff!r}")
 
 
-# ---- the checks: each returns the value as it is kept, or raises TypeError or ValueError with a text that names it
+# ---- the checks: each returns the value to keep, or raises TypeError or ValueError with a text that names the setting
 
 _Check = Callable[[str, Any], Any]
 
@@ -103,7 +103,7 @@ def _one_of(choices: tuple[str, ...]) -> _Check:
 
 
 def _anything(name: str, value: object) -> object:
-    return value  # the target: `name_target` knows whether workers could find it
+    return value  # the target: `name_target` checks whether workers can find it
 
 
 def _path(name: str, value: object) -> object:
@@ -175,42 +175,42 @@ def _setting(default: Any, check: _Check, reader: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a `Primary` or a `Cluster` goes by.
+    """The settings of a `Primary` or a `Cluster`.
 
     Attributes:
-        target: What a worker runs; see the table of targets in the documentation. None: the main script again.
-        args: For a script or a module ``sys.argv[1:]``; a function that takes arguments is called with them as well.
-        env: Added to the primary's own environment.
-        cwd: The working directory; None: the primary's.
-        executable: The interpreter; None: the primary's own.
+        target: What a worker runs; see the table of targets in the documentation. None: the main script.
+        args: ``sys.argv[1:]`` of a script or a module. A function that takes arguments is called with them too.
+        env: Environment variables to add to the primary's own.
+        cwd: The working directory. None: the primary's own.
+        executable: The interpreter. None: the primary's own.
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``.
         silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess` instead of the primary's own.
-        uid: The user id that workers run as (needs the right to change it).
-        gid: The group id that workers run as.
-        loop: ``"auto"`` (uvloop where it is installed), ``"uvloop"`` or ``"asyncio"``: what async targets run on.
-        start_method: ``"spawn"``: a fresh interpreter for each worker; ``"template"``: workers are forked from a warm
-            one, which has imported ``preload`` and the target's module, and share its memory.
-        preload: Modules that are imported first.
-        heartbeat: Seconds between two reports of a worker's event loop.
-        scheduling: The policy of ports for which no other is given; None: ``AIOCLUSTER_SCHEDULING``, or round robin.
-        graceful_timeout: Seconds a worker that leaves, or has failed, may take to finish what it has.
-        workers: How many; ``"auto"``: as many as this process may use CPUs, by affinity and control group.
-        weights: One per worker, for weighted scheduling.
-        restart: When workers that end unasked are replaced; None: as ``RestartPolicy()`` says.
-        agents: Further targets by name. Each runs in one process of its own, started before the workers and restarted
-            like them: for what must be done once in the whole cluster. Any worker reaches it by ``send_to(name, …)``.
+        uid: The user id that workers run as. The primary must have the right to change it.
+        gid: The group id that workers run as. The primary must have the right to change it.
+        loop: The event loop of async targets: ``"auto"`` (uvloop if it is installed), ``"uvloop"`` or ``"asyncio"``.
+        start_method: ``"spawn"``: a fresh interpreter for each worker. ``"template"``: workers are forked from a fork
+            server, which has imported ``preload`` and the target's module, and share its memory.
+        preload: Modules to import before the target.
+        heartbeat: Seconds between two samples of a worker's event loop.
+        scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or round robin.
+        graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
+        workers: How many workers to run. ``"auto"``: one per CPU that this process may use, by affinity and cgroup.
+        weights: One weight per worker, for weighted scheduling.
+        restart: When workers that end unexpectedly are replaced. None: ``RestartPolicy()``.
+        agents: Further targets by name, for work that must be done once in the whole cluster. Each runs in one process
+            of its own, started before the workers and restarted like them. Workers reach it with ``send_to(name, …)``.
         start_timeout: Seconds a worker may take to come online.
-        hang_timeout: Seconds an event loop may be blocked; then the worker's stacks go to its stderr, it is killed and
-            replaced. None: any time.
-        max_memory: Bytes of resident memory; a worker that has more is replaced gracefully. None: no limit.
-        max_lifetime: Seconds a worker may live, likewise.
-        max_connections: Connections a worker may take, likewise.
-        reload_on_change: Files and folders; when a Python file there changes, the workers are reloaded. For
+        hang_timeout: Seconds an event loop may be blocked. Then the worker's stacks are written to its stderr, and it
+            is killed and replaced. None: no limit.
+        max_memory: Bytes of resident memory a worker may use before it is replaced gracefully. None: no limit.
+        max_lifetime: Seconds a worker may live before it is replaced gracefully. None: no limit.
+        max_connections: Connections a worker may take before it is replaced gracefully. None: no limit.
+        reload_on_change: Files and folders. When a Python file there changes, the workers are reloaded. For
             development; needs the extra ``watch``.
 
     Raises:
-        ValueError: A setting is out of its range; the text names it.
-        TypeError: A setting is of the wrong type; the text names it, and every other one that is wrong.
+        ValueError: A setting is out of its range. The text names it.
+        TypeError: A setting is of the wrong type. The text names it and every other setting that is wrong.
     """
 
     target: Target = _setting(None, _anything, "fork")
@@ -245,15 +245,15 @@ class Settings:
             object.__setattr__(self, name, value)
 
     def _changed(self, owner: Literal["Primary", "Cluster"], changes: Mapping[str, Any]) -> Settings:
-        """These settings with some of them replaced.
+        """Returns these settings with some of them replaced.
 
         Args:
-            owner: Whose settings they are.
-            changes: What a user has given.
+            owner: The class that the settings are for.
+            changes: The new values, by name.
 
         Raises:
             ValueError: A setting is out of its range.
-            TypeError: There is no such setting, or it is of the wrong type. The text lists all that is wrong.
+            TypeError: There is no such setting, or it is of the wrong type. The text lists all errors.
         """
         names = _NAMES[owner]
         errors: list[TypeError | ValueError] = [
@@ -301,7 +301,7 @@ class ClusterSettings(PrimarySettings, total=False):
 
 
 class SetupSettings(PrimarySettings, total=False):
-    """What `Primary.setup` changes; see `Settings`."""
+    """The settings that `Primary.setup` changes; see `Settings`."""
 
     target: Target
 
@@ -315,7 +315,7 @@ _NAMES: Mapping[str, Collection[str]] = {
 
 
 def _checked(values: Mapping[str, Any], errors: list[TypeError | ValueError]) -> dict[str, Any]:
-    """These settings as they are kept; raises what is wrong with them, together with these errors."""
+    """Returns the checked settings. If any is wrong, raises one error for all of them and for the given errors."""
     checked = {}
     for name, value in values.items():
         try:

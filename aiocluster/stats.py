@@ -18,13 +18,13 @@ class WorkerStats:
         state: See `WorkerProcess.state`.
         connections: How many connections from shared ports it has open.
         accepted: How many connections it has taken since it started.
-        returned: How many connections it was sent and returned to the primary.
-        redispatched: How many connections it had not taken when it ended; they went to other workers.
+        returned: How many connections it returned to the primary without taking them.
+        redispatched: How many connections it had not taken when it ended. They went to other workers.
         calls: How many functions it is running for `Cluster.call`.
-        loop_delay: How late its event loop was at its last report, in seconds.
-        memory: Bytes of resident memory at its last report; 0 before the first.
-        tasks: How many asyncio tasks it had at its last report.
-        age: Seconds since it came online; 0 before.
+        loop_delay: How late its event loop was in the last sample, in seconds.
+        memory: Bytes of resident memory in the last sample; 0 before the first.
+        tasks: How many asyncio tasks it had in the last sample.
+        age: Seconds since it came online; 0 before that.
     """
 
     id: int
@@ -47,10 +47,10 @@ class PortStats:
     """One shared port.
 
     Attributes:
-        address: Where it is bound.
-        scheduling: Its policy.
+        address: The address it is bound to.
+        scheduling: The name of its policy.
         accepted: How many connections the primary has accepted on it.
-        waiting: How many of these no worker has taken yet.
+        waiting: How many of these connections no worker has taken yet.
     """
 
     address: Address

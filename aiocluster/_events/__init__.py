@@ -1,1 +1,1 @@
-"""BOTH SIDES. What is behind ``on()``, ``off()``, ``wait_for()`` and ``events()``."""
+"""The implementation of ``on()``, ``off()``, ``wait_for()`` and ``events()``, for both sides."""

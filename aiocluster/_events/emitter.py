@@ -1,7 +1,7 @@
-"""The hub behind ``on()``, ``off()``, ``wait_for()`` and ``events()``.
+"""The event hub behind ``on()``, ``off()``, ``wait_for()`` and ``events()``.
 
-A hub calls the handlers of an event in the order they were added; what it has heard, its parent hears next, so a
-worker's events reach the primary's handlers as well.
+A hub calls its handlers of an event in the order they were added, then those of its parent. So a worker's events reach
+the primary's handlers too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
 
     class Decorator(Protocol[E]):
-        """What ``on("…")`` returns: takes a handler of that event, and returns it."""
+        """What ``on("…")`` returns: a decorator that adds a handler of that event and returns it."""
 
         def __call__(self, handler: Callable[[E], R], /) -> Callable[[E], R]: ...
 
@@ -69,9 +69,9 @@ Name = Literal[
     "spawn",
     "undelivered",
 ]
-"""What `Emitter.on` takes. The overloads of `Emitter` say which class of event each name means."""
+"""The names that `Emitter.on` takes. The overloads of `Emitter` give the event class of each name."""
 
-# What each kind of emitter emits. In quotes: a worker must not import the primary's events.
+# The events of each kind of emitter. In quotes, because a worker must not import the primary's events.
 PrimaryEvent: TypeAlias = (
     "Setup | Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | GiveUp"
 )
@@ -87,7 +87,7 @@ class EventHub:
     """Handlers by event name.
 
     Args:
-        parent: Hears every event after this hub's own handlers.
+        parent: Its handlers are called for each event after this hub's own.
     """
 
     def __init__(self, parent: EventHub | None = None) -> None:
@@ -95,7 +95,7 @@ class EventHub:
         self._root: EventHub = parent._root if parent is not None else self
         self._children: weakref.WeakSet[EventHub] = weakref.WeakSet()
         self._own: dict[str, tuple[Handler, ...]] = {}
-        self._called: dict[str, tuple[Handler, ...]] = {}  # its own handlers and those of all above, ready for `emit`
+        self._called: dict[str, tuple[Handler, ...]] = {}  # its own and its ancestors' handlers, ready for `emit`
         self._tasks: set[asyncio.Task[None]] = set()
         if parent is not None:
             parent._children.add(self)
@@ -107,7 +107,7 @@ class EventHub:
         self._collect(name)
 
     def off(self, name: str, handler: Handler) -> None:
-        """Removes a handler, the one added last if it was added more than once; nothing if it never was."""
+        """Removes a handler: the last one if it was added more than once. Does nothing if it was not added."""
         handlers = list(self._own.get(_checked(name), ()))
         if handler in handlers:
             handlers.reverse()
@@ -127,7 +127,7 @@ class EventHub:
         return bool(self._called.get(name))
 
     def emit(self, event: Event) -> None:
-        """Calls the handlers now. One that raises is logged, emitted as `Error`, and stops nothing."""
+        """Calls the handlers now. If one raises, logs it, emits `Error`, and continues with the next."""
         for handler in self._called.get(event.name, ()):
             try:
                 result = handler(event)
@@ -139,7 +139,7 @@ class EventHub:
     def emit_messages(
         self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], worker: Any
     ) -> None:
-        """What `emit` does for a `Message` with each of these, in less time: this is done more often than all else."""
+        """Emits a `Message` for each of these, faster than `emit` does: messages are the most frequent events."""
         called = self._called
         for message in messages:
             event = _new(MessageDraft)
@@ -172,11 +172,11 @@ class EventHub:
             self.off(name, heard)
 
     def emit_soon(self, event: Event) -> None:
-        """Calls the handlers in a later turn of the loop, so that the caller can still add some."""
+        """Calls the handlers in the loop's next iteration, so that the caller can still add some."""
         asyncio.get_running_loop().call_soon(self.emit, event)
 
     async def drain(self) -> None:
-        """Returns when the async handlers that are running have ended; cancels them if it is cancelled."""
+        """Waits until all running async handlers have ended. If it is cancelled, it cancels them."""
         while tasks := self._tasks - {asyncio.current_task()}:
             try:
                 await asyncio.wait(tasks)
@@ -186,7 +186,7 @@ class EventHub:
                 raise
 
     def cancel(self) -> None:
-        """Cancels the async handlers that are running; follow it with `drain`."""
+        """Cancels the running async handlers. Call `drain` afterwards."""
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
@@ -213,13 +213,13 @@ class EventHub:
 class Emitter(Generic[E_contra]):
     """The event methods that `Cluster`, `Primary`, `WorkerProcess`, `Worker`, `ChildProcess` and `Parent` share.
 
-    A subclass says what it emits: ``class Worker(Emitter[WorkerEvent])``. From this and from the overloads a type
-    checker knows which names its methods take, and which event each name means.
+    A subclass declares its events: ``class Worker(Emitter[WorkerEvent])``. From this and the overloads, a type checker
+    knows which names its methods take, and the event class of each name.
     """
 
     _hub: EventHub
     _happened: Mapping[str, Event] = MappingProxyType({})
-    """The events that come only once and have come: `wait_for` need not wait for these."""
+    """The events that happen only once and have happened. `wait_for` returns these at once."""
 
     if TYPE_CHECKING:
 
@@ -297,9 +297,9 @@ class Emitter(Generic[E_contra]):
         def on(self: Emitter[Close], name: Literal["close"], handler: Callable[[Close], R]) -> Callable[[Close], R]: ...
 
     def on(self, name: str, handler: Any = None) -> Any:
-        """Calls ``handler(event)`` at each event of that name; without a handler, a decorator.
+        """Calls ``handler(event)`` for each event of that name. Without a handler, returns a decorator.
 
-        Handlers are sync or async. One that raises is logged and emitted as ``error``, and stops nothing.
+        Handlers are sync or async. If one raises, that is logged and emitted as ``error``; the others still run.
 
         Raises:
             ValueError: There is no event of that name.
@@ -314,7 +314,7 @@ class Emitter(Generic[E_contra]):
         return handler
 
     def off(self, name: Name, handler: Handler) -> None:
-        """Calls that handler no more; nothing if it was not added.
+        """Removes that handler. Does nothing if it was not added.
 
         Raises:
             ValueError: There is no event of that name.
@@ -363,14 +363,14 @@ class Emitter(Generic[E_contra]):
         async def wait_for(self: Emitter[Close], name: Literal["close"], *, timeout: Seconds = None) -> Close: ...
 
     async def wait_for(self, name: str, *, timeout: Seconds = None) -> Any:
-        """Returns the next event of that name. One that comes only once, and has come, is returned at once.
+        """Returns the next event of that name. One that happens only once and has happened is returned at once.
 
         Args:
             name: The event's name.
-            timeout: Seconds to wait at most; None waits for ever.
+            timeout: The longest wait in seconds; None waits forever.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: There was no such event in time.
             ValueError: There is no event of that name.
         """
         if (happened := self._happened.get(name)) is not None:
@@ -413,7 +413,7 @@ class Emitter(Generic[E_contra]):
         def events(self: Emitter[E], first: Name, second: Name, /, *more: Name) -> EventStream[E]: ...
 
     def events(self, *names: str) -> EventStream[Any]:
-        """The events of these names (of any name if none is given) from now on: ``async for event in …``.
+        """Returns all later events of these names, or of any name if none is given: ``async for event in …``.
 
         Raises:
             ValueError: There is no event of one of these names.

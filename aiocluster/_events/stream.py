@@ -1,4 +1,4 @@
-"""What ``events()`` returns."""
+"""The async iterator that ``events()`` returns."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
 class EventStream(Generic[E_co], metaclass=NoConstructor, made_by="events()"):
-    """The events since ``events()`` was called, one by one: ``async for event in cluster.events("exit")``.
+    """Iterates over the events since ``events()`` was called: ``async for event in cluster.events("exit")``.
 
-    It never ends by itself. Leave the loop when you have seen enough; `close` (or the end of an ``async with``)
-    drops what is still queued.
+    The iteration never ends by itself: leave the loop when you are done. `close`, or the end of an ``async with``,
+    drops the events that are still queued.
     """
 
     def __init__(self, hub: EventHub, names: tuple[str, ...]) -> None:
@@ -46,7 +46,7 @@ class EventStream(Generic[E_co], metaclass=NoConstructor, made_by="events()"):
         return cast(E_co, self._queue.popleft())
 
     def close(self) -> None:
-        """Hears no more."""
+        """Receives no more events and drops those queued."""
         self._unsubscribe()
         self._queue.clear()
 

@@ -1,1 +1,1 @@
-"""What travels between two processes. Both sides import this; it imports neither."""
+"""The protocol between two processes. Both sides import this package; it imports neither of them."""

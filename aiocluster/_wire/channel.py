@@ -1,11 +1,12 @@
-"""One Unix socket: frames and descriptors out and in.
+"""A Unix socket that sends and receives frames and descriptors.
 
-asyncio's transports don't carry descriptors, so the channel owns its socket and watches it by ``add_reader``.
+asyncio's transports don't carry descriptors, so the channel owns its socket and watches it with ``add_reader``.
 
-Frames sent in one turn of the loop leave in one system call. A frame with descriptors has a call of its own, for the
-kernel hands descriptors out with the first byte they were sent with, and no read goes past them: so what one
-``recvmsg`` returns holds the descriptors of one frame at most, of the last frame that starts in it. A batch that the
-receiver had no room for (``MSG_CTRUNC``) is thereby known to be that frame's, and later frames get *their* descriptors.
+Frames queued in one iteration of the event loop leave in one system call. A frame with descriptors has a call of its
+own. The kernel delivers descriptors with the first byte of the call that sent them, and a read that returns descriptors
+returns no bytes of later calls. So one ``recvmsg`` returns the descriptors of at most one frame: the last frame that
+starts in its bytes. If the receiver has no room for them (``MSG_CTRUNC``), it knows which frame lost its descriptors,
+and later frames still get their own.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from .descriptors import ANCILLARY_SIZE, CTRUNC, RECEIVE_FLAGS, Descriptors, rec
 logger = logging.getLogger("aiocluster.channel")
 
 _LATER = 0.005  # seconds
-_READ_SIZE = 64 * 1024  # more makes malloc ask the kernel for pages, each time: tenfold the cost of a small read
-_READS_PER_TURN = 16  # before other callbacks get their turn
-_JOIN_SIZE = 256 * 1024  # how many bytes of frames are joined for one system call
-_RETRY_DELAY = 0.01  # seconds before descriptors are tried again after ETOOMANYREFS
-_REFUSED_FOR = 1.0  # seconds that a frame whose descriptors the kernel refuses holds up what stands behind it
+_READ_SIZE = 64 * 1024  # with more, malloc asks the kernel for pages at each read: ten times the cost of a small read
+_READS_PER_TURN = 16  # then other callbacks run
+_JOIN_SIZE = 256 * 1024  # bytes: frames are joined for one system call until they are this long
+_RETRY_DELAY = 0.01  # seconds before descriptors are sent again after ETOOMANYREFS
+_REFUSED_FOR = 1.0  # seconds that a frame may block those behind it while the kernel refuses its descriptors
 
 
 class Delayed(Protocol):
-    """Something in the outbox that becomes bytes only when it leaves."""
+    """A frame in the outbox that is encoded only when it leaves."""
 
     def render(self) -> bytes: ...
 
@@ -62,8 +63,8 @@ class Channel:
     """One end of a channel.
 
     Args:
-        sock: A connected Unix stream socket; the channel owns it from now on.
-        limit: The longest frame it takes, in bytes.
+        sock: A connected Unix stream socket, which the channel then owns.
+        limit: The longest frame it accepts, in bytes.
     """
 
     def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
@@ -72,22 +73,22 @@ class Channel:
         self._decoder = Decoder(limit)
         self._arrived: deque[Descriptors] = deque()
         self._outbox: deque[bytes | Delayed | WithDescriptors] = deque()
-        self._unsent: bytes | memoryview = b""  # what a partial write left
+        self._unsent: bytes | memoryview = b""  # the rest of a partial write
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[RawFrame, Callable[[], Descriptors]], None] = _nothing
         self._closed: Callable[[Exception | None], None] = _nothing
         self._later: list[Callable[[], None]] = []
         self._flush_is_due = False
         self._waits_for_room = False
-        self._refused_since: float | None = None  # the kernel takes no descriptors
-        self._is_broken = False  # the other end reads no more
+        self._refused_since: float | None = None  # since when the kernel has refused descriptors
+        self._is_broken = False  # the other end no longer reads
         self.is_closed: bool = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
         return self._sock.fileno()
 
-    # ---- which loop
+    # ---- the event loop
 
     def attach(
         self,
@@ -95,12 +96,12 @@ class Channel:
         receive: Callable[[RawFrame, Callable[[], Descriptors]], None],
         closed: Callable[[Exception | None], None],
     ) -> None:
-        """Reads and writes on this loop from now on.
+        """Reads and writes on this event loop from now on.
 
         Args:
-            loop: The loop that runs, or is about to.
+            loop: A loop that is running or is about to run.
             receive: Called with each frame and a function that hands out its descriptors.
-            closed: Called once when the other end is gone: with None, or with the error that ended it.
+            closed: Called once when the other end is gone: with None, or with the error that closed the channel.
         """
         self._loop = loop
         self._receive, self._closed = receive, closed
@@ -113,11 +114,11 @@ class Channel:
             loop.call_soon(self._call_later)
 
     def attach_blocking(self, receive: Callable[[RawFrame, Callable[[], Descriptors]], None]) -> None:
-        """Hands the frames of `read_blocking` to ``receive``. For a process without a loop."""
+        """Passes the frames of `read_blocking` to ``receive``. For a process without an event loop."""
         self._receive = receive
 
     def detach(self) -> None:
-        """Leaves its loop, which is about to end or has ended; another may be attached to."""
+        """Detaches from its loop, which is about to end or has ended. The channel can be attached to another one."""
         if self._loop is not None and not self._loop.is_closed() and not self.is_closed:
             self._flush()
             if not self.is_closed:
@@ -127,13 +128,13 @@ class Channel:
         self._flush_is_due = self._waits_for_room = False
 
     def later(self, callback: Callable[[], None]) -> None:
-        """Calls this in a few milliseconds; should its loop end before, on the next loop that is attached to."""
+        """Calls this in a few milliseconds. If the loop ends first, calls it on the next loop that is attached."""
         if not self._later and self._loop is not None:
             self._loop.call_later(_LATER, self._call_later)
         self._later.append(callback)
 
     def hurry(self) -> None:
-        """Calls what `later` was given in the next turn."""
+        """Runs the callbacks given to `later` in the loop's next iteration."""
         if self._loop is not None:
             self._loop.call_soon(self._call_later)
 
@@ -151,14 +152,14 @@ class Channel:
         release: Callable[[], None] | None = None,
         otherwise: Callable[[], bytes] | None = None,
     ) -> None:
-        """Queues a frame; what one turn of the loop queues leaves together at its end.
+        """Queues a frame. Frames queued in one iteration of the loop leave together at its end.
 
         Args:
-            frame: An encoded frame, or something that renders one when it leaves.
-            descriptors: At most `MAX_DESCRIPTORS`; they stay the caller's, and open until ``release``.
-            release: Called once the descriptors have left, or when they never will.
-            otherwise: Asked for the frame to send without them should the kernel refuse them for a second, because this
-                user has too many in flight (ETOOMANYREFS, unix(7)); without it they are tried again for ever.
+            frame: An encoded frame, or one that is encoded when it leaves.
+            descriptors: At most `MAX_DESCRIPTORS`. The caller owns them and keeps them open until ``release``.
+            release: Called once the descriptors have been sent, or never will be.
+            otherwise: Returns a frame to send without descriptors, if the kernel refuses them for a second because this
+                user has too many in flight (ETOOMANYREFS, unix(7)). Without it, the channel retries forever.
 
         Raises:
             ChannelClosedError: The channel is closed; ``release`` is not called.
@@ -178,7 +179,7 @@ class Channel:
             self._schedule()
 
     def withdraw(self, descriptors: Collection[int]) -> None:
-        """Takes back the frames that still wait here with one of these descriptors, which are about to be closed."""
+        """Removes the queued frames that have any of these descriptors, which are about to be closed."""
         kept = [
             frame
             for frame in self._outbox
@@ -197,13 +198,13 @@ class Channel:
             self._flush()
 
     def flush(self) -> None:
-        """Sends what is queued now, as far as the socket takes it, instead of at the end of the turn."""
+        """Sends the queued frames now, as far as the socket has room, instead of at the end of the iteration."""
         if self._loop is not None and not self._waits_for_room and not self.is_closed:
             self._flush()
 
     def flush_blocking(self) -> None:
-        """Sends all that is queued, however long it takes. For a process without a loop: at its start and end."""
-        while (self._outbox or self._unsent) and not self.is_closed:  # a broken one drops its outbox
+        """Sends all queued frames, however long it takes. For a process without an event loop: at its start and end."""
+        while (self._outbox or self._unsent) and not self.is_closed:  # a broken channel drops its outbox
             self._sock.setblocking(True)
             try:
                 self._flush()
@@ -212,7 +213,7 @@ class Channel:
                     self._sock.setblocking(False)
 
     def _flush(self) -> None:
-        """Writes until the outbox is empty or the socket full."""
+        """Writes until the outbox is empty or the socket is full."""
         self._flush_is_due = False
         try:
             while self._unsent or self._outbox:
@@ -230,7 +231,7 @@ class Channel:
             elif error.errno == errno.ETOOMANYREFS:
                 self._on_refused()
             else:
-                self._drop_outbox()  # nobody reads any more; what was sent to us before may still wait
+                self._drop_outbox()  # the other end no longer reads; frames it sent before may still be unread here
                 self._is_broken = True
         else:
             if self._waits_for_room:
@@ -239,7 +240,7 @@ class Channel:
                     self._loop.remove_writer(self._sock.fileno())
 
     def _send_next(self) -> None:
-        """Sends what stands first: one frame with descriptors, or as many others as are joined."""
+        """Sends the first frame if it has descriptors; else joins and sends the frames before the next one that has."""
         outbox = self._outbox
         first = outbox[0]
         if isinstance(first, WithDescriptors):
@@ -251,7 +252,7 @@ class Channel:
             if first.release is not None:
                 first.release()
             return
-        parts: list[bytes] = []
+        joined: list[bytes] = []
         size = 0
         while outbox and size < _JOIN_SIZE:
             frame = outbox[0]
@@ -259,9 +260,9 @@ class Channel:
                 break
             outbox.popleft()
             data = frame if isinstance(frame, bytes) else frame.render()
-            parts.append(data)
+            joined.append(data)
             size += len(data)
-        self._unsent = b"".join(parts) if len(parts) > 1 else parts[0]
+        self._unsent = b"".join(joined) if len(joined) > 1 else joined[0]
         sent = self._sock.send(self._unsent)
         self._unsent = self._unsent[sent:] if sent < size else b""
 
@@ -271,7 +272,7 @@ class Channel:
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
     def _on_refused(self) -> None:
-        """Too many descriptors are in flight; some will be read soon. That the socket has room says nothing."""
+        """Retries later: too many descriptors are in flight. Room in the socket does not mean that there are fewer."""
         first = self._outbox[0]
         assert isinstance(first, WithDescriptors)
         now = time.monotonic()
@@ -301,7 +302,7 @@ class Channel:
     # ---- in
 
     def _on_readable(self) -> None:
-        self._flush_is_due = True  # replies of this turn leave at its end, here
+        self._flush_is_due = True  # replies queued in this iteration are sent at the end of this method
         for _ in range(_READS_PER_TURN):
             if not self._read_once():
                 break
@@ -312,7 +313,7 @@ class Channel:
                 self._flush()
 
     def read_blocking(self) -> bool:
-        """Waits for bytes and hands their frames on; False once the channel is closed. For a process without a loop."""
+        """Waits for bytes and handles their frames; False once the channel is closed. For a process without a loop."""
         self._sock.setblocking(True)
         try:
             self._read_once()
@@ -322,13 +323,13 @@ class Channel:
         return not self.is_closed
 
     def _read_once(self) -> bool | None:
-        """One system call. Returns whether another one is likely to find more; None if it found nothing at all."""
+        """Makes one system call. Returns whether more is likely to be waiting; None if there was nothing to read."""
         try:
             data, ancillary, flags, _ = self._sock.recvmsg(_READ_SIZE, ANCILLARY_SIZE, RECEIVE_FLAGS)
         except BlockingIOError:
             return None
         except OSError:
-            data, ancillary, flags = b"", [], 0  # the other end was killed with bytes of ours unread
+            data, ancillary, flags = b"", [], 0  # the other end was killed before it had read all our bytes
         has_descriptors = bool(ancillary or flags & CTRUNC)
         if has_descriptors:
             self._arrived.append(received(ancillary))
@@ -342,7 +343,7 @@ class Channel:
                     self._receive(frame, self._take_descriptors)
                 except ProtocolError:
                     raise
-                except Exception:  # our own fault, which costs this frame and nothing else
+                except Exception:  # a bug on this side: only this frame is lost
                     logger.exception("a frame of kind %s could not be handled", frame[0])
                     has_failed = True
                 if self.is_closed:
@@ -354,7 +355,7 @@ class Channel:
             if not has_failed:
                 self._end(ProtocolError("descriptors came with a frame that names none"))
                 return False
-            self._arrived.popleft().close()  # of the frame that failed
+            self._arrived.popleft().close()  # they belong to the frame that failed
         return has_descriptors or len(data) == _READ_SIZE
 
     def _take_descriptors(self) -> Descriptors:
@@ -365,19 +366,19 @@ class Channel:
     # ---- the end
 
     def finish(self) -> None:
-        """The other process has ended: reads what it left and closes, as if the end had been read."""
+        """The other process has ended: reads what it sent, then closes as at the end of the stream."""
         while not self.is_closed:
-            if self._read_once() is None:  # a child of that process still holds its end
+            if self._read_once() is None:  # a child of that process still has its end open
                 self._end(None)
 
     def abandon(self) -> None:
-        """This process is a fork of the one the channel belongs to: closes its copy, and touches no loop."""
+        """Closes the copy in a forked child of the process that owns the channel. Touches no event loop."""
         self._loop = None
         self._sock.close()
         self.close()
 
     def close(self) -> None:
-        """Closes it from this side: what is queued is dropped, and ``closed`` is not called. Idempotent."""
+        """Closes this end: drops queued frames and does not call ``closed``. Idempotent."""
         self._closed = _nothing
         self._end(None)
 
@@ -397,9 +398,10 @@ class Channel:
         closed(error)
 
     def _hang_up(self) -> None:
-        """Closes the socket with nothing left unread in it.
+        """Reads what is left in the socket, then closes it.
 
-        Unread bytes would reset the other end, and of a reset that comes together with bytes uvloop tells only once.
+        If bytes were left unread, the other end would get a connection reset. uvloop calls a reader
+        only once for a reset that arrives together with bytes.
         """
         try:
             self._sock.shutdown(socket.SHUT_RD)
@@ -410,7 +412,7 @@ class Channel:
         self._sock.close()
 
     def _drop_first(self) -> None:
-        """The next frame's descriptors have been closed under it: it can't be sent any more, the others can."""
+        """Drops the first frame: its descriptors were closed before it was sent. The others can still be sent."""
         frame = self._outbox.popleft()
         logger.error("dropped a frame whose descriptors were closed before it was sent")
         if isinstance(frame, WithDescriptors) and frame.release is not None:

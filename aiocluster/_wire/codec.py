@@ -1,7 +1,7 @@
-"""Frames to bytes and back, sans-I/O.
+"""Encodes and decodes frames, sans-I/O.
 
 A frame is a 4-byte big-endian length and that many bytes of msgpack: an array ``[kind, …fields]``. A user's message
-is packed by itself (`pack`) and travels inside a frame as ``bin``, so that whoever routes it never looks inside.
+is packed separately (`pack`) and travels inside a frame as ``bin``, so the primary routes it without unpacking it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import msgpack
 from ..errors import MessageTooLargeError, ProtocolError, SerializationError
 
 MAX_FRAME = 64 * 1024 * 1024
-"""The default limit of a frame's length, in bytes: a security limit, against a peer that announces gigabytes."""
+"""The default limit of a frame's length, in bytes. A security limit: a peer could announce gigabytes."""
 
 MAX_MESSAGE = MAX_FRAME - 64
-"""The most bytes a packed message may have, so that its frame stays within `MAX_FRAME`."""
+"""The most bytes a packed message may have. Its frame then stays within `MAX_FRAME`."""
 
 _LENGTH = Struct(">I")
 _unpack_length = _LENGTH.unpack_from
@@ -36,7 +36,7 @@ def encode(*fields: Any) -> bytes:
 
 
 class Decoder:
-    """Bytes in, frames out. It keeps what is left of an unfinished frame.
+    """Takes bytes and returns frames. It keeps the bytes of an incomplete frame.
 
     Args:
         limit: The longest frame allowed, in bytes.
@@ -45,18 +45,18 @@ class Decoder:
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._limit = limit
         self._rest = bytearray()
-        self._wanted = 4  # how long `_rest` must be before another look at it can help
+        self._wanted = 4  # the length of `_rest` below which no frame is complete
 
     @property
     def buffered(self) -> int:
-        """Bytes of an unfinished frame that wait for the others."""
+        """How many bytes of an incomplete frame it keeps."""
         return len(self._rest)
 
     def feed(self, data: bytes) -> Iterator[RawFrame]:
         """The frames that ``data`` completes, in order.
 
         Raises:
-            ProtocolError: The bytes are no frame, or one over the limit. The decoder is of no use afterwards.
+            ProtocolError: The bytes are not a frame, or it is over the limit. The decoder can't be used any more.
         """
         rest = self._rest
         if rest:
@@ -85,18 +85,18 @@ class Decoder:
 def _frame(body: bytes) -> RawFrame:
     try:
         frame = msgpack.unpackb(body, strict_map_key=False)
-    except Exception as error:  # msgpack raises a dozen kinds: ValueError, UnicodeDecodeError, its own
-        raise ProtocolError(f"{len(body)} bytes are no frame: {error}") from None
+    except Exception as error:  # msgpack raises many types: ValueError, UnicodeDecodeError, its own
+        raise ProtocolError(f"{len(body)} bytes are not a frame: {error}") from None
     if type(frame) is not list or not frame or type(frame[0]) is not int:
         raise ProtocolError(f"a frame is an array that starts with its kind; {len(body)} bytes hold something else")
     return frame
 
 
 def flow_fields(frame: RawFrame) -> tuple[int, int, int, bytes]:
-    """The kind and fields of one of the frames of a flow (`frames.FlowFrame`), checked.
+    """The kind and the checked fields of a frame of a flow (`frames.FlowFrame`).
 
     Raises:
-        ProtocolError: It has other fields.
+        ProtocolError: The fields are not those of a flow frame.
     """
     if len(frame) == 4:
         kind, peer, number, body = frame
@@ -108,7 +108,7 @@ def flow_fields(frame: RawFrame) -> tuple[int, int, int, bytes]:
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:  # its own, or a RecursionError
+    except Exception:  # an error of its __repr__, or a RecursionError
         text = "<unprintable>"
     return text if len(text) <= 60 else text[:57] + "…"
 
@@ -116,7 +116,7 @@ def _shown(value: Any) -> str:
 # ---- users' messages
 
 pack_exact = msgpack.Packer(autoreset=True, strict_types=True).pack
-"""The usual message as bytes; raises something for any other, see `pack`. What it takes, a receiver can unpack."""
+"""Packs messages of plain types; raises for any other, see `pack`. A receiver can unpack whatever this packs."""
 
 _pack_any = msgpack.Packer(autoreset=True, datetime=True).pack
 _KEYS = (str, int, bytes, float, type(None))
@@ -127,7 +127,7 @@ def pack(message: Any) -> bytes:
     """A user's message as bytes.
 
     Raises:
-        SerializationError: It holds what msgpack can't carry; the text names the place.
+        SerializationError: It holds a value that msgpack can't carry; the text says where.
         MessageTooLargeError: It is longer than `MAX_MESSAGE`.
     """
     try:
@@ -138,7 +138,7 @@ def pack(message: Any) -> bytes:
 
 
 def within_limit(body: bytes) -> bytes:
-    """The same.
+    """Returns ``body`` unchanged.
 
     Raises:
         MessageTooLargeError: It is longer than `MAX_MESSAGE`.
@@ -149,7 +149,7 @@ def within_limit(body: bytes) -> bytes:
 
 
 def _pack_inexact(message: Any) -> bytes:
-    """Packs tuples, datetimes and subclasses, too; and some of what a receiver could not unpack, so it has a look."""
+    """Packs tuples, datetimes and subclasses too. Checks the message, as msgpack packs some that it can't unpack."""
     try:
         body: bytes = _pack_any(message)
     except Exception as error:
@@ -164,7 +164,7 @@ def _pack_inexact(message: Any) -> bytes:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a quick look finds nothing that needs `_complaint`."""
+    """Whether a quick check finds nothing that `_complaint` must examine."""
     kind = type(value)
     if kind is dict:
         for key, item in value.items():
@@ -180,16 +180,16 @@ def unpack(body: bytes) -> Any:
     """The message that `pack` packed.
 
     Raises:
-        ProtocolError: The bytes are no message.
+        ProtocolError: The bytes are not a message.
     """
     try:
         return _unpack(body)
     except Exception as error:
-        raise ProtocolError(f"{len(body)} bytes are no message: {error}") from None
+        raise ProtocolError(f"{len(body)} bytes are not a message: {error}") from None
 
 
 def unpack_batch(body: bytes, count: int) -> list[Any]:
-    """The ``count`` messages that stand in ``body`` one after the other.
+    """The ``count`` messages that are packed one after the other in ``body``.
 
     Raises:
         ProtocolError: The bytes are not that many messages.
@@ -197,24 +197,24 @@ def unpack_batch(body: bytes, count: int) -> list[Any]:
     try:
         messages, used = _unpack_all(body)
     except Exception as error:
-        raise ProtocolError(f"{len(body)} bytes are no messages: {error}") from None
+        raise ProtocolError(f"{len(body)} bytes are not messages: {error}") from None
     if len(messages) != count or used != len(body):
         raise ProtocolError(f"{len(body)} bytes hold {len(messages)} messages, not {count}")
     return messages
 
 
-_DATETIME, _TIMESTAMP = 3, 0  # what a timestamp becomes
+_DATETIME, _TIMESTAMP = 3, 0  # msgpack's options for what a timestamp becomes
 
 
 def _unpack(body: bytes) -> Any:
     try:
         return msgpack.unpackb(body, strict_map_key=False, timestamp=_DATETIME)
-    except OverflowError:  # a Timestamp of the sender's that no datetime can say: all of them stay Timestamps
+    except OverflowError:  # a Timestamp is out of datetime's range: keep all of them as Timestamps
         return msgpack.unpackb(body, strict_map_key=False, timestamp=_TIMESTAMP)
 
 
 def _unpack_all(body: bytes, timestamp: int = _DATETIME) -> tuple[list[Any], int]:
-    """The messages, and how many bytes they took."""
+    """The messages, and how many bytes they were packed in."""
     unpacker = msgpack.Unpacker(strict_map_key=False, timestamp=timestamp, max_buffer_size=max(len(body), 1))
     unpacker.feed(body)
     try:
@@ -225,13 +225,13 @@ def _unpack_all(body: bytes, timestamp: int = _DATETIME) -> tuple[list[Any], int
         return _unpack_all(body, _TIMESTAMP)
 
 
-_DEPTH = 1024  # containers around a value: msgpack's own limit
+_DEPTH = 1024  # how many containers may be nested: msgpack's own limit
 
 
 def _complaint(message: Any) -> str | None:
-    """Where in a message stands what msgpack can't carry; None if it carries all.
+    """Where a message holds a value that msgpack can't carry, and why; None if there is no such value.
 
-    It keeps its own stack: how deep the caller stands in Python's must not matter.
+    It keeps its own stack, so that the depth of Python's call stack does not matter.
     """
     stack = [iter([("message", message)])]
     while stack:
@@ -255,7 +255,7 @@ _CARRIED = (type(None), bool, float, bytes, bytearray, memoryview)
 
 
 def _reason(value: Any) -> str | None:
-    """Why msgpack can't carry this; None if it can, what a container holds aside."""
+    """Why msgpack can't carry this value; None if it can. The items of a container are not checked."""
     if isinstance(value, _CARRIED):
         return None
     if isinstance(value, int):

@@ -1,7 +1,7 @@
-"""Everything between this process and one other: messages, handles, requests, both ways, over one channel.
+"""Messages, handles and requests between this process and one other, in both directions, over one channel.
 
-The worker holds one conversation for each peer, the primary one for each worker. Which code hears the messages and
-answers the requests is the `Mailbox`'s, of which each process (in the primary: each worker) has one.
+A worker has one conversation for each peer, the primary one for each worker. A `Mailbox` passes messages and requests
+to their handlers. A worker has one mailbox, the primary one for each worker.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.FRAGMENT, kinds.D
 
 
 class Conversation:
-    """What this process says to one other and hears from it.
+    """Sends to one other process and handles what it sends.
 
     Args:
-        channel: Carries it.
-        peer: The pid that frames name: the other process's in a worker, the primary's own in the primary.
+        channel: Carries the frames.
+        peer: The pid in its frames: in a worker the other process's, in the primary the primary's own.
         pid: The other process's pid.
-        whom: How errors call the other process.
-        mailbox: Takes what arrives.
+        label: What error texts call the other process.
+        mailbox: Receives messages and requests.
     """
 
-    def __init__(self, channel: Channel, peer: int, pid: int, whom: str, mailbox: Mailbox) -> None:
+    def __init__(self, channel: Channel, peer: int, pid: int, label: str, mailbox: Mailbox) -> None:
         self.pid = pid
-        self.send_window: SendWindow = SendWindow(channel, peer, whom)
+        self.send_window: SendWindow = SendWindow(channel, peer, label)
         self._receive_window = ReceiveWindow(channel, peer)
-        self._asking = SendWindow(channel, peer, whom, REQUESTS)
+        self._asking = SendWindow(channel, peer, label, REQUESTS)
         self._asked = ReceiveWindow(channel, peer, REQUESTS)
-        self._whom = whom
+        self._label = label
         self._mailbox = mailbox
         self._last_number = 0
         self._requests: dict[int, asyncio.Future[Any]] = {}
@@ -61,9 +61,9 @@ class Conversation:
     # ---- out
 
     def put(self, message: Any) -> Awaitable[None] | None:
-        """Queues a message if it need not be waited for; else returns what to await: see `Worker.send_to`.
+        """Queues a message if the send window has room; else returns an awaitable. See `Worker.send_to`.
 
-        This is the way of almost every message, so it costs no coroutine beside the public one, and no call of `pack`.
+        Almost every message is sent this way, so it makes no coroutine besides the public one, and no call of `pack`.
         """
         try:
             body: bytes = pack_exact(message)
@@ -87,7 +87,7 @@ class Conversation:
                 sock.close()
 
     async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
-        """Sends a request (or what else is answered like one) and returns the reply; see `Worker.request_to`."""
+        """Sends a request, or another frame that has a reply, and returns the reply; see `Worker.request_to`."""
         body = pack(message)
         self._last_number += 1
         number = self._last_number
@@ -101,17 +101,17 @@ class Conversation:
                 return await reply
         except TimeoutError:
             self._asking.put_control(kinds.CANCEL, number)
-            raise TimeoutError(f"{self._whom} did not reply within {timeout} seconds") from None
+            raise TimeoutError(f"{self._label} did not reply within {timeout} seconds") from None
         except asyncio.CancelledError:
             self._asking.put_control(kinds.CANCEL, number)
             raise
         finally:
             self._requests.pop(number, None)
             if reply.done() and not reply.cancelled():
-                reply.exception()  # seen: a failure that came while we were being cancelled
+                reply.exception()  # retrieved: a failure may arrive while we are being cancelled
 
     async def _ask(self, kind: int, number: int, body: bytes) -> None:
-        self.send_window.end_batch()  # later messages must not arrive earlier
+        self.send_window.end_batch()  # later messages must not arrive before this frame
         if not self._asking.put_frame(kind, number, body):
             await self._asking.send_frame(kind, number, body)
 
@@ -121,7 +121,7 @@ class Conversation:
         """A frame of this conversation has arrived.
 
         Raises:
-            ProtocolError: It makes no sense.
+            ProtocolError: The frame is invalid.
         """
         if kind == kinds.ACK:
             self.send_window.acked(number)
@@ -144,7 +144,7 @@ class Conversation:
             self._receivers[kind](number, whole, take)
 
     def _on_lost(self, count: int) -> None:
-        self._mailbox.complain(HandleError(f"{count} descriptors did not reach {self._whom}: {_WHY_LOST}"))
+        self._mailbox.complain(HandleError(f"{count} descriptors did not reach {self._label}: {_WHY_LOST}"))
 
     def _on_messages(self, count: int, body: bytes, take: TakeDescriptors) -> None:
         messages = (unpack(body),) if count == 1 else unpack_batch(body, count)
@@ -160,9 +160,9 @@ class Conversation:
             raise
         if len(fds) != count:
             sockets.close(fds)
-            if count > 0:  # else whoever passed it on has told the sender
+            if count > 0:  # else the process that forwarded it has told the sender
                 self.send_window.put_control(kinds.LOST, count)
-            self._mailbox.complain(HandleError(f"{abs(count)} descriptors from {self._whom} were lost: {_WHY_LOST}"))
+            self._mailbox.complain(HandleError(f"{abs(count)} descriptors from {self._label} were lost: {_WHY_LOST}"))
         self._mailbox.deliver(self.pid, (message,), _received(fds), self._receive_window)
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
@@ -195,7 +195,7 @@ class Conversation:
     def _serve_awaitable(self, number: int, result: Awaitable[Any]) -> None:
         self._serve(number, self._answer(number, result))
         if inspect.iscoroutine(result):
-            # Cancelled before its first step it would be left behind, never awaited.
+            # If the task is cancelled before its first step, the coroutine would never be awaited.
             self._served[number].add_done_callback(lambda task: result.close())
 
     async def _answer(self, number: int, result: Awaitable[Any]) -> None:
@@ -211,7 +211,7 @@ class Conversation:
 
     def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         reply = self._requests.get(number)
-        if reply is not None and not reply.done():  # else it is late
+        if reply is not None and not reply.done():  # else the requester no longer waits
             reply.set_result(unpack(body))
 
     def _on_failure(self, number: int, body: bytes, take: TakeDescriptors) -> None:
@@ -225,13 +225,13 @@ class Conversation:
     # ---- the end
 
     async def end(self) -> None:
-        """The other process is gone: what it had not confirmed comes back, and who waits for it is told."""
+        """The other process is gone: returns the messages it did not acknowledge, and fails the requests to it."""
         self._asking.close()
         for body in self.send_window.close():
             self._mailbox.give_back(self.pid, unpack(body))
         for reply in self._requests.values():
             if not reply.done():
-                reply.set_exception(ChannelClosedError(f"{self._whom} went before it replied"))
+                reply.set_exception(ChannelClosedError(f"{self._label} disconnected before it replied"))
         served = list(self._served.values())
         for task in served:
             task.cancel()
@@ -240,7 +240,7 @@ class Conversation:
 
 
 def described(error: BaseException) -> tuple[str, str, str]:
-    """An exception as a `RemoteError` has it: type, text, traceback."""
+    """The arguments of a `RemoteError` for this exception: type, text, traceback."""
     cls = type(error)
     trace = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
     return f"{cls.__module__}.{cls.__qualname__}", _printable(error), trace
@@ -257,4 +257,4 @@ def _received(fds: list[int]) -> tuple[socket.socket, ...]:
     try:
         return sockets.from_descriptors(fds)
     except OSError as error:
-        raise ProtocolError(f"a handle is no socket: {error}") from None
+        raise ProtocolError(f"a received handle is not a socket: {error}") from None

@@ -1,4 +1,4 @@
-"""Descriptors on a Unix socket: SCM_RIGHTS, see unix(7) and cmsg(3)."""
+"""Descriptors sent over a Unix socket: SCM_RIGHTS, see unix(7) and cmsg(3)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ MAX_DESCRIPTORS = 250
 """The most descriptors one frame carries; Linux allows 253 (``SCM_MAX_FD``)."""
 
 ANCILLARY_SIZE = socket.CMSG_SPACE((MAX_DESCRIPTORS + 3) * array.array("i").itemsize)
-CTRUNC = int(socket.MSG_CTRUNC)  # as plain numbers: an enum's `&` takes longer than the system call
-RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux; elsewhere see `received`
+CTRUNC = int(socket.MSG_CTRUNC)  # a plain int: an enum's `&` takes longer than the system call
+RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # Linux only; see `received` for other systems
 
 
 class Descriptors:
-    """The descriptors that came with a frame. What nobody has taken is closed by `close`."""
+    """The descriptors that came with a frame. `close` closes those that have not been taken."""
 
     __slots__ = ("_fds",)
 
@@ -23,12 +23,12 @@ class Descriptors:
         self._fds = fds
 
     def take(self) -> list[int]:
-        """All of them; the caller closes them from now on."""
+        """Returns all of them. The caller now owns them and must close them."""
         fds, self._fds = self._fds, []
         return fds
 
     def peek(self) -> tuple[int, ...]:
-        """All of them; they stay this object's."""
+        """Returns all of them. This object still owns them."""
         return tuple(self._fds)
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class Descriptors:
 
 
 def received(ancillary: list[tuple[int, int, bytes]]) -> Descriptors:
-    """The descriptors in what recvmsg(2) returned as ancillary data, or what is left of them (``MSG_CTRUNC``)."""
+    """The descriptors in the ancillary data of recvmsg(2); fewer than were sent if it was cut off (``MSG_CTRUNC``)."""
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

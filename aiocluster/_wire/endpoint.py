@@ -9,14 +9,14 @@ class Endpoint(NamedTuple):
     """The key of a shared port: workers that ask for the same endpoint get the same port.
 
     Attributes:
-        family: The address family's number.
-        type: The socket type's number.
+        family: The number of the address family.
+        type: The number of the socket type.
         host: An IP address.
-        port: Its port; 0: a free one.
-        path: Instead of host and port, the absolute path of a Unix socket.
-        fd: Instead of all these, a descriptor that is open in the primary; -1: none.
-        ordinal: Distinguishes several ports 0 of one worker: the first one is the same for all workers, and so is the
-            second.
+        port: The port number; 0 for any free one.
+        path: The absolute path of a Unix socket, instead of host and port.
+        fd: A descriptor that is open in the primary, instead of all these; -1 if there is none.
+        ordinal: Distinguishes several requests of one worker for port 0. The first request of each worker gets the same
+            port, and so does the second.
     """
 
     family: int

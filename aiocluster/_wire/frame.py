@@ -1,8 +1,8 @@
-"""A kind of frame: typed fields, how they are encoded and checked, and how a frame that arrived finds its handler.
+"""The base of all kinds of frames: typed fields, their encoding and their check, and the dispatch of received frames.
 
-A subclass of `Record` lists its fields as annotations, as a dataclass does. From these come its constructor, its array,
-and the check of an array that the other process sent. The classes are cheap to make: a worker makes all of them when it
-starts, and a dataclass costs a hundred times as much. The kinds that there are stand in `frames`.
+A subclass of `Record` lists its fields as annotations, as a dataclass does. They define its constructor, its array, and
+the check of an array that the other process sent. The classes are cheap to create: a worker creates all of them when it
+starts, and a dataclass costs a hundred times as much. `frames` defines the kinds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Check = Callable[[Any], Any]
 
 @dataclass_transform(eq_default=True, frozen_default=True)
 class Record:
-    """Fields with types. Subclasses give their tag as a class argument: ``class Leave(Record, tag=26)``."""
+    """A tuple of typed fields. A subclass has its tag as a class argument: ``class Leave(Record, tag=26)``."""
 
     tag: ClassVar[Tag]
     fields: ClassVar[tuple[str, ...]] = ()
@@ -58,15 +58,15 @@ class Record:
         return (getattr(self, name) for name in self.fields)
 
     def array(self) -> list[Any]:
-        """The tag and the fields; records among them become arrays, too."""
+        """The tag and the fields; records among them become arrays too."""
         return [self.tag, *(value.array() if isinstance(value, Record) else value for value in self._values())]
 
     @classmethod
     def check(cls, array: Any) -> list[Any]:
-        """The fields of an array, each of the type it should have.
+        """The fields of an array, with their types checked.
 
         Raises:
-            ProtocolError: It has another tag or length, or a field of another type.
+            ProtocolError: It has another tag or length, or a field is of another type.
         """
         if type(array) is not list or not array or array[0] != cls.tag:
             raise ProtocolError(f"{array!r:.60} in place of {cls.__name__}")
@@ -82,10 +82,10 @@ class Record:
 
     @classmethod
     def parse(cls, array: Any) -> Self:
-        """The record that an array stands for.
+        """The record of an array.
 
         Raises:
-            ProtocolError: It stands for none.
+            ProtocolError: The array is not one of this kind.
         """
         return cls(*cls.check(array))
 
@@ -97,7 +97,7 @@ class Record:
 
 
 class Frame(Record):
-    """A kind of frame. ``by`` names its senders; ``descriptors`` says that some come with it."""
+    """A kind of frame. ``by`` names its senders; ``descriptors`` says whether descriptors come with it."""
 
     tag: ClassVar[int]
     by: ClassVar[tuple[str, ...]] = ()
@@ -126,7 +126,7 @@ Route = tuple[type[Frame], Receiver]
 
 
 def on(kind: type[F], handler: Callable[[F], None]) -> Route:
-    """Frames of that kind go to ``handler``, as objects."""
+    """Routes frames of that kind to ``handler``, as objects."""
 
     def receive(frame: RawFrame, take: TakeDescriptors) -> None:
         handler(kind.parse(frame))
@@ -135,7 +135,7 @@ def on(kind: type[F], handler: Callable[[F], None]) -> Route:
 
 
 def on_descriptors(kind: type[F], handler: Callable[[F, Descriptors], None]) -> Route:
-    """The same for a kind with descriptors; those that the handler has not taken are closed after it."""
+    """Like `on`, for a kind with descriptors. Those that the handler has not taken are closed after it returns."""
 
     def receive(frame: RawFrame, take: TakeDescriptors) -> None:
         parsed = kind.parse(frame)
@@ -149,9 +149,9 @@ def on_descriptors(kind: type[F], handler: Callable[[F, Descriptors], None]) -> 
 
 
 def on_ints(kind: type[Frame], handler: Callable[..., None]) -> Route:
-    """The same for a kind that is sent often and holds numbers only: they are the handler's arguments.
+    """Like `on`, for a kind that is sent often and whose fields are all ints: they are the handler's arguments.
 
-    Descriptors, if the kind has some, come before them. There, too, those that are not taken are closed.
+    If the kind has descriptors, they are the first argument. Those that the handler has not taken are closed.
     """
     types = [int] * (len(kind.fields) + 1)
 
@@ -173,11 +173,11 @@ def on_ints(kind: type[Frame], handler: Callable[..., None]) -> Route:
 
 
 class Dispatch:
-    """The frames that one end of a channel hears.
+    """Passes the frames that one end of a channel receives to their handlers.
 
     Args:
-        sender: Who sends them: ``frames.WORKER`` for example.
-        routes: What `on`, `on_descriptors` and `on_ints` return.
+        sender: Who sends them, such as ``frames.WORKER``.
+        routes: The results of `on`, `on_descriptors` and `on_ints`.
     """
 
     def __init__(self, sender: str, routes: Iterable[Route]) -> None:
@@ -188,10 +188,10 @@ class Dispatch:
             self._receivers[kind.tag] = receiver
 
     def __call__(self, frame: RawFrame, take: TakeDescriptors) -> None:
-        """Hands a frame to its handler.
+        """Passes a frame to its handler.
 
         Raises:
-            ProtocolError: This sender sends no such frame, or its fields are of the wrong types.
+            ProtocolError: This sender may not send this kind of frame, or its fields are of the wrong types.
         """
         receiver = self._receivers.get(frame[0])
         if receiver is None:
@@ -203,11 +203,11 @@ class Dispatch:
 
 
 class _Mismatch(Exception):
-    """A value of another type."""
+    """A value is not of the expected type."""
 
 
 def _check_of(hint: Any) -> Check:
-    """What checks a value of that type and returns it, records made of their arrays."""
+    """A function that checks a value of that type and returns it. It turns arrays of records into records."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return lambda value: value
@@ -228,7 +228,7 @@ def _check_of(hint: Any) -> Check:
 
 def _exactly(*types: type) -> Check:
     def check(value: Any) -> Any:
-        if type(value) not in types:  # exactly: a bool is no int
+        if type(value) not in types:  # not isinstance: a bool is not an int here
             raise _Mismatch(f"{type(value).__name__} in place of {types[-1].__name__}")
         return value
 

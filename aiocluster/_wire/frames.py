@@ -1,10 +1,9 @@
-"""The vocabulary: every kind of frame, one small class each, with who sends it and what it holds.
+"""All kinds of frames: one small class each, with its senders and its fields.
 
-A frame travels as ``[kind, …fields]`` (`codec`). Encoding, dispatch and the check of what arrives come from these
-classes (`frame`).
+A frame travels as ``[kind, …fields]`` (`codec`). `frame` encodes, checks and dispatches frames with these classes.
 
-``peer`` is a pid: on the way to the primary the receiver's, on the way from it the sender's. The primary's own pid
-stands for the primary. ``port`` is the number that the primary gave a shared port.
+``peer`` is a pid: the receiver's in frames to the primary, the sender's in frames from it. The primary's own pid means
+the primary. ``port`` is the number that the primary gave a shared port.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, Final
 from .endpoint import Endpoint
 from .frame import Frame, Record
 
-# Who sends. A child and its parent (child_process) are peers of the same rights.
+# The senders. A child and its parent (child_process) may send each other the same frames.
 PRIMARY: Final = "primary"
 WORKER: Final = "worker"
 FORK_SERVER: Final = "fork server"
@@ -23,7 +22,7 @@ RELATIVE: Final = "parent or child"
 
 # ---- users' messages, requests and replies
 
-# The kinds that are sent most often are encoded from these numbers and handled by their fields, without an object.
+# The most frequent kinds are encoded from these numbers, and handled by their fields without making an object.
 MESSAGES: Final = 1
 HANDLES: Final = 2
 FRAGMENT: Final = 3
@@ -44,10 +43,10 @@ FLOW: Final = range(MESSAGES, REQUEST_ACK + 1)
 
 
 class FlowFrame(Frame, by=(PRIMARY, WORKER, RELATIVE)):
-    """A user's message, a request, a reply, or what regulates them.
+    """A user's message, a request, a reply, or a frame that controls their flow.
 
-    Those of one sender to one receiver form two flows (`windows`): messages, and requests with their replies, so that
-    no reply waits behind messages that nobody takes. The primary forwards them without a look into ``body``.
+    The frames from one sender to one receiver form two flows (`windows`): messages, and requests with their replies. So
+    no reply waits behind messages that nobody receives. The primary forwards them without unpacking ``body``.
     """
 
     peer: int
@@ -60,15 +59,15 @@ class Messages(FlowFrame, tag=MESSAGES):
 
 
 class Handles(FlowFrame, tag=HANDLES, descriptors=True):
-    """One message and ``number`` descriptors; -n: n descriptors were lost on the way."""
+    """One message with ``number`` descriptors; -n if its n descriptors were lost on the way."""
 
 
 class Fragment(FlowFrame, tag=FRAGMENT):
-    """The beginning of the body of the flow's next frame that is no fragment."""
+    """A fragment of a body. The flow's next frame that is not a fragment completes the body."""
 
 
 class Discard(FlowFrame, tag=DISCARD):
-    """The fragments so far belong to nothing: their sender was cancelled."""
+    """Discards the fragments so far: the send was cancelled."""
 
 
 class Request(FlowFrame, tag=REQUEST):
@@ -88,7 +87,7 @@ class Cancel(FlowFrame, tag=CANCEL):
 
 
 class Ack(FlowFrame, tag=ACK):
-    """``number`` frames of the flow of messages have been handled since it began."""
+    """The receiver has handled ``number`` frames of the flow of messages since it began."""
 
 
 class Lost(FlowFrame, tag=LOST):
@@ -100,44 +99,44 @@ class Call(FlowFrame, tag=CALL, by=PRIMARY):
 
 
 class RequestFragment(FlowFrame, tag=REQUEST_FRAGMENT):
-    """As `Fragment`, in the flow of requests."""
+    """Like `Fragment`, in the flow of requests."""
 
 
 class RequestDiscard(FlowFrame, tag=REQUEST_DISCARD):
-    """As `Discard`, in the flow of requests."""
+    """Like `Discard`, in the flow of requests."""
 
 
 class RequestAck(FlowFrame, tag=REQUEST_ACK):
-    """As `Ack`, in the flow of requests."""
+    """Like `Ack`, in the flow of requests."""
 
 
-# ---- what a worker is to do
+# ---- what a worker runs
 
 
 class FunctionTarget(Record, tag="function"):
-    """A function: ``name`` in ``module``, which is ``__mp_main__`` for one of the main script."""
+    """A function: ``name`` in ``module``, which is ``__mp_main__`` for a function of the main script."""
 
     module: str
     name: str
     main: MainTarget | None = None
     in_cwd: bool = False
-    """Whether the working directory is on the path."""
+    """Whether the working directory is in ``sys.path``."""
 
 
 class ScriptTarget(Record, tag="script"):
-    """A script, or a folder with a ``__main__.py``; the whole path."""
+    """The absolute path of a script, or of a folder with a ``__main__.py``."""
 
     path: str
 
 
 class ModuleTarget(Record, tag="module"):
-    """A module that is run like ``python -m``."""
+    """A module that is run as by ``python -m``."""
 
     module: str
 
 
 class MainTarget(Record, tag="main"):
-    """The primary's main script again: the module that it was run as, or its path. One of them is None."""
+    """The primary's main script: the module that it was run as, or its path. The other one is None."""
 
     module: str | None = None
     path: str | None = None
@@ -172,7 +171,7 @@ CONNECTIONS: Final = 25
 
 
 class PeerJoined(Frame, tag=21, by=PRIMARY):
-    """Another worker is online; an agent has a name."""
+    """Another worker is online. Only agents have a name."""
 
     pid: int
     name: str | None
@@ -185,16 +184,16 @@ class PeerLeft(Frame, tag=22, by=PRIMARY):
 
 
 class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):
-    """The answer to the `Listen` of that number, with the listening socket."""
+    """The reply to the `Listen` of that number, with the listening socket."""
 
     number: int
     port: int
     is_handed_over: bool
-    """Whether the primary accepts; else the worker does."""
+    """True if the primary accepts connections; False if the worker does."""
 
 
 class Refused(Frame, tag=24, by=PRIMARY):
-    """The answer to the `Listen` of that number: the port can't be opened."""
+    """The reply to the `Listen` of that number: the port can't be opened."""
 
     number: int
     errno: int
@@ -202,14 +201,14 @@ class Refused(Frame, tag=24, by=PRIMARY):
 
 
 class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
-    """So many accepted connections, a descriptor each."""
+    """``count`` accepted connections, with one descriptor each."""
 
     port: int
     count: int
 
 
 class Leave(Frame, tag=26, by=PRIMARY):
-    """Finish within so many seconds, and go."""
+    """Tells the worker to finish and exit within so many seconds."""
 
     seconds: float
 
@@ -226,7 +225,7 @@ class Online(Frame, tag=40, by=WORKER):
 
 
 class Attached(Frame, tag=41, by=WORKER):
-    """An event loop reads the channel from here on."""
+    """An event loop now reads the channel."""
 
 
 class Detached(Frame, tag=51, by=WORKER):
@@ -234,7 +233,7 @@ class Detached(Frame, tag=51, by=WORKER):
 
 
 class Listen(Frame, tag=42, by=WORKER):
-    """The worker asks for a shared port: `Listened` or `Refused` answers."""
+    """Asks for a shared port. The reply is `Listened` or `Refused`."""
 
     number: int
     endpoint: Endpoint
@@ -244,19 +243,19 @@ class Listen(Frame, tag=42, by=WORKER):
 
 
 class Serving(Frame, tag=43, by=WORKER):
-    """Connections may come."""
+    """The worker takes connections of this port from now on."""
 
     port: int
 
 
 class Unlisten(Frame, tag=44, by=WORKER):
-    """No more of them."""
+    """The worker no longer takes connections of this port."""
 
     port: int
 
 
 class Taken(Frame, tag=TAKEN, by=WORKER):
-    """Of the connections sent, in their order, the worker serves the first ``count``; it does not take the next
+    """Of the connections it was sent, in order, the worker has taken the first ``count`` and returns the next
     ``returned``."""
 
     port: int
@@ -265,21 +264,21 @@ class Taken(Frame, tag=TAKEN, by=WORKER):
 
 
 class Closed(Frame, tag=CLOSED, by=WORKER):
-    """So many connections that the worker took have been closed."""
+    """``count`` connections that the worker took have been closed."""
 
     port: int
     count: int
 
 
 class Accepted(Frame, tag=ACCEPTED, by=WORKER):
-    """The worker has accepted so many itself, on a socket that workers share."""
+    """The worker itself has accepted ``count`` connections, on a socket that workers share."""
 
     port: int
     count: int
 
 
 class Failed(Frame, tag=47, by=WORKER):
-    """An uncaught exception."""
+    """The worker has failed with an uncaught exception."""
 
     type_name: str
     text: str
@@ -287,11 +286,11 @@ class Failed(Frame, tag=47, by=WORKER):
 
 
 class Leaving(Frame, tag=48, by=(WORKER, RELATIVE)):
-    """A worker leaves of its own accord; a parent or child has sent all that it will."""
+    """A worker is leaving without being told to; a parent or child will send nothing more."""
 
 
 class Report(Frame, tag=50, by=WORKER):
-    """The event loop runs: seconds that it was late, bytes of resident memory, number of tasks."""
+    """A sample of the event loop: its delay in seconds, bytes of resident memory, number of tasks."""
 
     delay: float
     memory: int
@@ -302,32 +301,35 @@ class Report(Frame, tag=50, by=WORKER):
 
 
 class Warm(Frame, tag=70, by=FORK_SERVER):
-    """Everything is imported."""
+    """The fork server has imported all modules and can fork."""
 
 
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
-    """Fork a worker with this environment. Descriptors: its channel, early stderr, stderr, perhaps stdout."""
+    """Tells it to fork a worker with this environment.
+
+    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    """
 
     number: int
     env: dict[str, str]
 
 
 class Forked(Frame, tag=72, by=FORK_SERVER):
-    """The answer to the `Fork` of that number."""
+    """The reply to the `Fork` of that number."""
 
     number: int
     pid: int
 
 
 class Unforked(Frame, tag=73, by=FORK_SERVER):
-    """The answer to the `Fork` of that number: the process could not be forked."""
+    """The reply to the `Fork` of that number: the process could not be forked."""
 
     number: int
     errno: int
 
 
 class Ended(Frame, tag=74, by=FORK_SERVER):
-    """A worker has ended; ``code`` is as `subprocess` has it, below 0 for a signal."""
+    """A worker has ended. ``code`` is its exit status as in `subprocess`: negative for a signal."""
 
     pid: int
     code: int

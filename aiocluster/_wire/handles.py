@@ -1,7 +1,7 @@
-"""Sockets to descriptors and back: what may be sent, and who owns it afterwards.
+"""Converts sockets to descriptors and back: which handles can be sent, and who owns them afterwards.
 
-A handle is duplicated when it is sent, so nothing that happens to the sender's socket meanwhile can change what
-arrives. A connected socket is then closed in the sender; a listening one and a UDP one stay open in both.
+A handle is duplicated when it is sent, so closing the sender's socket before the message leaves does no harm. A
+connected socket is then closed in the sender. Listening and UDP sockets stay open in both processes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from .descriptors import MAX_DESCRIPTORS
 
 
 def sockets_of(handles: Iterable[Any]) -> list[socket.socket | TransportSocket]:
-    """The sockets that these handles stand for.
+    """The sockets of these handles.
 
     Args:
         handles: ``socket.socket``, ``asyncio.Server``, anyio listeners.
 
     Raises:
-        TypeError: One is something else.
-        ValueError: One is closed, or there are more than 250.
+        TypeError: A handle is of another type.
+        ValueError: A socket is closed, or there are more than 250.
     """
     found: list[socket.socket | TransportSocket] = []
     for handle in handles:
         if isinstance(handle, (socket.socket, TransportSocket)) or _is_of_uvloop(handle):
             found.append(handle)
-        elif isinstance(handle, asyncio.AbstractServer) or hasattr(handle, "sockets"):  # uvloop's Server is no subclass
+        elif isinstance(handle, asyncio.AbstractServer) or hasattr(handle, "sockets"):  # uvloop's is no subclass
             found.extend(getattr(handle, "sockets", ()))
         elif hasattr(handle, "listeners"):  # anyio's MultiListener
             found.extend(sockets_of(handle.listeners))
@@ -51,10 +51,10 @@ def sockets_of(handles: Iterable[Any]) -> list[socket.socket | TransportSocket]:
 
 
 def duplicate(sockets: Iterable[socket.socket | TransportSocket]) -> list[int]:
-    """A descriptor of its own for each of them.
+    """Duplicates the descriptor of each socket.
 
     Raises:
-        OSError: This process has no descriptors left; none was made.
+        OSError: This process has no descriptors left; no duplicate stays open.
     """
     fds: list[int] = []
     try:
@@ -77,14 +77,14 @@ def close(fds: list[int]) -> None:
 
 
 def _is_of_uvloop(handle: Any) -> bool:
-    """Whether it is the socket of one of uvloop's servers and transports, which is of a class of its own."""
+    """Whether it is the socket of a uvloop server or transport. These have a class of their own."""
     return type(handle).__module__ == "uvloop.loop" and type(handle).__name__ == "PseudoSocket"
 
 
 def is_connection(sock: socket.socket | TransportSocket) -> TypeGuard[socket.socket]:
-    """Whether it is a connected stream: what is closed in the sender once it has been sent.
+    """Whether it is a connected stream socket, which the sender closes after sending it.
 
-    A server's or a transport's own socket is not: only they can close it.
+    False for the socket of a server or transport, which only that object can close.
     """
     return (
         isinstance(sock, socket.socket)
@@ -97,7 +97,7 @@ def from_descriptors(fds: list[int]) -> tuple[socket.socket, ...]:
     """Received descriptors as non-blocking sockets. The sockets own them; the list is emptied.
 
     Raises:
-        OSError: One is no socket; all are closed then.
+        OSError: A descriptor is not a socket; all of them have been closed.
     """
     sockets: list[socket.socket] = []
     try:

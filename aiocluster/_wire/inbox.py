@@ -1,4 +1,4 @@
-"""The messages that have arrived at this process, on their way to handlers and to ``messages()``."""
+"""Delivers the messages that this process receives to handlers and to ``messages()``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .windows import ReceiveWindow
 
 logger = logging.getLogger("aiocluster.inbox")
 
-_PATIENCE = 30.0  # seconds that messages are kept for somebody to ask for them
+_PATIENCE = 30.0  # seconds that messages are kept until there is a handler or a queue
 
 
 class Inbox(EventHub):
-    """A hub that keeps messages until the first handler is added, as Node's child processes do.
+    """An event hub that keeps messages until there is a handler or a queue for them, as Node's child processes do.
 
-    They stay unconfirmed meanwhile, so each sender has but its window of them. If nobody has asked for messages within
-    30 seconds of the first, nobody will: those that are kept, and all that come, are dropped, with a warning. A program
-    that sends to all must not have to wait for ever for the one that does not listen.
+    Kept messages are not acknowledged, so each sender's send window limits them. If there is neither a handler nor a
+    queue within 30 seconds of the first message, the inbox logs a warning and drops the kept messages and all later
+    ones. Otherwise a program that sends to all workers would wait forever for one that never receives.
     """
 
     def __init__(self) -> None:
@@ -40,21 +40,21 @@ class Inbox(EventHub):
             self._somebody_asks()
 
     def messages(self) -> MessageQueue:
-        """A queue of the messages from now on, and of those that nobody has heard."""
+        """A queue of the kept messages and of all later ones."""
         queue = MessageQueue._create(self._queues)
         self._somebody_asks()
         if self._is_complete:
-            asyncio.get_running_loop().call_soon(queue._complete)  # once it has those that nobody has heard
+            asyncio.get_running_loop().call_soon(queue._complete)  # after the kept messages were put into it
         return queue
 
     def complete(self) -> None:
-        """No more will come: every queue ends once what it has has been taken."""
+        """No more messages will arrive: each queue ends once its messages have been taken."""
         self._is_complete = True
         for queue in self._queues:
             queue._complete()
 
     def close(self) -> None:
-        """Nobody will ask any more: drops what nobody has heard, and closes the handles that came with it."""
+        """Drops the kept messages and closes the handles that came with them."""
         unheard, self._unheard = self._unheard, None
         for event, let_go in unheard or ():
             for sock in event.handles:
@@ -90,8 +90,8 @@ class Inbox(EventHub):
     def _lose_patience(self) -> None:
         if self._unheard:
             logger.warning(
-                "dropped %d messages that nobody has asked for within %g seconds; those to come are dropped too until "
-                "somebody does (on('message', …), messages())",
+                "dropped %d messages that nothing received within %g seconds; later ones are dropped too until "
+                "there is a handler or a queue: on('message', …), messages()",
                 len(self._unheard),
                 _PATIENCE,
             )
@@ -111,11 +111,11 @@ class Inbox(EventHub):
 
 
 class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
-    """What ``messages()`` returns: the messages, one by one.
+    """What ``messages()`` returns: an async iterator over the messages.
 
     Attributes:
-        sender: The pid that sent the message that was returned last; 0 before the first.
-        handles: The sockets that came with it.
+        sender: The pid that sent the last message returned; 0 before the first.
+        handles: The sockets that came with that message.
     """
 
     def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
@@ -134,7 +134,7 @@ class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
         self._wakeup.set()
 
     def _complete(self) -> None:
-        """No more will be put."""
+        """No more messages will be put."""
         self._is_complete = True
         self._wakeup.set()
 
@@ -153,14 +153,14 @@ class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
         return event.message
 
     def close(self) -> None:
-        """Takes no more messages; those that nobody has taken count as handled."""
+        """Receives no more messages. Those still queued count as handled."""
         self._queues.discard(self)
         self._ack()
         while self._waiting:
             self._waiting.popleft()[1]()
 
     def __del__(self) -> None:
-        self.close()  # a loop that was left for good must not hold its senders up
+        self.close()  # an abandoned loop must not block its senders
 
     def _ack(self) -> None:
         let_go, self._let_go = self._let_go, _done
@@ -168,4 +168,4 @@ class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
 
 
 def _done() -> None:
-    """Nothing is left to confirm."""
+    """There is nothing to acknowledge."""

@@ -1,4 +1,4 @@
-"""Where what another process sends goes: messages, requests, and what failed on the way."""
+"""The handlers for what another process sends: messages, requests, and failures in transit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Call = Callable[[Any, list[Any]], Awaitable[Any]]
 
 
 class Requests:
-    """What answers requests. All workers of a primary share one."""
+    """Holds the handler of requests. All workers of a primary share one."""
 
     __slots__ = ("handler",)
 
@@ -32,17 +32,17 @@ async def refuse_call(target: Any, args: list[Any]) -> Any:
 
 
 class Mailbox:
-    """One end's. The workers of a primary have one each.
+    """Passes what a conversation receives to handlers. In the primary, each worker has one.
 
     Args:
-        hub: Hears of what failed and of what comes back.
+        hub: Emits failures and undelivered messages.
         deliver: Called with the messages of a frame: sender, messages, handles, and the window that acknowledges them.
-        requests: Has what answers requests.
+        requests: Holds the handler of requests.
         call: Called with the name and the arguments of a function that the other process wants called here.
-        logger: Where failures are logged.
+        logger: Logs failures.
 
     Attributes:
-        worker: What events say of the sender: the worker, in the primary; else None.
+        worker: The worker that events name as the sender, in the primary; else None.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Mailbox:
         self.worker: Any = None
 
     def complain(self, error: Exception) -> None:
-        """Something failed that no caller waits for."""
+        """Logs and emits a failure that no caller waits for."""
         if self.worker is None:
             self._logger.error("%s", error)
         else:
@@ -70,5 +70,5 @@ class Mailbox:
         self._hub.emit(Error(self.worker, error))
 
     def give_back(self, pid: int, message: Any) -> None:
-        """A message of ours was not acknowledged by a receiver that is gone."""
+        """Emits a message whose receiver is gone and did not acknowledge it."""
         self._hub.emit(Undelivered(pid, message))

@@ -1,4 +1,4 @@
-"""The other end of a channel, as users have it: what `WorkerProcess`, `Worker`, `ChildProcess` and `Parent` share."""
+"""The messaging methods that `WorkerProcess`, `Worker`, `ChildProcess` and `Parent` share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .mailbox import RequestHandler, Requests
 
 
 class NoConversation:
-    """In place of a `Conversation` where there is none, or none any more.
+    """Replaces a `Conversation` if there is no channel or it is closed: every method raises.
 
     Args:
-        text: What the error says.
+        text: The error's text.
     """
 
     def __init__(self, text: str) -> None:
@@ -36,24 +36,24 @@ class NoConversation:
 
 
 class Peer(Emitter[E_contra]):
-    """Sends to the other end."""
+    """Sends messages and requests to the other end of a channel."""
 
     _conversation: Conversation | NoConversation
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
-        """Sends the other end a message; waits only while it has 512 KiB of ours that it has not acknowledged.
+        """Sends a message to the other end. Waits only while 512 KiB of messages to it are unacknowledged.
 
-        What it has not acknowledged when it goes comes back as the event ``undelivered``.
+        If the other end disconnects, each message it did not acknowledge is emitted as ``undelivered``.
 
         Args:
-            message: What msgpack carries; see the documentation's page on messages.
-            handles: Sockets that go along. A connected one is closed here once it has been sent.
-            keep_open: Keeps connected ones open here too.
+            message: A value that msgpack can carry; see the documentation's page on messages.
+            handles: Sockets to send with it. A connected one is closed here once it has been sent.
+            keep_open: Keeps connected sockets open here too.
 
         Raises:
             ChannelClosedError: The other end is gone, or there is no channel.
-            SerializationError: The message holds something that msgpack does not carry; nothing was sent.
-            MessageTooLargeError: It has more than 64 MiB packed; nothing was sent.
+            SerializationError: The message holds a value that msgpack can't carry. Nothing was sent.
+            MessageTooLargeError: It is longer than 64 MiB when packed. Nothing was sent.
         """
         if handles:
             await self._conversation.send(message, handles, keep_open=keep_open)
@@ -61,16 +61,16 @@ class Peer(Emitter[E_contra]):
             await wait
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
-        """Sends the other end a request and returns what its handler (`handle_requests`) replies.
+        """Sends a request to the other end and returns the reply of its handler (`handle_requests`).
 
         Args:
-            message: Like a message's.
-            timeout: Seconds to wait at most; None waits as long as the other end lives.
+            message: A value that msgpack can carry, as for `send`.
+            timeout: The longest wait in seconds; None waits until the other end disconnects.
 
         Raises:
-            RemoteError: Its handler raised, or it has none.
-            TimeoutError: No reply came in time; a late one is dropped.
-            ChannelClosedError: It is gone, or went before it replied; or there is no channel.
+            RemoteError: The handler raised, or there is no handler.
+            TimeoutError: No reply came in time. A late one is dropped.
+            ChannelClosedError: The other end is gone or disconnected before it replied, or there is no channel.
             SerializationError: As for `send`.
             MessageTooLargeError: As for `send`.
         """
@@ -83,24 +83,24 @@ class Answerer:
     _requests: Requests
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
-        """Answers requests from now on: ``handler(message, sender)``, sync or async.
+        """Answers requests with ``handler(message, sender)``, sync or async.
 
-        What it returns is the reply; what it raises is the requester's `RemoteError`. None: requests are refused.
+        Its result is the reply. If it raises, the requester gets a `RemoteError`. With None, requests are refused.
         """
         self._requests.handler = handler
 
 
 class InboxPeer(Peer[E_contra], Answerer):
-    """One whose messages wait until somebody asks for them."""
+    """A peer whose messages are kept until there is a handler or a queue for them."""
 
     _hub: Inbox
 
     def messages(self) -> MessageQueue:
-        """The messages from now on, and those that nobody has received: ``async for message in …messages()``.
+        """Returns the messages that nothing has received yet, and all later ones: ``async for message in …messages()``.
 
-        The loop ends when the channel has been closed and all messages have been taken. A message is acknowledged to
-        its sender once the next one is asked for, so a slow loop slows its senders down. Two such loops that send to
-        each other can wait for each other forever: send from another task. Requests may be made from within the loop;
-        they have a window of their own.
+        The loop ends when the channel is closed and all messages have been taken. A message is acknowledged when the
+        loop asks for the next one, so a slow loop slows its senders down. Two such loops that send to each other can
+        wait for each other forever: send from another task. Requests can be made within the loop, as they have a window
+        of their own.
         """
         return self._hub.messages()

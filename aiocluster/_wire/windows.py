@@ -1,19 +1,19 @@
-"""Users' messages from one process to one other: joined, bounded, and confirmed.
+"""Flow control for the messages from one process to one other: batches, fragments, windows and acknowledgements.
 
 ::
 
-    sender                          primary                       receiver
+    sender                               primary                            receiver
     SendWindow ──[MESSAGES, to, n, …]──▶ router ──[MESSAGES, from, n, …]──▶ ReceiveWindow ─▶ handlers
-       ▲                                                                    │
-       └──────────[ACK, from, frames, b""]◀── router ◀──────────────────┘
+       ▲                                                                       │
+       └──[ACK, from, frames, b""]◀───── router ◀──────────────────────────────┘
 
-The messages of one turn of the loop leave as one frame. A sender has at most `WINDOW` bytes under way to a receiver
-that has not confirmed them; then ``send`` waits, for this receiver only. Packed messages stay in the sender's memory
-until they are confirmed: if the receiver goes, they come back. A large message goes in parts, so that neither the
-primary's memory nor another receiver's small messages suffer from it.
+The messages of one iteration of the event loop leave as one batch, in one frame. Once `WINDOW` bytes to a receiver are
+unacknowledged, ``send`` waits, for this receiver only. The sender keeps packed messages until they are acknowledged: if
+the receiver disconnects first, they are returned. A large message is sent in fragments, so that it neither fills the
+primary's memory nor delays small messages to other receivers.
 
-Requests and their answers are a flow of their own: a receiver that takes no more messages before its request has been
-answered would else wait for an answer that waits behind them.
+Requests and replies are a separate flow. If they shared the messages' window, a receiver that takes no messages until
+its request is answered would wait forever: the reply would wait behind those messages.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from .channel import Channel
 from .codec import MAX_MESSAGE, encode
 
 WINDOW = 512 * 1024
-"""The most bytes one sender has under way to one receiver. With n workers, the primary holds at most n windows for a
-receiver that has stopped reading."""
+"""The most unacknowledged bytes from one sender to one receiver. With n workers, the primary buffers at most n windows
+for a receiver that has stopped reading."""
 
 FRAGMENT = 32 * 1024
-"""How long a frame of messages or a part grows, in bytes."""
+"""The most bytes in a batch or a fragment."""
 
-_OVERHEAD = 32  # what a message costs beside its bytes, so that empty ones are bounded too
-_DESCRIPTOR = 4 * 1024  # what a descriptor costs: the primary may have but a thousand for all its receivers
+_OVERHEAD = 32  # bytes that each message costs besides its own, so that empty messages are limited too
+_DESCRIPTOR = 4 * 1024  # bytes that a descriptor costs: the primary may have only a thousand for all receivers
 
 
 class Ancillary(NamedTuple):
-    """Descriptors that go along with a message."""
+    """Descriptors that are sent with a message."""
 
     descriptors: Sequence[int]
     release: Callable[[], None]
-    """Called once they have left, or never will."""
+    """Called once they have been sent, or never will be."""
     lost: Callable[[], None]
-    """Called when the message leaves without them, because too many are in flight."""
+    """Called if the message is sent without them, because too many are in flight."""
 
 
 class Lane(NamedTuple):
-    """One of the flows between two processes: its window in bytes, and the kinds of its own frames."""
+    """One of the flows between two processes: its window in bytes, and the kinds of its control frames."""
 
     window: int
-    part: int
+    fragment: int
     discard: int
-    confirm: int
+    ack: int
 
 
 MESSAGES = Lane(WINDOW, kinds.FRAGMENT, kinds.DISCARD, kinds.ACK)
@@ -65,7 +65,7 @@ REQUESTS = Lane(WINDOW // 4, kinds.REQUEST_FRAGMENT, kinds.REQUEST_DISCARD, kind
 
 
 class _Frame:
-    """A frame under way: what it holds is given back if it is never confirmed."""
+    """A frame in flight. Its messages are returned if it is never acknowledged."""
 
     __slots__ = ("bodies", "cost")
 
@@ -75,7 +75,7 @@ class _Frame:
 
 
 class _Batch(_Frame):
-    """The messages of one turn, as one frame: it takes more of them until it leaves."""
+    """The messages of one iteration of the loop, as one frame. Messages can join until it leaves."""
 
     __slots__ = ("flow",)
 
@@ -84,13 +84,13 @@ class _Batch(_Frame):
         self.flow = flow
 
     def render(self) -> bytes:
-        if self.flow._run is self:
+        if self.flow._batch is self:
             self.flow.end_batch()
         return encode(kinds.MESSAGES, self.flow.peer, len(self.bodies), b"".join(self.bodies))
 
 
 class _Queue:
-    """Those who wait for room, in the order they came. A loop has its own, for a lock can't go on to the next one."""
+    """The senders that wait for room, in order. Each event loop has its own queue, as a lock belongs to one loop."""
 
     __slots__ = ("lock", "loop", "waiting")
 
@@ -101,32 +101,32 @@ class _Queue:
 
 
 class SendWindow:
-    """What this process sends to one other.
+    """One flow from this process to one other: sends frames, and limits those that are not acknowledged.
 
     Args:
-        channel: The channel it leaves by.
-        peer: The pid that its frames name: the receiver's in a worker, the primary's own in the primary.
-        whom: How errors call the receiver.
-        lane: Which of the flows to it this is.
+        channel: The channel that carries the frames.
+        peer: The pid in its frames: in a worker the receiver's, in the primary the primary's own.
+        label: What error texts call the receiver.
+        lane: Which of the flows to the receiver this is.
     """
 
-    def __init__(self, channel: Channel, peer: int, whom: str, lane: Lane = MESSAGES) -> None:
+    def __init__(self, channel: Channel, peer: int, label: str, lane: Lane = MESSAGES) -> None:
         self._channel = channel
         self._lane = lane
         self.peer = peer
-        self._whom = whom
-        self._run: _Batch | None = None
-        self._left = 0  # what the run has room for
+        self._label = label
+        self._batch: _Batch | None = None
+        self._left = 0  # bytes that the batch has room for
         self._append: Callable[[bytes], None] = _no_batch
         self._under_way: deque[_Frame] = deque()
-        self._cost = 0  # of what is under way, but for the run
+        self._cost = 0  # of the frames in flight, without the batch
         self._acked = 0
         self._queue = _Queue(None)
         self._room: asyncio.Future[None] | None = None
         self.is_closed: bool = False
 
     def put(self, body: bytes) -> bool:
-        """Queues a packed message; False if it has to be waited for, or is too long to share a frame: see `send`."""
+        """Queues a packed message. False if there is no room, or if it is too long for a batch: then use `send`."""
         left = self._left - len(body) - _OVERHEAD
         if left < 0:
             return self._put_into_new_batch(body)
@@ -135,35 +135,35 @@ class SendWindow:
         return True
 
     def _put_into_new_batch(self, body: bytes) -> bool:
-        was_full = self._run is not None
+        was_full = self._batch is not None
         self.end_batch()
         if len(body) > FRAGMENT or not self._is_free():
             return False
         if was_full:
-            self._channel.flush()  # the receiver may begin while more is being made
-        run = self._run = _Batch(self)
-        self._channel.send(run)
-        self._under_way.append(run)
-        self._append = run.bodies.append
+            self._channel.flush()  # the receiver can begin while this process makes more
+        batch = self._batch = _Batch(self)
+        self._channel.send(batch)
+        self._under_way.append(batch)
+        self._append = batch.bodies.append
         self._left = FRAGMENT + _OVERHEAD
         return self.put(body)
 
     def end_batch(self) -> None:
-        """Lets no more messages join the frame that is being filled."""
-        run = self._run
-        if run is not None:
-            run.cost = FRAGMENT + _OVERHEAD - self._left
-            self._cost += run.cost
-            self._run = None
+        """Closes the current batch: later messages go into a new one."""
+        batch = self._batch
+        if batch is not None:
+            batch.cost = FRAGMENT + _OVERHEAD - self._left
+            self._cost += batch.cost
+            self._batch = None
             self._left = 0
             self._append = _no_batch
 
     def _is_free(self) -> bool:
-        """Whether a frame may leave at once: nobody waits, there is room, and the receiver is there."""
+        """Whether a frame can be queued at once: no sender waits, the window has room, and the receiver is there."""
         return self._cost < self._lane.window and not self._queue.waiting and not self._is_over()
 
     def _is_over(self) -> bool:
-        """Whether the receiver is gone: the channel's end comes before what is said of it."""
+        """Whether the receiver is gone. The channel may be closed before `close` is called."""
         return self.is_closed or self._channel.is_closed
 
     async def send(self, body: bytes) -> None:
@@ -187,7 +187,7 @@ class SendWindow:
         body: bytes,
         ancillary: Ancillary | None = None,
     ) -> bool:
-        """Queues a frame of another kind, as `put` does a message."""
+        """Queues a frame of another kind; False if it has to wait, like `put`."""
         if len(body) > FRAGMENT or not self._is_free():
             return False
         self._put_frame(kind, number, body, _returnable(kind, body), ancillary)
@@ -205,8 +205,8 @@ class SendWindow:
         Args:
             kind: One of `kinds.FLOW`.
             number: The frame's third field.
-            body: Its fourth.
-            ancillary: Goes along; it is released also when this raises.
+            body: The frame's fourth field.
+            ancillary: Sent with the frame. It is released even if this raises.
 
         Raises:
             ChannelClosedError: The receiver is gone.
@@ -238,7 +238,7 @@ class SendWindow:
         try:
             while sent < last:
                 await self._wait_for_room()
-                self._put_frame(self._lane.part, 0, whole[sent : sent + FRAGMENT], [])
+                self._put_frame(self._lane.fragment, 0, whole[sent : sent + FRAGMENT], [])
                 sent += FRAGMENT
             await self._wait_for_room()
         except asyncio.CancelledError:
@@ -255,7 +255,7 @@ class SendWindow:
         bodies: list[bytes],
         ancillary: Ancillary | None = None,
     ) -> None:
-        self.end_batch()  # later messages must not join an earlier frame
+        self.end_batch()  # later messages must not leave before this frame
         cost = len(body) + _OVERHEAD
         frame = encode(kind, self.peer, number, body)
         if ancillary is None:
@@ -272,13 +272,13 @@ class SendWindow:
         return encode(kind, self.peer, -number, body)
 
     def put_control(self, kind: int, number: int) -> None:
-        """Queues a frame that is no part of the flow: `kinds.CANCEL`, `kinds.LOST`. Nothing if the receiver is gone."""
+        """Queues a frame outside the flow: `kinds.CANCEL` or `kinds.LOST`. Does nothing if the receiver is gone."""
         if not self._is_over():
             self._channel.send(encode(kind, self.peer, number, b""))
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Waits for its turn and for room; until it is left, nobody else sends."""
+        """Waits for its turn and for room. No other sender continues until the context is left."""
         self.end_batch()
         loop = asyncio.get_running_loop()
         if self._queue.loop is not loop:
@@ -300,20 +300,20 @@ class SendWindow:
             finally:
                 self._room = None
         if self._is_over():
-            raise ChannelClosedError(f"{self._whom} is gone")
+            raise ChannelClosedError(f"{self._label} is gone")
 
     def acked(self, frames: int) -> None:
-        """So many frames have been handled since the flow began."""
+        """The receiver has handled so many frames since the flow began."""
         while self._acked < frames and self._under_way:
             self._acked += 1
             self._cost -= self._under_way.popleft().cost
         if self._acked != frames:
-            raise ProtocolError(f"{frames} frames confirmed, of {self._acked} sent")
+            raise ProtocolError(f"{frames} frames acknowledged, of {self._acked} sent")
         if self._room is not None and self._cost < self._lane.window and not self._room.done():
             self._room.set_result(None)
 
     def close(self) -> list[bytes]:
-        """The receiver is gone: wakes those who wait, and returns the packed messages it had not confirmed."""
+        """The receiver is gone: wakes waiting senders, and returns the packed messages it did not acknowledge."""
         self.is_closed = True
         self.end_batch()
         if self._room is not None and not self._room.done():
@@ -324,16 +324,16 @@ class SendWindow:
 
 
 def _returnable(kind: int, body: bytes) -> list[bytes]:
-    """What of a frame comes back if it is not confirmed; who waits for a reply is told in another way."""
+    """The messages of a frame that are returned if it is not acknowledged. Requests and replies are not returned."""
     return [body] if kind == kinds.HANDLES else []
 
 
 def _no_batch(body: bytes) -> None:
-    raise AssertionError("there is no run to join")
+    raise AssertionError("there is no batch to join")
 
 
 async def send_to_all(flows: Iterable[SendWindow], body: bytes) -> None:
-    """Sends a packed message by each of these; a receiver that has to be waited for holds up no other."""
+    """Sends a packed message to each of these. A receiver without room does not delay the others."""
     waiting = []
     for flow in flows:
         if not flow.put(body):
@@ -345,12 +345,12 @@ async def send_to_all(flows: Iterable[SendWindow], body: bytes) -> None:
 
 
 class ReceiveWindow:
-    """What this process receives from one other: puts parts together, and says what has been handled.
+    """One flow from one other process to this one: joins fragments, and acknowledges frames that were handled.
 
     Args:
-        channel: The channel the confirmations leave by.
-        peer: The pid they name.
-        lane: Which of the flows from it this is.
+        channel: The channel that carries the acknowledgements.
+        peer: The pid in them.
+        lane: Which of the flows from the sender this is.
     """
 
     def __init__(self, channel: Channel, peer: int, lane: Lane = MESSAGES) -> None:
@@ -358,41 +358,41 @@ class ReceiveWindow:
         self._peer = peer
         self._lane = lane
         self._received = 0
-        self._told = 0
+        self._acked = 0
         self._is_due = False
-        self._unsaid = 0  # bytes received since the last confirmation was hurried
-        self._parts: list[bytes] = []
+        self._unacked = 0  # bytes received since the last acknowledgement that was sent early
+        self._fragments: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
 
     def accept(self, kind: int, body: bytes, descriptors: int = 0) -> bytes | None:
-        """Counts a frame, with so many descriptors. Returns its whole body, or None if it is no whole frame yet.
+        """Counts a frame and its descriptors. Returns the whole body, or None if fragments of it are still missing.
 
         Raises:
-            ProtocolError: Its parts are longer than a message may be.
+            ProtocolError: The fragments are longer than a message may be.
         """
         self._received += 1
-        # In a later turn: async handlers have then begun, so what is confirmed has really been taken up. And not for
-        # each frame of a slow conversation: the other side would be woken twice for each message.
+        # Acknowledge in a later iteration: async handlers have started by then, so the messages are being handled. Do
+        # not acknowledge each frame of a slow conversation: that would wake the other side twice for each message.
         self._ack_later()
-        self._unsaid += len(body) + descriptors * _DESCRIPTOR
-        if self._unsaid > self._lane.window // 4:
-            self._unsaid = 0
+        self._unacked += len(body) + descriptors * _DESCRIPTOR
+        if self._unacked > self._lane.window // 4:
+            self._unacked = 0
             self._channel.hurry()
-        if kind == self._lane.part:
-            self._parts.append(body)
-            if len(body) > FRAGMENT or len(self._parts) * FRAGMENT > MAX_MESSAGE + FRAGMENT:
-                raise ProtocolError("a message in parts is over the limit")
+        if kind == self._lane.fragment:
+            self._fragments.append(body)
+            if len(body) > FRAGMENT or len(self._fragments) * FRAGMENT > MAX_MESSAGE + FRAGMENT:
+                raise ProtocolError("a message in fragments is over the limit")
             return None
-        if not self._parts:
+        if not self._fragments:
             return None if kind == self._lane.discard else body
-        parts, self._parts = self._parts, []
+        fragments, self._fragments = self._fragments, []
         if kind == self._lane.discard:
             return None
-        parts.append(body)
-        return b"".join(parts)
+        fragments.append(body)
+        return b"".join(fragments)
 
     def hold(self) -> Callable[[], None]:
-        """Confirms the frame that is being handled only after the returned function has been called."""
+        """Delays the acknowledgement of the current frame until the returned function has been called."""
         frame = self._received
         self._held[frame] = self._held.get(frame, 0) + 1
 
@@ -412,6 +412,6 @@ class ReceiveWindow:
     def _ack(self) -> None:
         self._is_due = False
         handled = next(iter(self._held)) - 1 if self._held else self._received
-        if handled > self._told and not self._channel.is_closed:
-            self._told = handled
-            self._channel.send(encode(self._lane.confirm, self._peer, handled, b""))
+        if handled > self._acked and not self._channel.is_closed:
+            self._acked = handled
+            self._channel.send(encode(self._lane.ack, self._peer, handled, b""))

@@ -1,7 +1,7 @@
-"""The events: each a frozen dataclass.
+"""The events. Each is a frozen dataclass.
 
-A worker starts sooner if it does not make the classes that it does not need: each takes half a millisecond. A module is
-imported when the first of its names is.
+Each class takes half a millisecond to create, so a worker starts faster without those it does not need. A module of
+this package is imported when one of its names is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happens to a child process that is no worker."""
+"""The events of a child process that is not a worker."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Spawn(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChildExit(Event):
-    """A child process has ended: by ``code``, or by ``signal`` (the other one is None).
+    """A child process has ended, with exit status ``code`` or by ``signal``; the other one is None.
 
-    Both are None if something else in this program has waited for it, so that nobody can know any more.
+    Both are None if other code in this program has waited for the process, so that its exit status is lost.
     """
 
     name: ClassVar[Literal["exit"]] = "exit"
@@ -36,7 +36,7 @@ class ChildExit(Event):
 
 @dataclass(frozen=True, slots=True)
 class Close(Event):
-    """A child process has ended, and its stdout and stderr have ended here as well: no more output will come."""
+    """A child process has ended, and its stdout and stderr are closed: there is no more output."""
 
     name: ClassVar[Literal["close"]] = "close"
     child: ChildProcess

@@ -1,4 +1,4 @@
-"""What happens in the primary and in its workers alike."""
+"""The events that the primary and its workers share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect(Event):
-    """The channel is closed. ``worker`` is None inside a worker, whose primary is gone then."""
+    """The channel is closed. Inside a worker, ``worker`` is None and the primary is gone."""
 
     name: ClassVar[Literal["disconnect"]] = "disconnect"
     worker: WorkerProcess | None = None
@@ -21,7 +21,7 @@ class Disconnect(Event):
 
 @dataclass(frozen=True, slots=True)
 class Error(Event):
-    """Something failed: in a worker (``worker``), or in an event handler of this process (None)."""
+    """Something failed in ``worker``, or in an event handler of this process if ``worker`` is None."""
 
     name: ClassVar[Literal["error"]] = "error"
     worker: WorkerProcess | None
@@ -30,7 +30,7 @@ class Error(Event):
 
 @dataclass(frozen=True, slots=True)
 class Undelivered(Event):
-    """A message whose receiver went before it confirmed it, back at its sender."""
+    """A message is returned to its sender: its receiver disconnected before it acknowledged it."""
 
     name: ClassVar[Literal["undelivered"]] = "undelivered"
     pid: int

@@ -1,4 +1,4 @@
-"""What happens in the primary alone."""
+"""The events that only the primary has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setup(Event):
-    """``Primary.setup()`` was called: later forks use these settings."""
+    """``Primary.setup()`` was called. Later forks use these settings."""
 
     name: ClassVar[Literal["setup"]] = "setup"
     settings: Settings
@@ -41,7 +41,7 @@ class Online(Event):
 
 @dataclass(frozen=True, slots=True)
 class Listening(Event):
-    """A worker's server takes connections from now on."""
+    """A worker's server now takes connections."""
 
     name: ClassVar[Literal["listening"]] = "listening"
     worker: WorkerProcess
@@ -50,7 +50,7 @@ class Listening(Event):
 
 @dataclass(frozen=True, slots=True)
 class Exit(Event):
-    """A worker's process has ended: by ``code``, or by ``signal`` (the other one is None)."""
+    """A worker's process has ended, with exit status ``code`` or by ``signal``; the other one is None."""
 
     name: ClassVar[Literal["exit"]] = "exit"
     worker: WorkerProcess
@@ -60,7 +60,7 @@ class Exit(Event):
 
 @dataclass(frozen=True, slots=True)
 class GiveUp(Event):
-    """More workers ended unasked than the `RestartPolicy` allows: no more replacements."""
+    """More workers ended unexpectedly than the `RestartPolicy` allows. No more are replaced."""
 
     name: ClassVar[Literal["give_up"]] = "give_up"
     exits: tuple[Exit, ...]

@@ -1,8 +1,8 @@
-"""Which worker gets a connection: one class a policy.
+"""The policies that choose the worker for a connection, one class each.
 
 A policy is told which workers may be picked (`Policy.add`, `Policy.remove`) and picks one (`Policy.pick`). A worker
 whose window is full is removed, and added again once it has room, so a policy never sees a worker that can't take a
-connection. Policies do no input or output, and are given time and chance as arguments.
+connection. Policies are pure: they do no I/O, and take time and chance as arguments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a connection's first bytes say about its first request (RFC 9112)."""
+"""Parses the first request line from a connection's first bytes (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _VERSION = b"HTTP/1."
 
 
 def request_target(first: bytes) -> bytes | Peek:
-    """The target in the request line that these bytes begin with.
+    """The target of the request line that these bytes begin with, or why there is none.
 
-    If it has the absolute form that proxies use (RFC 9112, 3.2.2), what follows the authority: the same resource has
-    the same target either way.
+    If the target has the absolute form that proxies use (RFC 9112, 3.2.2), only the part after the authority is
+    returned. So the same resource has the same target in both forms.
 
     Args:
-        first: What has arrived of a connection so far. Empty lines before the request line are skipped (RFC 9112, 2.2).
+        first: A connection's first bytes so far. Empty lines before the request line are skipped (RFC 9112, 2.2).
     """
     line = first.lstrip(b"\r\n")
     if not line:

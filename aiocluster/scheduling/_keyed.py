@@ -1,4 +1,4 @@
-"""The base of policies that keep what has the same key on one worker."""
+"""The base of policies that send connections with the same key to the same worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .round_robin import RoundRobin
 
 
 class Keyed(Policy[C]):
-    """The same key, the same worker; what has no key is served in turn."""
+    """Sends connections with the same key to the same worker, and assigns those without a key in turn."""
 
     def __init__(self) -> None:
         self._table: SlotTable[C] = SlotTable()
@@ -23,7 +23,7 @@ class Keyed(Policy[C]):
         self._turns.remove(worker)
 
     def forget(self, worker: C) -> None:
-        self._turns.forget(worker)  # the table goes by slots, and a replacement may be on its way
+        self._turns.forget(worker)  # the table depends on slots only, and a replacement may take this one
 
     def _find(self, key: bytes | None) -> C:
         return self._turns.pick(None) if key is None else self._table.find(key)

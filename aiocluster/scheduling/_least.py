@@ -1,4 +1,4 @@
-"""The base of policies that pick the worker with the least to do."""
+"""The base of policies that pick the worker with the least load."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .policy import C, Policy
 
 
 class Least(Policy[C]):
-    """The worker with the least load; among equals the one that has had that load for the longest time.
+    """Picks the worker with the least load; among equals, the one that has had that load for the longest time.
 
-    Subclasses say what load is. A pick counts as a connection at once, before `changed` is called: many connections
-    that arrive together are spread as well as those that arrive one by one.
+    Subclasses define load. A pick counts as a connection at once, before `changed` is called. So connections that
+    arrive together are spread as well as those that arrive one by one.
 
-    Workers with the same load stand in one bucket, and the buckets' loads in a heap. An emptied bucket leaves its load
-    in the heap until that load comes up, or until the heap holds many more loads than there are buckets. So the cost of
-    picks and changes grows with the logarithm of the number of different loads, not of workers.
+    Workers with the same load are in one bucket, and the loads of the buckets in a heap. The load of an emptied bucket
+    stays in the heap until it is the lowest, or until the heap holds many more loads than there are buckets. So the
+    cost of picks and changes grows with the logarithm of the number of different loads, not of workers.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Least(Policy[C]):
 
     @abstractmethod
     def _load(self, worker: C, connections: int) -> float:
-        """The load this worker would have if it got one more than that many connections."""
+        """The load of this worker if it had one connection more than ``connections``."""
 
     def add(self, worker: C) -> None:
         connections = worker.connections

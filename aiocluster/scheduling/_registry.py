@@ -1,6 +1,6 @@
-"""The policies that have a name, and how a setting becomes a policy.
+"""The policies by name, and the policy of a setting.
 
-This is the one module here that is not pure: it gives `Random` its source of random numbers.
+This is the only module here that is not pure: it gives `Random` its source of random numbers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .url_hash import UrlHash
 from .weighted_round_robin import WeightedRoundRobin
 
 SHARED = "shared"
-"""No policy in the primary: the workers accept on one listening socket, as the kernel wakes them."""
+"""No policy in the primary: all workers accept on one listening socket, and the kernel chooses one."""
 
 REUSE_PORT = "reuse_port"
 """No policy in the primary: each worker accepts on a socket of its own, and the kernel chooses one at random."""
 
 REUSE_PORT_IP_HASH = "reuse_port_ip_hash"
-"""Like `REUSE_PORT`, but the kernel chooses by the client's address; `IpHash` where it can't."""
+"""Like `REUSE_PORT`, but the kernel chooses by the client's address; `IpHash` if it can't."""
 
 OWN_SOCKETS = (REUSE_PORT, REUSE_PORT_IP_HASH)
 BY_KERNEL = (SHARED, *OWN_SOCKETS)
@@ -41,7 +41,7 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
     "url_hash": UrlHash,
     "fair": Fair,
 }
-"""The policies that have a name; each call makes one."""
+"""The policies by name. Each call makes a new one."""
 
 _CHOICES = ", ".join((*POLICIES, *BY_KERNEL))
 
@@ -53,19 +53,19 @@ def check(scheduling: Any) -> None:
 
 
 def maker(scheduling: Any) -> Callable[[], Policy[Any]]:
-    """What makes a policy for each port. Call it once for a setting, and keep what it returns.
+    """Returns a function that makes a policy for each port. Call `maker` once for a setting, and keep the function.
 
-    Each port needs a policy of its own, so users give theirs as a callable without arguments that returns one, such as
-    its class. If there is only one port, an object will do.
+    Each port needs a policy of its own, so users give a callable without arguments that returns one, such as its class.
+    For a single port, an object is enough.
 
     Args:
         scheduling: A name of `POLICIES`; a callable, which is called for each port; or an object that has ``add``,
-            ``remove`` and ``pick``. It serves the first port itself, and each further one as a copy of how it was
-            before (`copy.deepcopy`).
+            ``remove`` and ``pick``. The object itself serves the first port. Each further port gets a copy of the
+            object as it was before its first use (`copy.deepcopy`).
 
     Raises:
-        ValueError: It is none of these. What is returned raises it if the callable returns something else than a
-            policy, or if the object can't be copied.
+        ValueError: It is none of these. The returned function raises it if the callable does not return a policy, or if
+            the object can't be copied.
     """
     if isinstance(scheduling, str):
         if scheduling in POLICIES:
@@ -99,7 +99,7 @@ class _Made:
 
 
 class _Copied:
-    """The user's object, then copies of how it was before it was used."""
+    """Returns the user's object first, then copies of it as it was before its first use."""
 
     def __init__(self, policy: Any) -> None:
         self._policy = policy

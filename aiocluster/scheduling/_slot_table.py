@@ -1,4 +1,4 @@
-"""Which slot a key belongs to."""
+"""A table from keys to slots."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from zlib import crc32
 
 from .policy import C
 
-_BUCKETS = 1 << 14  # keys are spread over these, and these over workers: 64 for each of 256
+_BUCKETS = 1 << 14  # keys are spread over buckets, and buckets over workers: 64 each with 256 workers
 _RANKS = 3
 _NO_ENTRY = 0xFFFF_FFFF
 _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class SlotTable(Generic[C]):
-    """Which slot a key belongs to: rendezvous hashing (Thaler and Ravishankar, 1998) of buckets of keys.
+    """Maps keys to slots: rendezvous hashing (Thaler and Ravishankar, 1998) of buckets of keys.
 
     Each slot has a score in each bucket. The bucket's keys go to the slot with the highest score among those that have
-    a worker. So a slot that is added takes over only its own keys, one n-th of all, and a slot that is removed gives
-    away only the keys it had. Slot numbers alone decide. A replacement takes its predecessor's slot, and nothing moves.
+    a worker. So an added slot takes over only its own keys, one n-th of all, and a removed slot gives away only the
+    keys it had. The scores depend only on slot numbers. A replacement takes its predecessor's slot, so no key moves.
 
-    The `_RANKS` highest scores of each bucket stand in a table. It changes only when an unknown slot number is added.
+    A table holds the `_RANKS` highest scores of each bucket. It changes only when an unknown slot number is added.
     Picking costs the same with any number of workers unless nearly all of them are removed.
     """
 
@@ -35,7 +35,7 @@ class SlotTable(Generic[C]):
         self._ranks = [array("Q", [_NO_ENTRY]) * _BUCKETS for _ in range(_RANKS)]  # score << 32 | slot
 
     def add(self, worker: C) -> None:
-        """Its slot has this worker."""
+        """Adds a worker to its slot."""
         slot = worker.slot
         self._here.setdefault(slot, []).append(worker)
         if slot not in self._known:
@@ -47,14 +47,14 @@ class SlotTable(Generic[C]):
                 self._learn(slot)
 
     def remove(self, worker: C) -> None:
-        """Its slot has this worker no more."""
+        """Removes a worker from its slot."""
         workers = self._here[worker.slot]
         workers.remove(worker)
         if not workers:
             del self._here[worker.slot]
 
     def find(self, key: bytes) -> C:
-        """The worker this key belongs to; of two with the same slot, the one that was added last."""
+        """The worker that this key belongs to. If two have the same slot, the one added last."""
         bucket = crc32(key) % _BUCKETS
         here = self._here
         for rank in self._ranks:

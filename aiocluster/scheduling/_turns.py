@@ -1,4 +1,4 @@
-"""The base of policies that give each worker its turns, and remember those it missed."""
+"""The base of policies that pick workers in turn and remember the turns they missed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .policy import Policy, W
 MOST_OWED = 64
 """The most missed turns that a worker gets back: one batch of accepted connections.
 
-A worker that has missed more was not busy for a moment, but is blocked or gone. It is forgotten. If it comes back it is
-owed nothing: it is likely to have enough to do.
+A worker that has missed more was not just busy for a moment: it is blocked or gone, and is forgotten. If it comes back,
+it is owed nothing, as it probably has enough to do.
 """
 
 
 class Turns(Policy[W]):
-    """The turns of all known workers, whether they may be picked or not: subclasses say whose turn is next.
+    """Gives turns to all known workers, including those that may not be picked. Subclasses define the order.
 
-    The turn of a worker that may not be picked goes to the next one, and is owed to it. Each such step is either a turn
-    that the worker gets back or one of the `MOST_OWED` before it is forgotten, so that picking costs the same with any
-    number of workers, on average.
+    If a worker may not be picked, the next one gets its turn, and the worker is owed one. Each such step is either a
+    turn that the worker gets back or one of the `MOST_OWED` before it is forgotten. So on average, picking costs the
+    same with any number of workers.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class Turns(Policy[W]):
 
     @abstractmethod
     def _join(self, worker: W) -> None:
-        """This worker is new, and has turns from now on."""
+        """Adds a new worker, which then has turns."""
 
     @abstractmethod
     def _leave(self, worker: W) -> None:
-        """This worker has no turns any more."""
+        """Removes a worker, which then has no turns."""
 
     @abstractmethod
     def _next(self) -> W:
@@ -50,7 +50,7 @@ class Turns(Policy[W]):
         self._away[worker] = self._owed.pop(worker, 0)
 
     def forget(self, worker: W) -> None:
-        if self._away.pop(worker, None) is not None:  # else it has missed so many turns that it is forgotten already
+        if self._away.pop(worker, None) is not None:  # else it has missed so many turns that it is already forgotten
             self._leave(worker)
 
     def pick(self, client: Any) -> W:

@@ -1,4 +1,4 @@
-"""The worker that answers fastest, considering what it has to do already."""
+"""The worker that responds fastest for its load."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _NOISE = 0.004  # seconds: shorter delays say nothing
 
 
 class Fair(Least[C]):
-    """The worker that has been fastest, considering what it has to do already.
+    """Picks the worker with the least product of delay and connections.
 
-    Delay alone would send everyone to one worker until its next report. As in Finagle's peak EWMA balancer, load is the
-    product of delay and connections. But it is the square root of delay that counts, because connections are part of
-    its cause, and reports are old compared with requests. So a worker that is four times as slow gets half as many.
-    Delays are compared by powers of two from 4 ms on; where nothing is known, connections alone decide. Weights count
-    as in `LeastConnections`.
+    By delay alone, one worker would get all connections until its next sample. As in Finagle's peak EWMA balancer, load
+    is the product of delay and connections. Only the square root of the delay counts, because connections are part of
+    its cause, and samples are old compared with requests. So a worker that is four times as slow gets half as many
+    connections. Delays are rounded to powers of two from 4 ms on. If none is known, only connections count. Weights
+    count as in `LeastConnections`.
     """
 
     def _load(self, worker: C, connections: int) -> float:

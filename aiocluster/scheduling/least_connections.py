@@ -7,7 +7,7 @@ from .policy import C
 
 
 class LeastConnections(Least[C]):
-    """The worker with the fewest connections in proportion to its weight."""
+    """Picks the worker with the fewest connections in proportion to its weight."""
 
     def _load(self, worker: C, connections: int) -> float:
         return (connections + 1) / worker.weight

@@ -1,4 +1,4 @@
-"""What a policy is, and what it sees of a worker."""
+"""The interface of a policy, and what a policy sees of a worker."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Candidate(Hashable, Protocol):
 
     @property
     def slot(self) -> int:
-        """The number of its slot in the cluster, from 0 on. Its replacement inherits it."""
+        """The number of its slot in the cluster, from 0 on. Its replacement gets the same slot."""
 
     @property
     def weight(self) -> int:
-        """Its share, from 1 on, where a policy goes by weights."""
+        """Its weight, from 1 on, for policies that use weights."""
 
     @property
     def connections(self) -> int:
-        """The connections it has: those open, and those that are on their way to it."""
+        """How many connections it has: open ones, and pending ones that it has not taken yet."""
 
     @property
     def delay(self) -> float:
@@ -31,15 +31,15 @@ class Candidate(Hashable, Protocol):
 
 
 class Policy(ABC, Generic[W]):
-    """Which worker gets a connection: one instance for each port.
+    """Chooses the worker for each connection. Each port has an instance of its own.
 
-    One event loop makes all calls, one after the other. Each must return at once. Subclassing is the easy way; any
-    object that has `add`, `remove` and `pick` will do.
+    One event loop makes all calls, one after the other. Each must return at once. Any object that has `add`, `remove`
+    and `pick` can be a policy; it need not be a subclass.
     """
 
     @abstractmethod
     def add(self, worker: W) -> None:
-        """This worker may be picked from now on. It is not among them yet.
+        """This worker may be picked from now on. It is not in the policy yet.
 
         During a reload two workers may have the same slot for a while: the old one and its replacement.
         """
@@ -48,45 +48,46 @@ class Policy(ABC, Generic[W]):
     def remove(self, worker: W) -> None:
         """This worker must not be picked until it is added again.
 
-        Either it is gone, or it has as many connections on their way as it may have and is added again in a moment.
+        Either it is gone, or it has as many pending connections as it may have and will be added again soon.
         """
 
     @abstractmethod
     def pick(self, client: Any) -> W:
-        """The worker that gets this connection. Called only while at least one worker may be picked.
+        """Returns the worker for this connection. Called only while at least one worker may be picked.
 
         Args:
             client: The client's address as ``accept()`` returns it.
         """
 
     def forget(self, worker: W) -> None:
-        """This worker has just been removed, and not only for a moment. If it is added again, treat it as new."""
+        """This worker has just been removed for good. If it is added again, treat it as new."""
 
     def changed(self, worker: W) -> None:
-        """This worker's ``connections`` or ``delay`` have changed. It need not be one that may be picked."""
+        """This worker's ``connections`` or ``delay`` have changed. Also called for workers that may not be picked."""
 
 
 class Peeking(Policy[W]):
     """A policy that sees a connection's first bytes, which stay in its socket (``MSG_PEEK``, recv(2)).
 
-    The primary looks at them whenever more have arrived, until `has_enough` returns true, `patience` is over, the
-    client has finished sending, or `peek_limit` is reached. Then it calls `pick_by`. Other clients need not wait.
+    The primary peeks whenever more bytes have arrived, until `has_enough` returns true, `patience` is over, the client
+    has finished sending, or `peek_limit` is reached. Then it calls `pick_by`. Meanwhile, other clients are served.
     """
 
     peek_limit: ClassVar[int]
-    """Bytes: the most it looks at."""
+    """The most bytes to peek at."""
 
     patience: ClassVar[float]
-    """Seconds: the longest it lets a silent client wait. This limits what slow clients can hold in the primary."""
+    """The longest wait for a client's bytes, in seconds. It limits how many connections slow clients can keep in the
+    primary."""
 
     @abstractmethod
     def has_enough(self, first: bytes) -> bool:
-        """Whether these first bytes are enough, also because more of them would change nothing."""
+        """Whether these first bytes are enough to pick a worker, or more bytes would change nothing."""
 
     @abstractmethod
     def pick_by(self, client: Any, first: bytes) -> W:
-        """Like `pick`, with the first bytes that have arrived so far, possibly none."""
+        """Like `pick`, with the first bytes that have arrived so far. There may be none."""
 
     def pick(self, client: Any) -> W:
-        """The worker for a connection of which nothing has been seen."""
+        """Returns the worker for a connection without peeking at it."""
         return self.pick_by(client, b"")

@@ -1,4 +1,4 @@
-"""Any worker."""
+"""A random worker."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .policy import Policy, W
 
 
 class Random(Policy[W]):
-    """Any worker, each as likely as another. Weights do not count.
+    """Picks a worker at random, all with the same probability. Weights do not count.
 
     Args:
-        chance: Returns numbers from 0.0 to below 1.0, such as `random.random`.
+        chance: Returns numbers in [0.0, 1.0), like `random.random`.
     """
 
     def __init__(self, chance: Callable[[], float]) -> None:

@@ -10,9 +10,9 @@ from .policy import W
 
 
 class RoundRobin(Turns[W]):
-    """Each in turn: k·n connections over n workers are k for each, exactly.
+    """Picks each worker in turn: of k·n connections, each of n workers gets exactly k.
 
-    A worker whose window was full for a moment gets back the turns that it missed, up to 64.
+    If a worker's window is full for a moment, it gets back the turns it missed, up to 64.
     """
 
     def __init__(self) -> None:

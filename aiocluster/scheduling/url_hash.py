@@ -1,4 +1,4 @@
-"""The same request target, the same worker."""
+"""The same worker for the same request target."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .policy import C, Peeking
 
 
 class UrlHash(Keyed[C], Peeking[C]):
-    """All connections whose first request has the same target to one worker, as long as that worker is there.
+    """Sends all connections whose first request has the same target to one worker while that worker is there.
 
-    A connection that is not HTTP/1, does not send its request in time, or is encrypted, is served in turn. Weights do
-    not count. Only the first request of a connection is looked at. Of a target that does not fit into `peek_limit`, the
-    part that does counts. Adding and removing workers moves targets as it moves addresses with `IpHash`.
+    A connection that is encrypted, is not HTTP/1, or does not send its request in time is assigned in turn. Only the
+    first request of a connection counts. If its target is longer than `peek_limit`, only the part within the limit
+    counts. Weights do not count. Adding and removing workers moves targets as it moves addresses with `IpHash`.
     """
 
     peek_limit: ClassVar[int] = 4096
@@ -26,5 +26,5 @@ class UrlHash(Keyed[C], Peeking[C]):
     def pick_by(self, client: Any, first: bytes) -> C:
         target = request_target(first)
         if target is Peek.NEED_MORE and len(first) >= self.peek_limit:
-            target = request_target(first + b" HTTP/1.1")  # as if it ended here
+            target = request_target(first + b" HTTP/1.1")  # as if the target ended here
         return self._find(None if isinstance(target, Peek) else target)

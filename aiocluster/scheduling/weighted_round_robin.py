@@ -11,12 +11,12 @@ from .policy import C
 
 
 class WeightedRoundRobin(Turns[C]):
-    """In turn, in proportion to the weights, and well mixed: weights 5, 1, 1 make a a b a c a a.
+    """Picks workers in turn, in proportion to their weights, and interleaved: weights 5, 1, 1 give a a b a c a a.
 
-    That is nginx's smooth weighted round robin (its ``ngx_http_upstream_round_robin.c``). Over a period, which is the
+    This is nginx's smooth weighted round robin (its ``ngx_http_upstream_round_robin.c``). Over a period, which is the
     sum of the weights divided by their greatest common divisor, the shares are exact. A new period begins when a worker
-    joins or is forgotten. The first period is remembered, so that picking costs the same with any number of workers; in
-    the first period it grows with the number of different weights.
+    joins or is forgotten. The order of the first period is kept, so later picks cost the same with any number of
+    workers. In the first period, the cost of a pick grows with the number of different weights.
     """
 
     def __init__(self) -> None:
@@ -41,9 +41,9 @@ class WeightedRoundRobin(Turns[C]):
 def smooth(weights: Sequence[int]) -> Iterator[int]:
     """One period of smooth weighted round robin, as indices into ``weights``.
 
-    At each step everyone's credit grows by its weight. The one with the highest credit, and among equals the first, is
-    next and pays the sum of all weights. Those with the same weight take turns among each other, so only the one of
-    them whose turn it is has to be looked at, and what it has paid follows from the turns of its group.
+    At each step, every worker's credit grows by its weight. The worker with the highest credit, and among equals the
+    first, is next and pays the sum of all weights. Workers of the same weight form a group and take turns, so each step
+    looks at only one worker of a group. What that worker has paid follows from the turns of its group.
     """
     divisor = gcd(*weights)
     total = sum(weights) // divisor

@@ -130,7 +130,7 @@ async def test_a_request_whose_child_dies_is_told() -> None:
         waiting = asyncio.create_task(child.request("wait"))
         await asyncio.sleep(0)
         child.kill(signal.SIGKILL)
-        with pytest.raises(ChannelClosedError, match=f"the child with pid {child.pid} went before it replied"):
+        with pytest.raises(ChannelClosedError, match=f"the child with pid {child.pid} disconnected before it replied"):
             await waiting
 
 

@@ -148,7 +148,7 @@ async def test_who_asks_a_worker_that_dies_is_told() -> None:
         text = await a._session.run(inside.catch, ["request_to", b.pid, "kill"])
         assert text.startswith("ChannelClosedError ClusterError ")
         assert str(b.pid) in text
-        with pytest.raises(ChannelClosedError, match=r"worker 2 .* went before it replied"):
+        with pytest.raises(ChannelClosedError, match=r"worker 2 .* disconnected before it replied"):
             await waiting
         await b.wait_gone()
         with pytest.raises(ChannelClosedError, match=r"worker 2 .* is gone"):

@@ -125,7 +125,9 @@ async def test_send_to_one_that_is_gone() -> None:
             await worker.send("too late")
         with pytest.raises(ChannelClosedError):
             await worker.request("too late")
-        with pytest.raises(ChannelClosedError, match=rf"^worker 1 \(pid {worker.pid}\) went before it replied$"):
+        with pytest.raises(
+            ChannelClosedError, match=rf"^worker 1 \(pid {worker.pid}\) disconnected before it replied$"
+        ):
             await waiting
 
 

@@ -506,7 +506,7 @@ async def test_the_end_gives_back_what_was_not_confirmed_and_fails_requests() ->
             await here.ended()
             await here.conversation.end()
             assert here.returned == [(2, 1), (2, {"two": 2}), (2, [3])]
-            with pytest.raises(ChannelClosedError, match=r"^the other of here went before it replied$"):
+            with pytest.raises(ChannelClosedError, match=r"^the other of here disconnected before it replied$"):
                 await request
             with pytest.raises(ChannelClosedError):
                 await here.conversation.send(5)

@@ -414,7 +414,7 @@ async def test_confirming_more_than_was_sent_is_a_protocol_error() -> None:
         out = SendWindow(here.channel, PEER, "the receiver")
         await out.send(message(1))
         out.acked(1)
-        with pytest.raises(ProtocolError, match=r"^2 frames confirmed, of 1 sent$"):
+        with pytest.raises(ProtocolError, match=r"^2 frames acknowledged, of 1 sent$"):
             out.acked(2)
 
 

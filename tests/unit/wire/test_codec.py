@@ -141,7 +141,7 @@ NO_FRAMES = {
 
 @pytest.mark.parametrize("body", NO_FRAMES.values(), ids=NO_FRAMES.keys())
 def test_what_is_no_frame_is_a_protocol_error(body: bytes) -> None:
-    with pytest.raises(ProtocolError, match=rf"(^|; ){len(body)} bytes (are no frame|hold something else)"):
+    with pytest.raises(ProtocolError, match=rf"(^|; ){len(body)} bytes (are not a frame|hold something else)"):
         list(Decoder().feed(framed(body)))
 
 
@@ -443,9 +443,9 @@ NO_MESSAGES = {
 
 @pytest.mark.parametrize("body", NO_MESSAGES.values(), ids=NO_MESSAGES.keys())
 def test_what_is_no_message_is_a_protocol_error(body: bytes) -> None:
-    with pytest.raises(ProtocolError, match=rf"^{len(body)} bytes are no message: "):
+    with pytest.raises(ProtocolError, match=rf"^{len(body)} bytes are not a message: "):
         unpack(body)
-    with pytest.raises(ProtocolError, match=rf"^{1 + len(body)} bytes (are no messages: |hold [13] messages, not 2$)"):
+    with pytest.raises(ProtocolError, match=rf"^{1 + len(body)} bytes (are not messages: |hold [13] messages, not 2$)"):
         list(unpack_batch(pack(1) + body, 2))
 
 
