@@ -70,6 +70,8 @@ def maker(scheduling: Any) -> Callable[[], Policy[Any]]:
     if isinstance(scheduling, str):
         if scheduling in POLICIES:
             return POLICIES[scheduling]
+    elif scheduling is Random:  # the class, which needs an argument
+        return POLICIES["random"]
     elif is_policy(scheduling):
         return _Made(scheduling) if isinstance(scheduling, type) else _Copied(scheduling)
     elif callable(scheduling) and not isinstance(scheduling, type):

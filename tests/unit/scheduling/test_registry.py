@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aiocluster.scheduling import Candidate, Policy, RoundRobin
+from aiocluster.scheduling import Candidate, Policy, Random, RoundRobin
 from aiocluster.scheduling._registry import BY_KERNEL, POLICIES, check, maker
 
 from .candidates import Worker, fill, shares
@@ -91,6 +91,12 @@ def test_each_further_port_has_a_copy_of_its_own() -> None:
     assert isinstance(third, Last)
     second.add(Worker(0))
     assert not third.workers
+
+
+def test_the_class_random_is_the_policy_of_that_name() -> None:
+    policy = maker(Random)()
+    (worker,) = fill(policy, 1)
+    assert policy.pick(None) is worker
 
 
 def test_random_by_name_has_chances_of_its_own() -> None:

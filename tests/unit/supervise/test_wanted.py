@@ -1,0 +1,268 @@
+"""Requests, one after the other, and how failures change the wanted state."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from aiocluster._supervise.plan import Seen, Slot
+from aiocluster._supervise.wanted import Reload, Request, Scale, StartAgents, Wanted
+from aiocluster.errors import ReloadError, StartupError
+from aiocluster.settings import RestartPolicy
+
+WHY = StartupError("it did not start")
+
+
+class Cluster:
+    """The wanted state of a cluster whose slots are filled whenever a test says so."""
+
+    def __init__(self, workers: int = 0, agents: tuple[str, ...] = (), **policy: Any) -> None:
+        self.wanted = Wanted(RestartPolicy(**policy), start_timeout=10.0)
+        self.seen: dict[Slot, Seen] = {}
+        if agents:
+            self.do(StartAgents(agents=agents))
+        if workers:
+            self.do(Scale(workers=workers))
+
+    def begin(self, request: Request) -> None:
+        self.wanted.ask(request)
+        assert self.wanted.begin() is request
+
+    def do(self, request: Request) -> None:
+        """Begins a request, fills the slots it wants, and finishes it."""
+        self.begin(request)
+        for slot in [slot for slot in self.seen if slot not in self.wanted.want.slots]:
+            del self.seen[slot]
+        for slot in self.wanted.want.slots:
+            self.fill(slot)
+        assert self.wanted.finish(self.seen.values()) is request
+        assert request.error is None
+
+    def fill(self, slot: Slot) -> None:
+        self.seen[slot] = self.process(slot, is_accepted=True, is_online=True)
+        self.wanted.accepted(slot)
+
+    def process(self, slot: Slot, **known: Any) -> Seen:
+        return Seen(id=len(self.seen) + 1, slot=slot, generation=self.wanted.want.generation, **known)
+
+    def fail(self, slot: Slot, *, stays: bool = False, generation: int | None = None) -> bool:
+        one = self.process(slot)
+        one.generation = one.generation if generation is None else generation
+        return self.wanted.failed(one, WHY, 100.0, 0.5, stays=stays)
+
+
+def test_nothing_is_wanted_at_first() -> None:
+    wanted = Wanted(RestartPolicy(), 7.0)
+    assert wanted.want.slots == ()
+    assert wanted.want.start_timeout == 7.0
+    assert wanted.begin() is None
+    assert wanted.finish([]) is None
+    assert wanted.reload is None
+    assert (wanted.restarts, wanted.is_given_up, wanted.may_start) == (0, False, {})
+
+
+def test_requests_are_done_one_after_the_other() -> None:
+    wanted = Wanted(RestartPolicy(), 10.0)
+    first, second = Scale(workers=0), Scale(workers=0)
+    wanted.ask(first)
+    wanted.ask(second)
+    assert wanted.begin() is first
+    assert wanted.begin() is None
+    assert wanted.finish([]) is first
+    assert wanted.finish([]) is None
+    assert wanted.begin() is second
+    assert wanted.finish([]) is second
+
+
+def test_agents_come_before_workers() -> None:
+    cluster = Cluster(workers=2, agents=("a", "b"))
+    assert cluster.wanted.want.slots == ("a", "b", 0, 1)
+
+
+def test_scaling_up_takes_the_lowest_free_slots_and_down_the_last_ones() -> None:
+    cluster = Cluster(workers=3)
+    assert list(cluster.wanted.want.workers) == [0, 1, 2]
+    cluster.do(Scale(workers=5))
+    assert list(cluster.wanted.want.workers) == [0, 1, 2, 3, 4]
+    cluster.do(Scale(workers=2))
+    assert list(cluster.wanted.want.workers) == [0, 1]
+
+
+def test_a_slot_that_is_given_up_is_filled_at_once_when_it_comes_back() -> None:
+    cluster = Cluster(workers=2)
+    cluster.wanted.closed(1)
+    assert cluster.wanted.may_start == {1: math.inf}
+    cluster.do(Scale(workers=1))
+    assert cluster.wanted.may_start == {}
+
+
+def test_each_reload_is_of_a_generation_of_its_own_even_after_one_that_failed() -> None:
+    cluster = Cluster(workers=1)
+    cluster.do(Reload())
+    assert cluster.wanted.want.generation == 1
+    cluster.begin(Reload())
+    assert cluster.fail(0, stays=True)
+    assert cluster.wanted.want.generation == 1
+    assert cluster.wanted.finish(cluster.seen.values()) is not None
+    cluster.begin(Reload())
+    assert cluster.wanted.want.generation == 3
+
+
+def test_a_reload_is_known_while_it_is_queued_and_while_it_is_under_way() -> None:
+    cluster = Cluster(workers=1)
+    scale, reload = Scale(workers=1), Reload()
+    cluster.begin(scale)
+    cluster.wanted.ask(reload)
+    assert cluster.wanted.reload is reload
+    cluster.wanted.finish(cluster.seen.values())
+    cluster.wanted.begin()
+    assert cluster.wanted.reload is reload
+    cluster.fill(0)
+    cluster.wanted.finish(cluster.seen.values())
+    assert cluster.wanted.reload is None
+
+
+def test_a_reload_fills_slots_that_were_left_empty() -> None:
+    cluster = Cluster(workers=2)
+    cluster.wanted.closed(1)
+    cluster.begin(Reload())
+    assert cluster.wanted.may_start == {}
+
+
+# ---- failures
+
+
+def test_a_first_worker_that_fails_ends_its_request_and_only_filled_slots_stay_wanted() -> None:
+    cluster = Cluster(workers=1, agents=("a",))
+    request = Scale(workers=4)
+    cluster.begin(request)
+    cluster.fill(2)
+    assert cluster.fail(1)
+    assert request.error is WHY
+    assert cluster.wanted.want.workers == (0, 2)
+    assert cluster.wanted.want.agents == ("a",)
+    assert cluster.wanted.restarts == 0  # no replacement: there was none to replace
+    assert not cluster.fail(3)  # the request has failed already
+
+
+def test_an_agent_that_fails_at_first_is_not_wanted_any_more() -> None:
+    cluster = Cluster()
+    request = StartAgents(agents=("a", "b"))
+    cluster.begin(request)
+    cluster.fill("a")
+    assert cluster.fail("b")
+    assert request.error is WHY
+    assert cluster.wanted.want.agents == ("a",)
+
+
+def test_a_failed_replacement_ends_a_reload_and_the_old_one_stays() -> None:
+    cluster = Cluster(workers=2)
+    request = Reload()
+    cluster.begin(request)
+    cluster.fill(0)
+    assert cluster.fail(1, stays=True)
+    assert isinstance(request.error, ReloadError)
+    assert str(request.error) == "the reload has been given up, the old workers stay: it did not start"
+    assert request.error.__cause__ is WHY
+    assert cluster.wanted.want.generation == 0
+    assert cluster.wanted.want.workers == (0, 1)
+    assert cluster.wanted.restarts == 0
+    assert cluster.wanted.finish(cluster.seen.values()) is request
+
+
+def test_a_failed_replacement_of_an_earlier_generation_does_not_end_a_reload() -> None:
+    cluster = Cluster(workers=2)
+    request = Reload()
+    cluster.begin(request)
+    assert not cluster.fail(1, generation=0)
+    assert request.error is None
+    assert cluster.wanted.restarts == 1  # nobody stays: it counts like an unexpected end
+
+
+def test_a_failed_replacement_does_not_end_a_scaling_of_others() -> None:
+    cluster = Cluster(workers=2)
+    request = Scale(workers=3)
+    cluster.begin(request)
+    assert not cluster.fail(0)
+    assert request.error is None
+    assert cluster.wanted.may_start == {0: 100.0}
+
+
+def test_a_failure_without_a_request_counts_like_an_unexpected_end() -> None:
+    cluster = Cluster(workers=1)
+    assert not cluster.fail(0)
+    assert cluster.wanted.restarts == 1
+    assert cluster.wanted.may_start == {0: 100.0}
+
+
+def test_a_slot_that_was_empty_before_a_failed_reload_is_empty_after_it() -> None:
+    cluster = Cluster(workers=2)
+    cluster.wanted.closed(1)
+    cluster.begin(Reload())
+    assert cluster.fail(1)
+    assert cluster.wanted.may_start == {1: math.inf}
+    assert cluster.wanted.restarts == 0
+
+
+def test_an_agent_that_fails_in_a_reload_is_tried_again_like_one_that_ended() -> None:
+    cluster = Cluster(agents=("a",))
+    cluster.begin(Reload())
+    assert cluster.fail("a")
+    assert cluster.wanted.restarts == 1
+    assert cluster.wanted.may_start == {"a": 100.0}
+
+
+# ---- unexpected ends
+
+
+def test_each_slot_waits_by_itself() -> None:
+    cluster = Cluster(workers=2, backoff=(1.0, 60.0))
+    for now, slot in ((10.0, 0), (10.0, 1), (20.0, 0), (30.0, 0)):
+        cluster.wanted.ended(slot, now, 0.5)
+    assert cluster.wanted.may_start == {0: 32.0, 1: 11.0}  # the third time in slot 0: twice as long
+    assert cluster.wanted.restarts == 4
+    cluster.wanted.accepted(0)
+    assert cluster.wanted.may_start == {1: 11.0}
+
+
+def test_with_too_many_ends_no_slot_is_filled_but_by_a_reload() -> None:
+    cluster = Cluster(workers=2, limit=1)
+    cluster.wanted.ended(0, 10.0, 0.5)
+    assert not cluster.wanted.is_given_up
+    cluster.wanted.ended(0, 11.0, 0.5)
+    assert cluster.wanted.is_given_up
+    cluster.wanted.ended(1, 1e9, 0.5)  # long after
+    assert cluster.wanted.may_start == {0: math.inf, 1: math.inf}
+    assert cluster.wanted.restarts == 1
+    cluster.begin(Reload())
+    assert cluster.wanted.may_start == {}
+
+
+# ---- the end
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_stop_gives_up_what_was_asked_for(begun: bool) -> None:
+    cluster = Cluster(workers=1)
+    requests = [Reload(), Scale(workers=3)]
+    for request in requests:
+        cluster.wanted.ask(request)
+    if begun:
+        cluster.wanted.begin()
+    assert cluster.wanted.stop(graceful=True) == requests
+    assert cluster.wanted.want.slots == ()
+    assert cluster.wanted.want.stop == "gracefully"
+    assert cluster.wanted.begin() is None
+    assert cluster.wanted.finish([]) is None
+    assert cluster.wanted.stop(graceful=True) == []
+
+
+def test_a_stop_at_once_is_not_taken_back() -> None:
+    wanted = Cluster(workers=1).wanted
+    wanted.stop(graceful=True)
+    wanted.stop(graceful=False)
+    assert wanted.want.stop == "at once"
+    wanted.stop(graceful=True)
+    assert wanted.want.stop == "at once"
