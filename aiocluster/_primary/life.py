@@ -51,25 +51,28 @@ STATES: Final = ("starting", "online", "listening", "failed", "disconnecting", "
 
 
 class Life:
-    """One worker's state in each region.
+    """One worker's state in each region, and what follows from these.
 
     Attributes:
         process: ``running`` or ``exited``.
         channel: ``open`` or ``closed``.
         duty: Its last known activity: ``starting``, ``online``, ``listening``, ``failed`` or ``leaving``.
         loop: Whether an event loop reads its channel: ``none`` or ``running``.
-        takes_connections: Whether it may be sent connections if it listens. It is derived from the others, and stored
-            because it is read for each connection.
+        state: The value of `WorkerProcess.state`.
+        is_leaving: Whether it was told to leave, or announced that it leaves. Its exit then counts as voluntary.
+        is_over: Whether it has stopped serving: it has failed, its channel is closed, or its process has ended.
+        is_missed: Whether it has stopped serving without leaving, so that it needs a replacement.
+        is_gone: Whether its channel is closed and its process has ended: nothing more can happen to it.
+        takes_connections: Whether it may be sent connections if it listens.
+        is_ready: Whether its event loop runs and it has neither failed nor begun to leave: it can run functions.
     """
-
-    __slots__ = ("channel", "duty", "loop", "process", "takes_connections")
 
     def __init__(self) -> None:
         self.process: str = "running"
         self.channel: str = "open"
         self.duty: str = "starting"
         self.loop: str = "none"
-        self.takes_connections: bool = True
+        self._derive()
 
     def may(self, move: Move) -> bool:
         """Whether this move is legal now."""
@@ -84,43 +87,23 @@ class Life:
             ProtocolError: The move is illegal; nothing has changed.
         """
         region, table = MOVES[move]
-        old = getattr(self, region)
+        old: str = getattr(self, region)
         if old not in table:
             raise ProtocolError(f"{move!r} from a worker that is {old}")
         setattr(self, region, table[old])
-        self.takes_connections = self.channel == "open" and self.duty not in ("failed", "leaving")
-        return bool(table[old] != old)
+        self._derive()
+        return table[old] != old
 
-    @property
-    def state(self) -> str:
-        """The value of `WorkerProcess.state`."""
-        if self.process == "exited":
-            return "dead"
-        if self.channel == "closed":
-            return "disconnected"
-        return "disconnecting" if self.duty == "leaving" else self.duty
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether it was told to leave, or announced that it leaves. Its exit then counts as voluntary."""
-        return self.duty == "leaving"
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has stopped serving: it has failed, its channel is closed, or its process has ended."""
-        return self.duty == "failed" or self.channel == "closed" or self.process == "exited"
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether its channel is closed and its process has ended: nothing more can happen to it."""
-        return self.channel == "closed" and self.process == "exited"
-
-    @property
-    def is_missed(self) -> bool:
-        """Whether it has stopped serving without leaving, so that it needs a replacement."""
-        return self.is_over and not self.is_leaving
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether its event loop runs and it has neither failed nor begun to leave: it can run functions."""
-        return self.loop == "running" and self.takes_connections
+    def _derive(self) -> None:
+        """Derived at each move, which is rare, and not when it is read, which happens for each connection."""
+        is_open, runs, failed = self.channel == "open", self.process == "running", self.duty == "failed"
+        self.is_leaving: bool = self.duty == "leaving"
+        self.is_over: bool = failed or not (is_open and runs)
+        self.is_missed: bool = self.is_over and not self.is_leaving
+        self.is_gone: bool = not (is_open or runs)
+        self.takes_connections: bool = is_open and not (failed or self.is_leaving)
+        self.is_ready: bool = self.takes_connections and self.loop == "running"
+        if not (runs and is_open):
+            self.state: str = "disconnected" if runs else "dead"
+        else:
+            self.state = "disconnecting" if self.is_leaving else self.duty

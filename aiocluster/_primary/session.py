@@ -109,6 +109,7 @@ class Session:
         exit: Done when the process has ended.
         failure: The uncaught exception that the worker reported; None if there was none.
         early_stderr: What it wrote to stderr before it was online; empty once it has been online.
+        has_been_online: Whether it has ever been online.
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
         tasks: Number of asyncio tasks, in its last report.
@@ -136,7 +137,8 @@ class Session:
         self.memory: int = 0
         self.tasks: int = 0
         self.calls: int = 0
-        self._online_since: float | None = None
+        self.has_been_online: bool = False
+        self._online_since = 0.0
         self._reported_at = 0.0
         self._disconnected = asyncio.Event()
         self._ready_or_over = asyncio.Event()
@@ -196,14 +198,9 @@ class Session:
         return time.monotonic() - self._reported_at if self.life.loop == "running" else None
 
     @property
-    def has_been_online(self) -> bool:
-        """Whether it has ever been online."""
-        return self._online_since is not None
-
-    @property
     def age(self) -> float:
         """Seconds since it came online; 0 before."""
-        return time.monotonic() - self._online_since if self._online_since is not None else 0.0
+        return time.monotonic() - self._online_since if self.has_been_online else 0.0
 
     def stats(self) -> WorkerStats:
         """Returns its current numbers."""
@@ -276,6 +273,7 @@ class Session:
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")
         self.child.close()
+        self.has_been_online = True
         self._online_since = time.monotonic()
         logger.info("worker %d (pid %d) is online", self.identity.id, self.pid)
         self.shared.router.join(self)
