@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -94,7 +95,7 @@ def test_the_typed_dicts_say_what_the_table_says() -> None:
 
 @pytest.mark.parametrize("name", [one.name for one in dataclasses.fields(Settings)])
 def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
-    assert f"\n        {name}: " in str(Settings.__doc__)
+    assert f"\n    {name}: " in inspect.cleandoc(str(Settings.__doc__))
     Settings(**{name: getattr(Settings(), name)})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -64,8 +63,8 @@ async def test_another_processs_child() -> None:
 
 
 async def test_another_processs_child_that_was_reaped_before_this_process_knew_of_it() -> None:
-    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
-    await ended.wait()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
     foreign = ForeignProcess(ended.pid)
     assert not foreign.send_signal(0)
     foreign.tell(3)
