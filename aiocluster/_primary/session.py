@@ -268,7 +268,7 @@ class Session:
         if frame[0] in frames.FLOW:
             self.shared.router.route(self, frame, take)
         else:
-            self._dispatch(frame, take)
+            self._dispatch[frame[0]](frame, take)
 
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")

@@ -172,8 +172,11 @@ def on_ints(kind: type[Frame], handler: Callable[..., None]) -> Route:
     return kind, receive_descriptors if kind.descriptors else receive
 
 
-class Dispatch:
-    """Passes the frames that one end of a channel receives to their handlers.
+class Dispatch(dict[Any, Receiver]):
+    """The receivers of the frames that one end of a channel hears, by kind: ``dispatch[frame[0]](frame, take)``.
+
+    A receiver raises ProtocolError if a field is of the wrong type; so does the look-up of a kind that this sender may
+    not send.
 
     Args:
         sender: Who sends them, such as ``frames.WORKER``.
@@ -182,21 +185,16 @@ class Dispatch:
 
     def __init__(self, sender: str, routes: Iterable[Route]) -> None:
         self._sender = sender
-        self._receivers: dict[Any, Receiver] = {}
         for kind, receiver in routes:
             assert sender in kind.by, f"{kind.__name__} is not sent by the {sender}"
-            self._receivers[kind.tag] = receiver
+            self[kind.tag] = receiver
+
+    def __missing__(self, kind: Any) -> Receiver:
+        raise ProtocolError(f"the {self._sender} sent a frame of unknown kind {kind}")
 
     def __call__(self, frame: RawFrame, take: TakeDescriptors) -> None:
-        """Passes a frame to its handler.
-
-        Raises:
-            ProtocolError: This sender may not send this kind of frame, or its fields are of the wrong types.
-        """
-        receiver = self._receivers.get(frame[0])
-        if receiver is None:
-            raise ProtocolError(f"the {self._sender} sent a frame of unknown kind {frame[0]}")
-        receiver(frame, take)
+        """Passes a frame to its receiver, as `Channel.attach` asks for."""
+        self[frame[0]](frame, take)
 
 
 # ---- checks

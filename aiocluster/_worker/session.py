@@ -112,7 +112,7 @@ class Session:
 
     def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
         if frame[0] not in frames.FLOW:
-            self._dispatch(frame, take)
+            self._dispatch[frame[0]](frame, take)
             return
         kind, pid, number, body = flow_fields(frame)
         peer = self.peers.get(pid)

@@ -80,7 +80,7 @@ class Link(InboxPeer[E_contra]):
             kind, _, number, body = flow_fields(frame)
             self._open.receive(kind, number, body, take)
         else:
-            self._dispatch(frame, take)
+            self._dispatch[frame[0]](frame, take)
 
     def _on_leaving(self, frame: frames.Leaving) -> None:
         """Closes this end too, after sending the acks and data that are still buffered."""

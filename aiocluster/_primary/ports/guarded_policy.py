@@ -23,6 +23,7 @@ class GuardedPolicy:
 
     Attributes:
         pickable: The workers that may be picked now.
+        hears_changes: Whether the policy has a `changed` of its own.
     """
 
     def __init__(self, policy: Policy[Backend] | None, address: Address) -> None:
@@ -30,6 +31,8 @@ class GuardedPolicy:
         self._policy: Policy[Backend] = policy if policy is not None else RoundRobin()
         self._fallback: RoundRobin[Backend] = RoundRobin()
         self._address = address
+        changed = getattr(self._policy, "changed", None)
+        self.hears_changes: bool = getattr(changed, "__func__", changed) not in (None, Policy.changed)
 
     def pick(self, client: Any, first: bytes | None) -> Backend:
         """The worker for a connection. At least one must be pickable.

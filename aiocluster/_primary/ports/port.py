@@ -64,6 +64,7 @@ class Port:
         owns_path: Whether closing the port removes the Unix socket's file. The file of an inherited socket stays.
         is_kept: Whether it stays open without holders: the last one failed, or the user opened the port.
         accepted: How many connections the primary has accepted.
+        hears_changes: Whether its policy wants to know when a worker's load has changed.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Port:
         self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
         self._pickable = self._policy.pickable
+        self.hears_changes: bool = self._policy.hears_changes
         self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None
         self._outstanding: dict[Backend, deque[Connection]] = {}
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}

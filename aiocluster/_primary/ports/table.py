@@ -141,7 +141,7 @@ class PortTable:
     def changed(self, backend: Backend) -> None:
         """This worker's load has changed."""
         for number in backend.ports:
-            if port := self.by_number.get(number):
+            if (port := self.by_number.get(number)) and port.hears_changes:
                 port.changed(backend)
 
     def forget(self, backend: Backend) -> None:
