@@ -7,6 +7,7 @@ starts, and a dataclass costs a hundred times as much. `frames` defines the kind
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
@@ -26,12 +27,15 @@ class Record:
     tag: ClassVar[Tag]
     fields: ClassVar[tuple[str, ...]] = ()
     _checks: ClassVar[tuple[Check, ...] | None] = None
+    _owner: ClassVar[type[Record]]
+    """The class that annotates the fields."""
 
     def __init_subclass__(cls, *, tag: Tag | None = None) -> None:
         if tag is not None:
             cls.tag = tag
         own = tuple(name for name, hint in cls.__annotations__.items() if not str(hint).startswith("ClassVar"))
-        cls.fields = own or cls.fields
+        if own:
+            cls.fields, cls._owner = own, cls
         cls._checks = None
 
     def __init__(self, *values: Any, **named: Any) -> None:
@@ -92,8 +96,11 @@ class Record:
     @classmethod
     def types(cls) -> dict[str, Any]:
         """The fields' types by name."""
-        hints = get_type_hints(cls)
-        return {name: hints[name] for name in cls.fields}
+        # Not `typing.get_type_hints`, which takes much longer: each worker asks when it starts.
+        return {
+            name: eval(cls._owner.__annotations__[name], vars(sys.modules[cls._owner.__module__]))
+            for name in cls.fields
+        }
 
 
 class Frame(Record):

@@ -15,44 +15,29 @@ logger = logging.getLogger("aiocluster.ports")
 
 
 class GuardedPolicy:
-    """Asks the policy; where it raises or picks a worker that has no room, round robin picks instead.
+    """A policy that may fail; where it does, round robin picks instead.
 
     Args:
         policy: The policy; None: none is needed, since the primary does not accept on this port.
         address: The port's address, for the log.
 
     Attributes:
+        policy: The policy, for picking: a port does that itself, for each connection.
         pickable: The workers that may be picked now.
         hears_changes: Whether the policy has a `changed` of its own.
     """
 
     def __init__(self, policy: Policy[Backend] | None, address: Address) -> None:
         self.pickable: set[Backend] = set()
-        self._policy: Policy[Backend] = policy if policy is not None else RoundRobin()
+        self.policy: Policy[Backend] = policy if policy is not None else RoundRobin()
         self._fallback: RoundRobin[Backend] = RoundRobin()
         self._address = address
-        changed = getattr(self._policy, "changed", None)
+        changed = getattr(self.policy, "changed", None)
         self.hears_changes: bool = getattr(changed, "__func__", changed) not in (None, Policy.changed)
 
-    def pick(self, client: Any, first: bytes | None) -> Backend:
-        """The worker for a connection. At least one must be pickable.
-
-        Args:
-            client: The client's address.
-            first: The connection's first bytes; None if the policy does not need them.
-        """
-        try:
-            backend = self._policy.pick(client) if first is None else self._policy.pick_by(client, first)  # type: ignore[attr-defined]
-            if backend in self.pickable:  # raises if it is not hashable
-                return backend
-        except Exception:
-            logger.exception("%s: the policy raised an exception; round robin picks a worker instead", self._address)
-        else:
-            logger.error(
-                "%s: the policy picked %r, which can't be picked now; round robin picks a worker instead",
-                self._address,
-                backend,
-            )
+    def pick_instead(self, client: Any, error: Exception) -> Backend:
+        """The worker for a connection for which the policy has failed. At least one must be pickable."""
+        logger.error("%s: the policy failed; round robin picks a worker instead", self._address, exc_info=error)
         return self._fallback.pick(client)
 
     def add(self, backend: Backend) -> None:
@@ -77,7 +62,7 @@ class GuardedPolicy:
         self._tell("changed", backend)
 
     def _tell(self, what: str, backend: Backend) -> None:
-        tell = getattr(self._policy, what, None)  # `forget` and `changed` are optional
+        tell = getattr(self.policy, what, None)  # `forget` and `changed` are optional
         try:
             if tell is not None:
                 tell(backend)

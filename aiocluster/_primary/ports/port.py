@@ -252,7 +252,7 @@ class Port:
     def _hand_over(self, connections: Iterable[Connection]) -> None:
         """Picks a worker for each connection, and sends each worker its batch. If no worker has room, they wait."""
         batches: dict[Backend, list[int]] = {}
-        pick = self._policy.pick
+        policy: Any = self._policy.policy
         for connection in connections:
             fd, client, first = connection
             if first is None and self._peeker is not None:
@@ -261,7 +261,12 @@ class Port:
             if not self._pickable:
                 self._pending.append(connection)
                 continue
-            backend = pick(client, first)
+            try:
+                backend = policy.pick(client) if first is None else policy.pick_by(client, first)
+                if backend not in self._pickable:  # raises if it is not hashable
+                    raise LookupError(f"it picked {backend!r}, which can't be picked now")
+            except Exception as error:
+                backend = self._policy.pick_instead(client, error)
             outstanding = self._outstanding[backend]
             outstanding.append(connection)
             backend.under_way += 1
