@@ -74,15 +74,19 @@ class Record:
         """
         if type(array) is not list or not array or array[0] != cls.tag:
             raise ProtocolError(f"{array!r:.60} in place of {cls.__name__}")
-        checks = cls._checks
-        if checks is None:
-            checks = cls._checks = tuple(_check_of(hint) for hint in cls.types().values())
+        checks = cls._checks if cls._checks is not None else cls.prepare()
         if len(array) != len(checks) + 1:
             raise ProtocolError(f"{cls.__name__} has {len(checks)} fields, not {len(array) - 1}")
         try:
             return [check(value) for check, value in zip(checks, array[1:], strict=True)]
         except _Mismatch as error:
             raise ProtocolError(f"{cls.__name__}({', '.join(cls.fields)}): {error}") from None
+
+    @classmethod
+    def prepare(cls) -> tuple[Check, ...]:
+        """Makes the checks of the fields, which the first check would do."""
+        cls._checks = tuple(_check_of(hint) for hint in cls.types().values())
+        return cls._checks
 
     @classmethod
     def parse(cls, array: Any) -> Self:

@@ -34,6 +34,9 @@ def main() -> NoReturn:
         preload(config)
         if isinstance(config.target, frames.FunctionTarget):
             find_function(config.target)
+        for kind in Frame.__subclasses__():
+            if frames.PRIMARY in kind.by:
+                kind.prepare()  # once, in memory that the workers share
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
