@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except chart.ChartError as error:
             print(error, file=sys.stderr)
             return 2
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the programs have their bytecode, as an installed package has
     # The blocks that end the measured programs are left on SIGTERM too.
     signal.signal(signal.SIGTERM, _exit)
     results = [
