@@ -138,7 +138,7 @@ def coverage(session: nox.Session) -> None:
     """Which lines the tests run, in workers too; arguments after -- go to pytest."""
     run(session, "coverage", "erase", group="coverage")
     try:
-        # Tests of what a process imports, writes or takes in time fail under coverage; what they run counts all the same.
+        # Tests of what a process imports, writes or takes in time fail under coverage; what they run counts anyway.
         run(session, "coverage", "run", "-m", "pytest", *session.posargs, group="coverage", success_codes=(0, 1))
     finally:
         run(session, "coverage", "combine", "--quiet", group="coverage")
