@@ -261,10 +261,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             session.tell_to_leave(self.settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
 
-    async def _wait_all_gone(self) -> None:
-        """Returns when no worker is left."""
-        await self._all_gone.wait()
-
     def _stats(self) -> tuple[tuple[WorkerStats, ...], tuple[PortStats, ...]]:
         """Returns the current numbers of the workers and of the shared ports."""
         workers = tuple(session.stats() for session in self._all_sessions())
