@@ -74,12 +74,6 @@ class Life:
         self.loop: str = "none"
         self._derive()
 
-    def may(self, move: Move) -> bool:
-        """Whether this move is legal now."""
-        region, table = MOVES[move]
-        state: str = getattr(self, region)
-        return state in table
-
     def move(self, move: Move) -> bool:
         """Makes the move. Returns whether the state changed.
 

@@ -91,7 +91,6 @@ def test_each_move_from_each_state(move: str) -> None:
     for before in EVERYWHERE:
         one = life(**before)
         after = EXPECTED[move, before[region]]
-        assert one.may(move) == (after is not None)  # type: ignore[arg-type]
         if after is None:
             with pytest.raises(ProtocolError, match=f"^'{move}' from a worker that is {before[region]}$"):
                 one.move(move)  # type: ignore[arg-type]
@@ -132,7 +131,9 @@ def test_the_state_never_goes_back(moves: list[str]) -> None:
     one = Life()
     order = [STATES.index(one.state)]
     for move in moves:
-        if one.may(move):  # type: ignore[arg-type]
+        try:
             one.move(move)  # type: ignore[arg-type]
-            order.append(STATES.index(one.state))
+        except ProtocolError:
+            continue
+        order.append(STATES.index(one.state))
     assert order == sorted(order)
