@@ -95,8 +95,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
-                    for worker in self._workers.values():
-                        worker.kill(number)
+                    for session in self._all_sessions():
+                        session.kill(number, "told")
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:

@@ -16,13 +16,16 @@ from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError, StartupError
-from ..events import Exit, GiveUp
+from ..events import GiveUp, Reason
 from ..settings import RestartPolicy
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Seen, Slot, Start, plan
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
+
+_REASONS: Mapping[str, Reason] = {"not wanted": "told", "start_timeout": "late", "hang_timeout": "hung"}
+"""Why a worker ended, by why it was sent a signal."""
 
 _LAST_EXIT = 1.0  # seconds to wait for the last worker's exit, so that the error can quote its stderr
 
@@ -44,7 +47,7 @@ class Process(Seen):
     health_check: HealthCheck | None = None
 
 
-def look_at(process: Process, graceful_timeout: float, now: float) -> None:
+def look_at(process: Process, now: float) -> None:
     """Updates the observed state of a process. Only this and `_sample` read a worker's state."""
     if process.worker is None:
         process.is_failed = process.is_gone = process.fork is not None and process.fork.done()
@@ -59,9 +62,7 @@ def look_at(process: Process, graceful_timeout: float, now: float) -> None:
     process.ports = len(session.backend.ports)
     process.is_leaving = life.is_leaving
     process.is_gone = life.is_gone
-    if life.is_missed and not process.is_failed:
-        process.is_failed = True
-        process.leave_by = min(process.leave_by, now + graceful_timeout)
+    process.is_failed = process.is_failed or life.is_missed
 
 
 def _sample(session: Session) -> Sample:
@@ -228,7 +229,7 @@ class Reconciler:
                 await asyncio.wait(self._children)
             for process in self._processes.values():
                 if process.worker is not None and not process.is_accepted:
-                    process.worker.kill(signal.SIGKILL)
+                    process.worker._session.kill(signal.SIGKILL, "told")
             for request in list(self._waiting):
                 self._answer(request, ClusterError("the cluster has ended"))
             self._stopped.set()
@@ -259,9 +260,8 @@ class Reconciler:
         return min(wake, self._next_check)
 
     def _look(self, now: float) -> None:
-        graceful_timeout = self._primary.settings.graceful_timeout
         for process in self._processes.values():
-            look_at(process, graceful_timeout, now)
+            look_at(process, now)
 
     def _carry_out(self, action: Action, now: float) -> None:
         if isinstance(action, Start):
@@ -277,10 +277,10 @@ class Reconciler:
                 self._wanted.accepted(process.slot)
             case Leave():
                 assert worker is not None
-                graceful_timeout = self._primary.settings.graceful_timeout
                 process.is_told = True
-                process.leave_by = min(process.leave_by, now + graceful_timeout)
-                worker._session.tell_to_leave(graceful_timeout)
+                is_limit = process.is_due and self._wanted.want.stop is None
+                seconds = self._primary.settings.graceful_timeout
+                worker._session.tell_to_leave(seconds, "limit" if is_limit else "told")
             case Kill(_, number, reason):
                 process.signals[number] = now
                 self._kill(process, number, reason)
@@ -333,11 +333,9 @@ class Reconciler:
         self._children.discard(task)
         self.wake()
 
-    def _kill(self, process: Process, number: signal.Signals, reason: str) -> None:
+    def _kill(self, process: Process, number: signal.Signals, why: str) -> None:
         if process.worker is not None:
-            if reason == "graceful_timeout":
-                logger.warning("%r has not left in time: %s", process.worker, number.name)
-            process.worker.kill(number)
+            process.worker._session.kill(number, _REASONS[why])
         elif process.fork is not None:
             process.fork.cancel()
 
@@ -391,7 +389,7 @@ class Reconciler:
             elif session.early_stderr:
                 text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
         error.args = (text,)
-        exits = tuple(Exit(one, one.exit_code, one.exit_signal) for _, one in self._unasked_ends if one.is_dead())
+        exits = tuple(one._session.exit.result() for _, one in self._unasked_ends if one.is_dead())
         self._primary._hub.emit(GiveUp(exits, policy.period))
         self.over.set()
 
