@@ -76,7 +76,7 @@ class Reconciler:
         primary: Forks the workers. Its settings are read at each use, because they may change.
         agents: The agents' targets by name.
         weights: The workers' weights by slot; slots beyond the last have 1.
-        policy: When to replace processes that ended unexpectedly.
+        policy: When to replace processes that ended unexpectedly; None: never.
         limits: When to replace running workers.
         start_timeout: Seconds a process may take to start.
         chance: Returns random numbers from 0 to 1.
@@ -92,7 +92,7 @@ class Reconciler:
         *,
         agents: Mapping[str, Any],
         weights: Sequence[int],
-        policy: RestartPolicy,
+        policy: RestartPolicy | None,
         limits: Limits,
         start_timeout: float,
         chance: Callable[[], float] = random.random,
@@ -341,7 +341,9 @@ class Reconciler:
 
     def _count(self, process: Process, now: float) -> None:
         """Records an unexpected end, for the event `GiveUp`."""
-        ends = [end for end in self._unasked_ends if end[0] >= now - self._wanted.policy.period]
+        if (policy := self._wanted.policy) is None:
+            return
+        ends = [end for end in self._unasked_ends if end[0] >= now - policy.period]
         if process.worker is not None:
             ends.append((now, process.worker))
         self._unasked_ends = ends
@@ -375,6 +377,7 @@ class Reconciler:
 
     async def _give_up(self, error: RestartLimitError, worker: WorkerProcess | None) -> None:
         policy = self._wanted.policy
+        assert policy is not None
         text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
         logger.critical("%s", text)
         if worker is not None:
