@@ -35,16 +35,20 @@ IN_WORDS: Final[Mapping[Reason, str]] = {
 
 
 class Cause:
-    """What happened to one worker that explains its end."""
+    """What happened to one worker that explains its end.
+
+    Attributes:
+        first: The first thing that happened to it; None so far.
+    """
 
     def __init__(self) -> None:
-        self._first: Reason | None = None
+        self.first: Reason | None = None
         self._signals: dict[int, Reason] = {}
 
     def happened(self, reason: Reason) -> None:
         """It was told to leave, chose to, reached a limit, or failed. The first of these counts."""
-        if self._first is None:
-            self._first = reason
+        if self.first is None:
+            self.first = reason
 
     def sent(self, number: int, reason: Reason) -> None:
         """The cluster has sent it this signal. Of several that are the same, the last counts."""
@@ -57,6 +61,6 @@ class Cause:
                 return forced  # however it then ended: it would not have, then and there
         if end.signal is not None:
             return self._signals.get(end.signal, "killed")
-        if self._first is not None:
-            return self._first
+        if self.first is not None:
+            return self.first
         return "returned" if end.code == 0 else "failed"

@@ -143,6 +143,7 @@ class Session:
         self.tasks: int = 0
         self.calls: int = 0
         self.has_been_online: bool = False
+        self._has_heard = False  # that it is to leave
         self._online_since = 0.0
         self._reported_at = 0.0
         self._disconnected = asyncio.Event()
@@ -258,7 +259,11 @@ class Session:
         self._leave(reason)
         self.channel.send(frames.Leave(float(seconds)).encode())
         if is_first and self.life.loop == "none":
-            self.kill(signal.SIGTERM, reason)
+            self._tell_by_signal()
+
+    def _tell_by_signal(self) -> None:
+        self.channel.flush()  # in the end it looks whether it was told
+        self.kill(signal.SIGTERM, self.cause.first or "told")
 
     def _leave(self, reason: Reason) -> None:
         self.cause.happened(reason)
@@ -308,6 +313,8 @@ class Session:
 
     def _on_detached(self, frame: frames.Detached) -> None:
         self.life.move("detach")
+        if self.life.is_leaving and not self._has_heard:  # there may be no other loop to read it
+            self._tell_by_signal()
         self._changed()
 
     def _on_report(self, frame: frames.Report) -> None:
@@ -331,6 +338,7 @@ class Session:
         self._emit(Error(self.worker, self.failure))
 
     def _on_leaving(self, frame: frames.Leaving) -> None:
+        self._has_heard = True
         seconds = self.shared.settings.graceful_timeout if frame.seconds is None else frame.seconds
         if self._deadline.set(seconds):  # else it has been told to leave already, within less time
             self.channel.send(frames.Leave(float(seconds)).encode())

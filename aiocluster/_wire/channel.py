@@ -115,7 +115,7 @@ class Channel:
 
     def attach_blocking(self, receive: Callable[[RawFrame, Callable[[], Descriptors]], None]) -> None:
         """Passes the frames of `read_blocking` to ``receive``. For a process without an event loop."""
-        self._receive = receive
+        self._receive, self._closed = receive, _nothing
 
     def detach(self) -> None:
         """Detaches from its loop, which is about to end or has ended. The channel can be attached to another one."""

@@ -224,6 +224,10 @@ class Conversation:
 
     # ---- the end
 
+    def in_flight(self) -> list[asyncio.Future[Any]]:
+        """Returns what has been asked and not been answered yet, by either side."""
+        return [*self._requests.values(), *self._served.values()]
+
     async def end(self) -> None:
         """The other process is gone: returns the messages it did not acknowledge, and fails the requests to it."""
         self._asking.close()

@@ -286,9 +286,9 @@ class Failed(Frame, tag=47, by=WORKER):
 
 
 class Leaving(Frame, tag=48, by=WORKER):
-    """The worker is leaving without being told to, within so many seconds; None: within ``graceful_timeout``.
+    """The worker is leaving within so many seconds: it has read a `Leave`, or wants to.
 
-    The reply is a `Leave` with the seconds that it has.
+    None: within ``graceful_timeout``. If it has not been told to, the reply is a `Leave` with the seconds that it has.
     """
 
     seconds: float | None

@@ -23,7 +23,7 @@ from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Decoder
 from ..errors import ProtocolError
-from . import current
+from . import current, sigterm
 from .listening import patch
 from .load import load
 from .session import Session
@@ -38,6 +38,7 @@ def main() -> NoReturn:
     channel = Channel(sock)
     session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)
+    signal.signal(signal.SIGTERM, sigterm.Handler(session))
     try:
         _end_with(session)
         _become(config)
@@ -202,7 +203,7 @@ def _run(session: Session, awaitable: Awaitable[Any]) -> None:
 
 def _finish(session: Session, error: BaseException | None) -> NoReturn:
     """Reports how the target ended, closes the channel, and ends the process as Python would."""
-    if session.is_leaving and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+    if session.leaving is not None and isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
         error = None  # this is how leaving ends the main task
     if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
         session.report_failure(error)
@@ -210,5 +211,9 @@ def _finish(session: Session, error: BaseException | None) -> NoReturn:
         error = SystemExit(1)
     session.channel.flush_blocking()
     session.is_over = True
+    if session.is_terminated:
+        session.hear_out()
+        if session.leaving is None:
+            sigterm.end_by_it()
     session.channel.close()
     raise error if error is not None else SystemExit(0)

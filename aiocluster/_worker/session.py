@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -18,7 +19,7 @@ from .._wire.mailbox import Mailbox, Requests
 from ..errors import ProtocolError
 from ..events import Disconnect, Shutdown
 from .heartbeat import Heartbeat
-from .leave import leave
+from .leave import Leave
 from .listening.port import Ports
 from .load import find_function
 from .worker import Worker
@@ -40,7 +41,9 @@ class Session:
         peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
         workers: The conversations with other workers, without agents, by pid.
         main: The future that the running loop runs until complete; None under ``run_forever``.
-        is_leaving: Whether it has begun to leave, because it was told to or chose to.
+        loop: The event loop that reads the channel; None if none runs.
+        leaving: Its way out, once it has been told to leave or has chosen to.
+        is_terminated: Whether it got SIGTERM, and has not been told to leave.
         is_over: Whether it has closed the channel itself and is about to exit.
     """
 
@@ -53,10 +56,11 @@ class Session:
         self.inbox: Inbox = Inbox()
         self.requests: Requests = Requests()
         self.main: asyncio.Future[Any] | None = None
-        self.is_leaving: bool = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.leaving: Leave | None = None
+        self.is_terminated = False
         self.is_over = False
         self._has_failed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -65,14 +69,13 @@ class Session:
         for pid, name in config.peers.items():
             self._add_peer(pid, name)
         self.worker: Worker = Worker._create(self)
-        self._leaving: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(
             frames.PRIMARY,
             [
                 on(frames.PeerJoined, lambda frame: self._add_peer(frame.pid, frame.name)),
                 on(frames.PeerLeft, self._on_peer_left),
-                on(frames.Leave, lambda frame: self._leave(frame.seconds)),
+                on(frames.Leave, self._on_leave),
                 *self.ports.routes,
             ],
         )
@@ -81,22 +84,26 @@ class Session:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Starts reading the channel on this loop, unless another loop does. Returns whether it started."""
-        if self._loop is not None:
+        if self.loop is not None:
             return False
-        self._loop = loop
+        self.loop = loop
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)
+        if self.leaving is not None:
+            self.leaving.begin(loop)
         return True
 
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this loop reads the channel. Other loops of this process share no ports."""
-        return self._loop is loop
+        return self.loop is loop
 
     def detach(self) -> None:
         """Stops reading, because the loop has stopped. Another loop may attach later."""
-        self._loop = None
+        self.loop = None
         self._heartbeat.stop()
+        if self.leaving is not None:
+            self.leaving.pause()
         self.tell(frames.Detached())
         self.channel.detach()
 
@@ -154,17 +161,23 @@ class Session:
 
     def leave(self, seconds: float | None) -> None:
         """Leaves as if the primary had asked for it, and tells the primary. None: within ``graceful_timeout``."""
-        if not self.is_leaving and not self.channel.is_closed:
+        if self.leaving is None and not self.channel.is_closed:
             self.tell(frames.Leaving(seconds))
-            self._leave(self.config.graceful_timeout if seconds is None else seconds)
+            self._begin_to_leave(self.config.graceful_timeout if seconds is None else seconds)
 
-    def _leave(self, seconds: float) -> None:
-        if self.is_leaving:
-            return
-        self.is_leaving = True
+    def _on_leave(self, frame: frames.Leave) -> None:
+        if self.leaving is not None:
+            self.leaving.set(frame.seconds)
+        else:
+            self.tell(frames.Leaving(frame.seconds))
+            self._begin_to_leave(frame.seconds)
+
+    def _begin_to_leave(self, seconds: float) -> None:
+        self.leaving = Leave(self, seconds)
         self.ports.stop()
         self.inbox.emit(Shutdown(seconds))
-        self._leaving = asyncio.get_running_loop().create_task(leave(self, seconds))
+        if self.loop is not None:
+            self.leaving.begin(self.loop)
 
     def report_failure(self, error: BaseException) -> None:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
@@ -176,21 +189,48 @@ class Session:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
         self.report_failure(error)
         self.ports.stop()
-        await self.drain(self.config.graceful_timeout)
+        try:
+            async with asyncio.timeout(self.config.graceful_timeout):
+                await self.drain()
+        except TimeoutError:
+            pass
+        finally:
+            self.ports.stop_draining()
 
-    async def drain(self, timeout: float) -> None:
-        """Waits until all connections are closed and all async event handlers have ended, or until the timeout.
+    async def drain(self) -> None:
+        """Waits until all connections are closed, and all that is in flight besides is done.
 
         Afterwards, servers no longer wait for their connections. From Python 3.12 on `asyncio.Server.wait_closed` does
         wait, which would keep the main task from ending.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                await self.ports.drain()
-                await self.inbox.drain()
-        except TimeoutError:
-            pass
+        await self.ports.drain()
+        await self.drain_work()
         self.ports.stop_draining()
+
+    async def drain_work(self) -> None:
+        """Waits until async event handlers have ended, and requests and calls have been answered, in both directions.
+
+        What comes meanwhile is served, too.
+        """
+        while True:
+            await self.inbox.drain()
+            in_flight = [work for peer in set(self.peers.values()) for work in peer.in_flight()]
+            if not in_flight:
+                return
+            await asyncio.wait(in_flight)
+            await asyncio.sleep(0)  # who asked goes on with the reply
+
+    def hear_out(self) -> None:
+        """Reads what the primary has sent since the last loop ended, and closes the channel."""
+
+        def receive(frame: RawFrame, take: TakeDescriptors) -> None:
+            with contextlib.suppress(ProtocolError):  # most frames have none
+                take().close()
+            if frame[0] == frames.Leave.tag and self.leaving is None:
+                self.leaving = Leave(self, 0.0)
+
+        self.channel.attach_blocking(receive)
+        self.channel.finish()
 
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:

@@ -138,7 +138,7 @@ async def test_one_whose_event_loop_has_ended_is_told_to_leave_by_a_signal() -> 
         assert await worker.stdout.receive() == b"its loop has ended\n"
         await turns()  # what it had said on its channel before is read by then
         await worker.disconnect()
-        assert (worker.exit_signal, worker.exited_after_disconnect) == (signal.SIGTERM, True)
+        assert (worker.exit_code, worker.exit_reason, worker.exited_after_disconnect) == (0, "told", True)
 
 
 async def test_what_has_happened_is_not_waited_for_again() -> None:

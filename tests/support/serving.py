@@ -119,9 +119,18 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
 
 def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
     """Returns when that process handles or ignores the signal; a cluster does when it serves for ever."""
+    _wait_until_it_is_in("Cgt|Ign", number, pid)
+
+
+def wait_until_it_ignores(number: signal.Signals, pid: int) -> None:
+    """Returns when that process ignores the signal. A worker handles SIGTERM from its start."""
+    _wait_until_it_is_in("Ign", number, pid)
+
+
+def _wait_until_it_is_in(masks: str, number: signal.Signals, pid: int) -> None:
     while True:
         status = Path(f"/proc/{pid}/status").read_text()
-        masks: list[str] = re.findall(r"^Sig(?:Cgt|Ign):\s*(\w+)$", status, re.MULTILINE)
-        if any(int(mask, 16) >> (number - 1) & 1 for mask in masks):
+        found: list[str] = re.findall(rf"^Sig(?:{masks}):\s*(\w+)$", status, re.MULTILINE)
+        if any(int(mask, 16) >> (number - 1) & 1 for mask in found):
             return
         time.sleep(0.005)
