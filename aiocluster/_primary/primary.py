@@ -29,7 +29,7 @@ from .._wire.windows import send_to_all
 from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Setup
-from ..settings import PrimarySettings, Settings, SetupSettings, Target
+from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
 from .forkserver import ForkServer
 from .launch import Child, environment, spawn
@@ -96,8 +96,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
-                    for worker in self._workers.values():
-                        worker.kill(number)
+                    for session in self._all_sessions():
+                        session.kill(number, "told")
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
@@ -169,11 +169,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             ClusterError: This Primary has not been entered, or has been left.
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
-            TypeError: The weight is not a whole number.
+            TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
             OSError: The process can't be started.
         """
         whole_number("weight", weight, at_least=1)
-        return await self._fork(env, weight=weight)
+        return await self._fork(None if env is None else variables("env", env), weight=weight)
 
     async def _fork(
         self,

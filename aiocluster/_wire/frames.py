@@ -289,8 +289,13 @@ class Failed(Frame, tag=47, by=WORKER):
     traceback: str
 
 
-class Leaving(Frame, tag=48, by=(WORKER, RELATIVE)):
-    """A worker is leaving without being told to; a parent or child will send nothing more."""
+class Leaving(Frame, tag=48, by=WORKER):
+    """The worker is leaving without being told to, within so many seconds; None: within ``graceful_timeout``.
+
+    The reply is a `Leave` with the seconds that it has.
+    """
+
+    seconds: float | None
 
 
 class Report(Frame, tag=50, by=WORKER):
@@ -299,6 +304,13 @@ class Report(Frame, tag=50, by=WORKER):
     delay: float
     memory: int
     tasks: int
+
+
+# ---- between a parent and its child
+
+
+class Finished(Frame, tag=60, by=RELATIVE):
+    """A parent or child will send nothing more."""
 
 
 # ---- between the primary and a fork server

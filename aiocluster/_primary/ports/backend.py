@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,8 @@ from ..._wire.frame import Route, on, on_ints
 from ...address import Address
 from ..life import Life
 from .table import PortTable
+
+logger = logging.getLogger("aiocluster.ports")
 
 
 class Backend:
@@ -114,6 +117,10 @@ class Backend:
             return
         except (ValueError, OverflowError) as error:  # no such policy, or a port or backlog out of range
             self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
+            return
+        except BaseException as error:  # the user's own policy could not be made: the worker would wait for ever
+            logger.error("%s can't be opened", frame.endpoint, exc_info=error)
+            self.channel.send(frames.Refused(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}").encode())
             return
         port.holders.add(self)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
