@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -111,6 +112,15 @@ class Child:
     def close(self) -> None:
         """Closes the early stderr file. The streams stay open."""
         self._early_stderr.close()
+
+    async def discard(self) -> None:
+        """Kills a process that nothing else knows of yet, and returns when it has ended. The streams are closed."""
+        self.send_signal(signal.SIGKILL)
+        self.close()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        await asyncio.wait([self._process.ended])
 
 
 def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:

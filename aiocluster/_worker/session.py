@@ -152,11 +152,11 @@ class Session:
 
     # ---- the end
 
-    def leave(self, seconds: float) -> None:
-        """Leaves as if the primary had asked for it, and tells the primary."""
+    def leave(self, seconds: float | None) -> None:
+        """Leaves as if the primary had asked for it, and tells the primary. None: within ``graceful_timeout``."""
         if not self.is_leaving and not self.channel.is_closed:
-            self.tell(frames.Leaving())
-            self._leave(seconds)
+            self.tell(frames.Leaving(seconds))
+            self._leave(self.config.graceful_timeout if seconds is None else seconds)
 
     def _leave(self, seconds: float) -> None:
         if self.is_leaving:

@@ -14,7 +14,7 @@ from typing import Any, AnyStr, Generic, TypedDict, TypeVar, Unpack, overload
 
 import anyio
 
-from .._checks import number, whole_number
+from .._checks import arguments, number, whole_number
 from .._processes.start import environment, start
 from .._processes.stdio import PipeReader, PipeWriter, Stdio, open_stdio
 from .._processes.watch import OwnProcess
@@ -162,9 +162,9 @@ async def exec_file(
         MaxBufferError: It wrote too much, and is dead; see `exec`.
         LookupError: There is no such encoding.
         ValueError: A number is out of its range; the text names it.
-        TypeError: A value is not a number, or there is no such option; the text names it.
+        TypeError: ``args`` is one text, a value is not a number, or there is no such option; the text names it.
     """
-    argv = [os.fspath(file), *(os.fspath(arg) for arg in args)]
+    argv = [os.fspath(file), *map(os.fspath, arguments("args", args))]
     return await _Execution(argv, _checked("exec_file", encoding, options)).run()
 
 

@@ -46,7 +46,7 @@ async def serve_address(host: str) -> None:
 
 @needs_link_local
 async def test_a_link_local_address_keeps_its_interface(worker_loop: Loop) -> None:
-    async with Primary(serve_address, args=[link_local()], loop=worker_loop) as primary:
+    async with Primary(serve_address, args=[str(link_local())], loop=worker_loop) as primary:
         async with primary.events("listening") as heard:
             workers = [await primary.fork(), await primary.fork()]
             first, second = (await anext(heard)).address, (await anext(heard)).address
@@ -58,7 +58,7 @@ async def test_a_link_local_address_keeps_its_interface(worker_loop: Loop) -> No
 @needs_link_local
 async def test_the_primary_opens_a_link_local_address() -> None:
     address = link_local()
-    async with Primary(serve_address, args=[address]) as primary:
+    async with Primary(serve_address, args=[str(address)]) as primary:
         opened = await primary.listen(address, 0)
         async with primary.events("listening") as heard:
             worker = await primary.fork()
@@ -68,7 +68,7 @@ async def test_the_primary_opens_a_link_local_address() -> None:
 
 @needs_link_local
 async def test_udp_on_a_link_local_address(worker_loop: Loop) -> None:
-    async with Primary(echo_datagrams, args=[link_local()], loop=worker_loop) as primary:
+    async with Primary(echo_datagrams, args=[str(link_local())], loop=worker_loop) as primary:
         async with primary.events("listening") as heard:
             await primary.fork()
             address = (await anext(heard)).address

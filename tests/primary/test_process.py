@@ -93,7 +93,7 @@ async def test_kill_and_wait() -> None:
         await worker.wait_for("online")
         worker.kill()
         exit = await worker.wait()
-        assert exit == Exit(worker, None, signal.SIGTERM)
+        assert exit == Exit(worker, None, signal.SIGTERM, "killed")
         assert (worker.exit_code, worker.exit_signal) == (None, signal.SIGTERM)
         assert worker.exited_after_disconnect is False
         await worker.wait_gone()
@@ -107,7 +107,7 @@ async def test_kill_and_wait() -> None:
 async def test_exit_code(code: int) -> None:
     async with Primary(exit_with, args=[str(code)]) as primary:
         worker = await primary.fork()
-        assert await worker.wait() == Exit(worker, code, None)
+        assert await worker.wait() == Exit(worker, code, None, "returned" if code == 0 else "failed")
         assert worker.exited_after_disconnect is False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,8 @@ from ...errors import ProtocolError
 from ..life import Life
 from . import bind
 from .table import PortTable
+
+logger = logging.getLogger("aiocluster.ports")
 
 MOST_PORTS = 1024
 """The most ports that one worker may have open. A limit on what it can make the primary keep."""
@@ -128,6 +131,10 @@ class Backend:
             return
         except (ValueError, OverflowError) as error:  # no such policy, or a port or backlog out of range
             self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
+            return
+        except BaseException as error:  # the user's own policy could not be made: the worker would wait for ever
+            logger.error("%s can't be opened", frame.endpoint, exc_info=error)
+            self.channel.send(frames.Refused(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}").encode())
             return
         port.holders.add(self)
         self._given.add(port.number)

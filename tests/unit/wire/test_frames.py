@@ -121,6 +121,7 @@ EXAMPLES = {
     "<class 'bytes'>": b"bytes",
     "<class 'bool'>": True,
     "int | None": None,
+    "float | None": None,
     "str | None": None,
     "dict[str, str]": {},
     "dict[int, str | None]": {},
