@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import Any, NamedTuple, Self
 
 
@@ -40,7 +39,7 @@ class Endpoint(NamedTuple):
         Raises:
             OverflowError: The port is out of range; the text is that of `socket.socket.bind`.
         """
-        if family == socket.AF_UNIX:
+        if isinstance(sockaddr, (str, bytes)):
             return cls(int(family), int(type), path=os.fsencode(sockaddr))
         host, port, *rest = sockaddr
         return cls(int(family), int(type), str(host), port_number(port), *rest)
@@ -48,9 +47,9 @@ class Endpoint(NamedTuple):
     @property
     def sockaddr(self) -> Any:
         """The address as `socket.socket.bind` takes it."""
-        if self.family == socket.AF_UNIX:
+        if self.path:
             return self.path
-        if self.family == socket.AF_INET6:
+        if ":" in self.host:  # IPv6
             return self.host, self.port, self.flowinfo, self.scope_id
         return self.host, self.port
 
