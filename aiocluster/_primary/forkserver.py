@@ -23,6 +23,7 @@ from collections.abc import Mapping
 
 from .._processes.environment import CHANNEL_FD
 from .._processes.exit_status import ExitStatus
+from .._processes.signals import blocked
 from .._processes.start import environment, start
 from .._processes.stdio import open_channel
 from .._processes.watch import ForeignProcess
@@ -52,7 +53,7 @@ class ForkServer:
         self._forks: dict[int, asyncio.Future[ForeignProcess]] = {}
         self._workers: dict[int, ForeignProcess] = {}
         self._gone: asyncio.Future[None] = loop.create_future()
-        with open_channel() as (ours, theirs), open_streams(silent=False) as streams:
+        with open_channel() as (ours, theirs), open_streams(silent=False) as streams, blocked():
             process = start(
                 command(settings, "forkserver"),
                 streams.theirs,
