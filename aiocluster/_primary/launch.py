@@ -115,6 +115,15 @@ class Child:
         """Closes the early stderr file. The streams stay open."""
         self._early_stderr.close()
 
+    async def discard(self) -> None:
+        """Kills a process that nothing else knows of yet, and returns when it has ended. The streams are closed."""
+        self.send_signal(signal.SIGKILL)
+        self.close()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        await asyncio.wait([self._process.ended])
+
 
 def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
     """Returns a worker's environment, without the variables that name descriptors."""

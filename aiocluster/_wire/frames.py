@@ -163,6 +163,10 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     name: str | None
     peers: dict[int, str | None]
 
+    def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:
+        """Returns the same with these peers: the names, or None, of the workers that are online, by pid."""
+        return WorkerConfig(**{**vars(self), "peers": peers})
+
 
 # ---- primary to worker
 
@@ -324,10 +328,11 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its ``count`` descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
     """
 
     number: int
+    count: int
     env: dict[str, str]
 
 
