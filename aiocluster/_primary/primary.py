@@ -377,16 +377,6 @@ def _config(settings: Settings, target: TargetName, *, name: str | None) -> Work
         primary_pid=os.getpid(),
         graceful_timeout=settings.graceful_timeout,
         heartbeat=settings.heartbeat,
-        ignore_sigint=_has_terminal(),
         name=name,
         peers={},
     )
-
-
-def _has_terminal() -> bool:
-    """Whether this process has a terminal, so that Ctrl-C reaches it and its workers."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
