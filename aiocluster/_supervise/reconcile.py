@@ -318,7 +318,7 @@ class Reconciler:
 
     async def _fork(self, process: Process) -> None:
         try:
-            process.worker = await self._primary._fork(**self._arguments(process.slot))
+            process.worker = await self._primary._fork(**self._arguments(process.slot), timeout=self.start_timeout)
         except Exception as error:
             process.fork_error = error
 

@@ -160,9 +160,12 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
-    ignore_sigint: bool
     name: str | None
     peers: dict[int, str | None]
+
+    def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:
+        """Returns the same with these peers: the names, or None, of the workers that are online, by pid."""
+        return WorkerConfig(**{**vars(self), "peers": peers})
 
 
 # ---- primary to worker
@@ -294,6 +297,12 @@ class Leaving(Frame, tag=48, by=WORKER):
     seconds: float | None
 
 
+class Signalled(Frame, tag=52, by=WORKER):
+    """A signal that the application does not handle has reached the worker. The primary decides what it means."""
+
+    signal: int
+
+
 class Report(Frame, tag=50, by=WORKER):
     """A sample of the event loop: its delay in seconds, bytes of resident memory, number of tasks."""
 
@@ -319,10 +328,11 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its ``count`` descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
     """
 
     number: int
+    count: int
     env: dict[str, str]
 
 

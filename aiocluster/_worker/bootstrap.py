@@ -18,19 +18,25 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
+from .._processes.login_group import login_group
+from .._processes.signals import forget_in_forked_children
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Decoder
 from ..errors import ProtocolError
-from . import current, sigterm
+from . import current
 from .listening import patch
 from .load import load
 from .session import Session
+from .signals import Signals, end_by_sigterm
 
 
 def main() -> NoReturn:
     """Becomes the worker that the environment describes. Never returns."""
+    signals = Signals()
+    signals.install()
+    forget_in_forked_children()
     early_stderr = _take_stderr()
     sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
@@ -38,7 +44,7 @@ def main() -> NoReturn:
     channel = Channel(sock)
     session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)
-    signal.signal(signal.SIGTERM, sigterm.Handler(session))
+    signals.session = session
     try:
         _end_with(session)
         _become(config)
@@ -102,7 +108,12 @@ def _end_with(session: Session) -> None:
         if not session.is_over:  # not channel.is_closed: the loop may have seen the hang-up first
             os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
+    # A signal that the kernel gives to another thread would not wake the main thread, which has the handlers.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def die_with_parent(primary_pid: int) -> None:
@@ -161,12 +172,11 @@ def _take_stderr() -> _EarlyStderr:
 
 def _become(config: frames.WorkerConfig) -> None:
     """Applies the settings of the process itself. Its environment and working directory were set at its start."""
-    if config.ignore_sigint:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the primary too, which handles it
-    if config.gid is not None:
-        if os.getuid() == 0:
+    group = login_group(config.uid) if config.gid is None else config.gid
+    if group is not None:
+        if os.geteuid() == 0:
             os.setgroups([])
-        os.setgid(config.gid)
+        os.setgid(group)
     if config.uid is not None:
         os.setuid(config.uid)
     die_with_parent(config.primary_pid)
@@ -214,6 +224,6 @@ def _finish(session: Session, error: BaseException | None) -> NoReturn:
     if session.is_terminated:
         session.hear_out()
         if session.leaving is None:
-            sigterm.end_by_it()
+            end_by_sigterm()
     session.channel.close()
     raise error if error is not None else SystemExit(0)

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from . import sigterm
+from .signals import application_handles_sigterm
 
 if TYPE_CHECKING:
     from .session import Session
@@ -68,7 +68,7 @@ class Leave:
             self._timer = self._loop.call_later(seconds, self._time_is_over)
 
     async def _finish_work(self) -> None:
-        if sigterm.application_handles():
+        if application_handles_sigterm():
             await asyncio.gather(asyncio.sleep(_SETTLING), self._session.drain_work())
         else:
             await self._session.drain()
@@ -78,7 +78,7 @@ class Leave:
         """Has the application shut down."""
         self._has_told = True
         main = self._session.main
-        if not sigterm.application_handles():
+        if not application_handles_sigterm():
             self._end_main()
         elif not (isinstance(main, asyncio.Task) and main.cancelling()):  # else it is shutting down already
             signal.raise_signal(signal.SIGTERM)
@@ -87,7 +87,7 @@ class Leave:
         self._session.ports.stop_draining()
         if self._work is not None:
             self._work.cancel()
-        if self._has_told or not sigterm.application_handles():
+        if self._has_told or not application_handles_sigterm():
             self._end_main()
         else:
             assert self._loop is not None

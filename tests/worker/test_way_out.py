@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from aiocluster import Primary, current_worker
+from aiocluster import Primary, WorkerProcess, current_worker
 from aiocluster.events import Exit, Reason
 from aiocluster.settings import Loop
 
@@ -261,15 +261,26 @@ def does_not_start(path: str) -> None:
 # ---- tests
 
 
+Kill = Callable[[WorkerProcess], None]
+
+
+def by_the_primary(worker: WorkerProcess) -> None:
+    worker.kill()
+
+
+def by_somebody_else(worker: WorkerProcess) -> None:
+    os.kill(worker.pid, TERM)
+
+
 async def end_of(
-    target: Any, path: Path, *, kill: bool = False, timeout: float = 20.0, **settings: Any
+    target: Any, path: Path, *, kill: Kill | None = None, timeout: float = 20.0, **settings: Any
 ) -> tuple[int | None, int | None, Reason]:
-    """How a worker ends that is told to leave, or killed by SIGTERM, once it runs."""
+    """How a worker ends that is told to leave, or killed, once it runs."""
     async with Primary(target, args=[str(path)], **settings) as primary:
         worker = await primary.fork()
         await until(path, "running")
-        if kill:
-            worker.kill()
+        if kill is not None:
+            kill(worker)
         else:
             await worker.disconnect(timeout=timeout)
         exit: Exit = await worker.wait()
@@ -298,22 +309,30 @@ async def test_one_without_a_loop(target: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", [without_a_loop, after_its_loop])
-async def test_one_without_a_loop_that_is_killed(target: Any, tmp_path: Path) -> None:
+async def test_one_without_a_loop_that_somebody_kills(target: Any, tmp_path: Path) -> None:
     path = tmp_path / "steps"
-    assert await end_of(target, path, kill=True) == (None, TERM, "killed")
+    assert await end_of(target, path, kill=by_somebody_else) == (None, TERM, "killed")
     assert steps(path) == ["running", "finally"]
 
 
-@pytest.mark.parametrize("target", [forever, blocked])
-async def test_sigterm_kills(target: Any, tmp_path: Path, worker_loop: Loop) -> None:
+@pytest.mark.parametrize("target", [forever, blocked, without_a_loop])
+async def test_the_primary_kills_at_once(target: Any, tmp_path: Path, worker_loop: Loop) -> None:
     path = tmp_path / "steps"
-    assert await end_of(target, path, kill=True, loop=worker_loop) == (None, TERM, "killed")
+    assert await end_of(target, path, kill=by_the_primary, loop=worker_loop) == (None, TERM, "killed")
+
+
+async def test_somebody_kills_one_that_runs_a_loop(tmp_path: Path, worker_loop: Loop) -> None:
+    path = tmp_path / "steps"
+    assert await end_of(forever, path, kill=by_somebody_else, loop=worker_loop) == (None, TERM, "killed")
 
 
 @pytest.mark.parametrize("target", [uvicorn_run, uvicorn_serve])
-async def test_sigterm_kills_a_server_once_it_has_shut_down(target: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kill", [by_the_primary, by_somebody_else])
+async def test_a_killed_server_ends_by_the_signal_once_it_has_shut_down(
+    target: Any, kill: Kill, tmp_path: Path
+) -> None:
     path = tmp_path / "steps"
-    assert await end_of(target, path, kill=True) == (None, TERM, "killed")
+    assert await end_of(target, path, kill=kill) == (None, TERM, "killed")
     assert steps(path)[:2] == ["running", "shutdown"]
 
 
