@@ -121,6 +121,7 @@ EXAMPLES = {
     "<class 'bytes'>": b"bytes",
     "<class 'bool'>": True,
     "int | None": None,
+    "bool | None": None,
     "float | None": None,
     "str | None": None,
     "dict[str, str]": {},
