@@ -49,13 +49,21 @@ def ends_task(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
     return is_interruption(error)
 
 
-def interrupt_loop(error: BaseException) -> None:
-    """Raises an interruption out of the running event loop, in its next iteration: the current one is finished."""
+def pass_on_interruption(error: BaseException) -> bool:
+    """If a signal has raised this exception, raises it out of the running event loop, in the loop's next iteration.
+
+    So what the current iteration does is finished first. Without a running loop it is raised at once.
+
+    Returns whether it is an interruption.
+    """
+    if not is_interruption(error):
+        return False
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         raise error from None
     loop.call_soon(_raise, error)
+    return True
 
 
 def _raise(error: BaseException) -> NoReturn:

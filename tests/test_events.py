@@ -39,7 +39,7 @@ EVENT_NAMES = {
 }
 
 EVENTS: list[type[Event]] = [
-    getattr(events, name) for name in vars(events)["__all__"] if name not in ("Event", "Address")
+    getattr(events, name) for name in vars(events)["__all__"] if name not in ("Event", "Address", "Reason")
 ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from aiocluster._interruption import ends_task, interrupt_loop, is_interruption
+from aiocluster._interruption import ends_task, is_interruption, pass_on_interruption
 from tests.support.raising import TYPES, raise_one
 
 
@@ -185,11 +185,13 @@ async def test_a_coroutine_that_is_closed_ends() -> None:
 def test_an_interruption_is_raised_out_of_the_loop_and_the_loop_can_go_on(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
+    signal.signal(signal.SIGUSR1, interrupt)
     loop = new_loop()
     done: list[str] = []
 
     async def main() -> None:
-        interrupt_loop(KeyboardInterrupt())
+        assert pass_on_interruption(raised(partial(signal.raise_signal, signal.SIGUSR1)))
+        assert not pass_on_interruption(KeyboardInterrupt())
         done.append("this turn is finished")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -205,5 +207,6 @@ def test_an_interruption_is_raised_out_of_the_loop_and_the_loop_can_go_on(
 
 
 def test_without_a_loop_it_is_raised_at_once() -> None:
+    signal.signal(signal.SIGUSR1, stop)
     with pytest.raises(SystemExit):
-        interrupt_loop(SystemExit())
+        pass_on_interruption(raised(partial(signal.raise_signal, signal.SIGUSR1)))

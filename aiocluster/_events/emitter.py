@@ -15,7 +15,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
 
-from .._interruption import ends_task, interrupt_loop, is_interruption
+from .._checks import function
+from .._interruption import ends_task, pass_on_interruption
 from ..events._either import Error
 from ..events._message import Event, Message, MessageDraft
 from .stream import EventStream
@@ -104,7 +105,7 @@ class EventHub:
 
     def on(self, name: str, handler: Handler) -> None:
         """Adds a handler. The same handler added twice is called twice."""
-        self._own[_checked(name)] = (*self._own.get(name, ()), handler)
+        self._own[_checked(name)] = (*self._own.get(name, ()), function("handler", handler))
         self._collect(name)
 
     def off(self, name: str, handler: Handler) -> None:
@@ -214,8 +215,7 @@ class EventHub:
             task.add_done_callback(lambda task: result.close())
 
     def _failed(self, handler: Handler, event: Event, error: BaseException) -> None:
-        if is_interruption(error):
-            interrupt_loop(error)
+        if pass_on_interruption(error):
             return
         name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
         logger.error("handler %s of event %r raised", name, event.name, exc_info=error)
@@ -318,6 +318,7 @@ class Emitter(Generic[E_contra]):
 
         Raises:
             ValueError: There is no event of that name.
+            TypeError: The handler can't be called.
         """
         if handler is None:
             _checked(name)

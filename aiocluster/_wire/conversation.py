@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from .._interruption import ends_task, interrupt_loop, is_interruption
+from .._interruption import ends_task, pass_on_interruption
 from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
@@ -182,8 +182,7 @@ class Conversation:
                 return
             kind, reply = kinds.REPLY, pack(result)
         except BaseException as error:
-            if is_interruption(error):
-                interrupt_loop(error)
+            pass_on_interruption(error)
             kind, reply = kinds.FAILURE, pack(described(error))
         self.send_window.end_batch()
         if not self._asking.put_frame(kind, number, reply):
