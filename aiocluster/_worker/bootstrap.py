@@ -18,6 +18,7 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
+from .._processes.login_group import login_group
 from .._processes.signals import forget_in_forked_children
 from .._processes.title import set_title
 from .._wire import frames
@@ -166,10 +167,11 @@ def _take_stderr() -> _EarlyStderr:
 
 def _become(config: frames.WorkerConfig) -> None:
     """Applies the settings of the process itself. Its environment and working directory were set at its start."""
-    if config.gid is not None:
-        if os.getuid() == 0:
+    group = login_group(config.uid) if config.gid is None else config.gid
+    if group is not None:
+        if os.geteuid() == 0:
             os.setgroups([])
-        os.setgid(config.gid)
+        os.setgid(group)
     if config.uid is not None:
         os.setuid(config.uid)
     die_with_parent(config.primary_pid)

@@ -127,7 +127,8 @@ EXAMPLES = {
     "dict[int, str | None]": {},
     "list[str]": [],
     "list[typing.Any]": [],
-    str(Endpoint): [2, 1, "127.0.0.1", 80, "", -1, 0],
+    "list[int] | None": None,
+    str(Endpoint): list(Endpoint(2, 1, "127.0.0.1", 80)),
     str(frames.TargetName): ["script", "/a/script.py"],
 }
 
