@@ -16,10 +16,6 @@ from typing import Literal
 Slot = int | str
 """A worker's number, or an agent's name."""
 
-OWN_END = 1.0
-"""Seconds after ``graceful_timeout`` in which a process may still end by itself, before SIGTERM."""
-TERM_TIMEOUT = 2.0
-"""Seconds between that SIGTERM and SIGKILL."""
 ABORT_TIMEOUT = 0.5
 """Seconds between SIGABRT, at which a hung worker writes its stacks, and SIGKILL."""
 
@@ -57,7 +53,7 @@ class Seen:
         slot: Its slot.
         generation: The generation that was wanted when it was started.
         instead_of: The process that it is to replace.
-        since: When it was forked; once it is online, when it was seen online.
+        since: When its start began; once it is online, when it was seen online.
         ports: The number of shared ports it listens on.
         is_forked: It has a pid.
         is_online: It is online, or was.
@@ -69,7 +65,6 @@ class Seen:
         is_accepted: `Accept` was carried out.
         is_told: `Leave` was carried out.
         is_settled: `Close`, `Count` or `Fail` was carried out.
-        leave_by: The time by which it must be gone, because it was told to leave or has failed.
         signals: The signals sent to it, with their times.
     """
 
@@ -89,7 +84,6 @@ class Seen:
     is_accepted: bool = False
     is_told: bool = False
     is_settled: bool = False
-    leave_by: float = math.inf
     signals: dict[signal.Signals, float] = field(default_factory=dict)
 
     @property
@@ -130,7 +124,7 @@ class Kill:
 
     id: int
     signal: signal.Signals
-    reason: Literal["not wanted", "start_timeout", "graceful_timeout", "hang_timeout"]
+    reason: Literal["not wanted", "start_timeout", "hang_timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +168,8 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
     Args:
         want: The wanted state.
         seen: All processes, except those dropped by `Forget`.
-        may_start: When each slot may be filled again. math.inf: not before a reload. Missing: at once.
+        may_start: When each slot may be filled again, or its process be replaced. math.inf: not before a reload.
+            Missing: at once.
         now: A monotonic time, in seconds.
 
     Returns:
@@ -263,8 +258,11 @@ def _signals(want: Want, everyone: list[Seen], wanted: frozenset[Slot], now: flo
 
 
 def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | None]:
-    """Returns the time of the next signal for this process, and the signal."""
-    kill, term, abort = signal.SIGKILL, signal.SIGTERM, signal.SIGABRT
+    """Returns the time of the next signal for this process, and the signal.
+
+    What it gets when it does not leave in time is not decided here: each process in the primary has its own deadline.
+    """
+    kill, abort = signal.SIGKILL, signal.SIGABRT
     if one.is_gone or kill in one.signals:
         return math.inf, None
     if want.stop == "at once" or not (one.is_accepted or is_wanted):
@@ -277,11 +275,7 @@ def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | 
             times.append((one.signals[abort] + ABORT_TIMEOUT, Kill(one.id, kill, "hang_timeout")))
         else:
             times.append((one.hung_at, Kill(one.id, abort, "hang_timeout")))
-    if term in one.signals:
-        times.append((one.signals[term] + TERM_TIMEOUT, Kill(one.id, kill, "graceful_timeout")))
-    else:
-        times.append((one.leave_by + OWN_END, Kill(one.id, term, "graceful_timeout")))
-    return min(times, key=lambda entry: entry[0])
+    return min(times, key=lambda entry: entry[0], default=(math.inf, None))
 
 
 def _starts(
@@ -297,19 +291,24 @@ def _starts(
     outdated: list[Seen] = []
     for slot in want.slots:
         group = groups[slot]
-        newest = _newest(group)
-        if newest is not None and newest.is_up:
-            if newest.generation < want.generation or newest.is_due:
-                outdated.append(newest)
-        elif all(one.is_accepted for one in group) and not (isinstance(slot, str) and group):
-            when = may_start.get(slot, -math.inf)
-            if when <= now:
-                actions.append(Start(slot, want.generation))
-            else:
-                wake = min(wake, when)
+        old = _newest(group)
+        old = old if old is not None and old.is_up else None
+        is_wanting = _is_empty(slot, group) if old is None else old.generation < want.generation or old.is_due
+        when = may_start.get(slot, -math.inf)
+        if is_wanting and when > now:
+            wake = min(wake, when)
+        elif is_wanting and old is not None:
+            outdated.append(old)
+        elif is_wanting:
+            actions.append(Start(slot, want.generation))
     is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
     if outdated and not is_busy:
         first = outdated[0]
         is_agent = isinstance(first.slot, str)  # an agent never runs twice: the old one leaves first
         actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake
+
+
+def _is_empty(slot: Slot, group: list[Seen]) -> bool:
+    """Whether a slot without a working process can be filled: none starts there, and an agent's old one is gone."""
+    return all(one.is_accepted for one in group) and not (isinstance(slot, str) and group)

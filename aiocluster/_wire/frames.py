@@ -160,9 +160,12 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
-    ignore_sigint: bool
     name: str | None
     peers: dict[int, str | None]
+
+    def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:
+        """Returns the same with these peers: the names, or None, of the workers that are online, by pid."""
+        return WorkerConfig(**{**vars(self), "peers": peers})
 
 
 # ---- primary to worker
@@ -190,6 +193,21 @@ class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):
     port: int
     is_handed_over: bool
     """True if the primary accepts connections; False if the worker does."""
+
+
+class Bind(Frame, tag=29, by=PRIMARY):
+    """The reply to the `Listen` of that number: no port is open there, and it is this worker's turn to bind the path.
+
+    It looks at the path once more: another worker may have bound it meanwhile. Then it sends `Bound` or `Unbound`.
+    """
+
+    number: int
+
+
+class Moved(Frame, tag=30, by=PRIMARY, descriptors=True):
+    """The port has another listening socket, because a worker has bound its path anew."""
+
+    port: int
 
 
 class Refused(Frame, tag=24, by=PRIMARY):
@@ -233,13 +251,30 @@ class Detached(Frame, tag=51, by=WORKER):
 
 
 class Listen(Frame, tag=42, by=WORKER):
-    """Asks for a shared port. The reply is `Listened` or `Refused`."""
+    """Asks for a shared port. The reply is `Listened` or `Refused`; for a Unix socket, it may be `Bind`."""
 
     number: int
     endpoint: Endpoint
     backlog: int
     scheduling: str | None
-    mode: int | None
+    inode: list[int] | None
+    """The device and inode of the socket that the worker finds at the path; empty if there is none. None if it may not
+    look."""
+    cleanup: bool | None
+    """Whether the file of the socket is removed when the port is closed; None: when the primary ends."""
+
+
+class Bound(Frame, tag=53, by=WORKER, descriptors=True):
+    """The worker has bound the path of the `Listen` of that number: its file, and the socket. The reply is the same."""
+
+    number: int
+    inode: list[int] | None
+
+
+class Unbound(Frame, tag=54, by=WORKER):
+    """The worker does not bind the path of the `Listen` of that number."""
+
+    number: int
 
 
 class Serving(Frame, tag=43, by=WORKER):
@@ -285,8 +320,19 @@ class Failed(Frame, tag=47, by=WORKER):
     traceback: str
 
 
-class Leaving(Frame, tag=48, by=(WORKER, RELATIVE)):
-    """A worker is leaving without being told to; a parent or child will send nothing more."""
+class Leaving(Frame, tag=48, by=WORKER):
+    """The worker is leaving without being told to, within so many seconds; None: within ``graceful_timeout``.
+
+    The reply is a `Leave` with the seconds that it has.
+    """
+
+    seconds: float | None
+
+
+class Signalled(Frame, tag=52, by=WORKER):
+    """A signal that the application does not handle has reached the worker. The primary decides what it means."""
+
+    signal: int
 
 
 class Report(Frame, tag=50, by=WORKER):
@@ -295,6 +341,13 @@ class Report(Frame, tag=50, by=WORKER):
     delay: float
     memory: int
     tasks: int
+
+
+# ---- between a parent and its child
+
+
+class Finished(Frame, tag=60, by=RELATIVE):
+    """A parent or child will send nothing more."""
 
 
 # ---- between the primary and a fork server
@@ -307,10 +360,11 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its ``count`` descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
     """
 
     number: int
+    count: int
     env: dict[str, str]
 
 

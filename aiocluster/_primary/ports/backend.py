@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -10,10 +11,22 @@ from typing import Any
 
 from ..._wire import frames
 from ..._wire.channel import Channel
-from ..._wire.frame import Route, on, on_ints
+from ..._wire.descriptors import Descriptors
+from ..._wire.frame import Frame, Route, on, on_descriptors, on_ints
 from ...address import Address
+from ...errors import ProtocolError
 from ..life import Life
+from . import bind
+from .port import Port
+from .rights import rights_of
+from .socket_file import SocketFile
 from .table import PortTable
+from .turns import Turn
+
+logger = logging.getLogger("aiocluster.ports")
+
+MOST_PORTS = 1024
+"""The most ports that one worker may have open. A limit on what it can make the primary keep."""
 
 
 class Backend:
@@ -27,6 +40,8 @@ class Backend:
         slot: The number of its slot in the cluster. Its replacement gets the same slot.
         scheduling: The policy of ports that it opens without naming one.
         listening: Called with the address when the worker listens on a port.
+        pid: The worker's pid.
+        has_other_rights: Whether it runs as another user or group than the primary.
 
     Attributes:
         open: How many connections from shared ports it has open.
@@ -49,6 +64,8 @@ class Backend:
         slot: int,
         scheduling: Any,
         listening: Callable[[Address], None],
+        pid: int,
+        has_other_rights: bool,
     ) -> None:
         self.channel = channel
         self.life = life
@@ -61,11 +78,17 @@ class Backend:
         self.redispatched = 0
         self.delay: float = 0.0
         self.ports: set[int] = set()
+        self._given: set[int] = set()  # the numbers of the ports that it asked for, got, and has not given back
+        self._asks: dict[int, tuple[frames.Listen, Turn]] = {}  # for paths that it is to bind, by their number
         self._table = table
         self._scheduling = scheduling
         self._listening = listening
+        self._pid = pid
+        self._has_other_rights = has_other_rights
         self.routes: tuple[Route, ...] = (
             on(frames.Listen, self._on_listen),
+            on_descriptors(frames.Bound, self._on_bound),
+            on(frames.Unbound, self._on_unbound),
             on(frames.Serving, self._on_serving),
             on(frames.Unlisten, self._on_unlisten),
             on_ints(frames.Taken, self._on_taken),
@@ -83,6 +106,11 @@ class Backend:
         self.delay += 0.3 * (delay - self.delay)
         self.tell_policies()
 
+    def tell(self, frame: Frame) -> None:
+        """Sends the worker a frame, unless its channel is closed."""
+        if not self.channel.is_closed:
+            self.channel.send(frame.encode())
+
     def tell_policies(self) -> None:
         """Its ``connections`` or ``delay`` have changed."""
         self._table.changed(self)
@@ -93,33 +121,102 @@ class Backend:
 
     def leave(self) -> None:
         """The worker has ended. If it was not leaving, its ports stay open for its replacement."""
+        for _, turn in self._asks.values():
+            self._table.turns.end(turn)
+        self._asks.clear()
         self._table.forget(self)
         self.open = 0
 
     # ---- frames from the worker
 
+    def _check(self, number: int) -> None:
+        """Raises ProtocolError if the worker does not have this port: it would get other workers' clients."""
+        if number not in self._given:
+            raise ProtocolError(f"port {number}, which it does not have")
+
     def _on_listen(self, frame: frames.Listen) -> None:
+        endpoint = frame.endpoint
+        bind.check(endpoint)
+        if len(self._given) + len(self._asks) >= MOST_PORTS:
+            self._refuse(frame.number, errno.EMFILE, os.strerror(errno.EMFILE))
+        elif endpoint.path:
+            self._on_listen_at_path(frame)
+        elif endpoint.fd >= 0 and self._has_other_rights and not self._table.is_offered(endpoint.fd):
+            self._refuse(frame.number, errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            self._answer(frame, partial(self._table.open, endpoint))
+
+    def _on_listen_at_path(self, frame: frames.Listen) -> None:
+        number, path = frame.number, frame.endpoint.path
+        port = self._table.at(frame.endpoint, frame.inode)
+        if port is None:
+            if number in self._asks:
+                raise ProtocolError(f"a second request with the number {number}")
+            turn = Turn(path, lambda: self.tell(frames.Bind(number)))
+            self._asks[number] = frame, turn
+            self._table.turns.add(turn)
+        elif port.number in self._given:
+            self._refuse(number, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        else:
+            self._answer(frame, lambda **how: port)
+
+    def _on_bound(self, frame: frames.Bound, descriptors: Descriptors) -> None:
+        listen, turn = self._ask(frame.number)
+        if turn.state == "waiting":
+            raise ProtocolError("it bound a path before its turn had come")
+        if turn.state == "over":  # it was too late: another worker may have bound the path
+            self._table.turns.add(turn)
+            return
+        del self._asks[frame.number]
         try:
-            port = self._table.open(
-                frame.endpoint,
-                backlog=frame.backlog,
-                scheduling=frame.scheduling,
-                default=self._scheduling,
-                mode=frame.mode,
-            )
+            sock = bind.adopt(descriptors.take())
+        except OSError as error:
+            self._refuse(frame.number, error.errno or errno.EINVAL, os.strerror(error.errno or errno.EINVAL))
+        else:
+            file = None
+            if frame.inode and len(frame.inode) == 2:
+                inode = frame.inode[0], frame.inode[1]
+                file = SocketFile(listen.endpoint.path, inode, rights_of(self._pid), listen.cleanup)
+            self._answer(listen, partial(self._table.share, listen.endpoint, sock, file, by=self))
+        finally:
+            self._table.turns.end(turn)
+
+    def _on_unbound(self, frame: frames.Unbound) -> None:
+        _, turn = self._ask(frame.number)
+        del self._asks[frame.number]
+        self._table.turns.end(turn)
+
+    def _ask(self, number: int) -> tuple[frames.Listen, Turn]:
+        if number not in self._asks:
+            raise ProtocolError(f"an answer about a path that it did not ask for ({number})")
+        return self._asks[number]
+
+    def _answer(self, frame: frames.Listen, open: Callable[..., Port]) -> None:
+        """Gives the worker the port that ``open`` returns, or tells it why it can't have it."""
+        try:
+            port = open(backlog=frame.backlog, scheduling=frame.scheduling, default=self._scheduling)
             fds = [os.dup(port.sock_for(self).fileno())]
         except OSError as error:
-            text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
-            self.channel.send(frames.Refused(frame.number, error.errno or errno.EINVAL, text).encode())
+            text = str(error) if error.errno is None else os.strerror(error.errno)
+            self._refuse(frame.number, error.errno or errno.EINVAL, text)
             return
         except (ValueError, OverflowError) as error:  # no such policy, or a port or backlog out of range
-            self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
+            self._refuse(frame.number, errno.EINVAL, str(error))
+            return
+        except BaseException as error:  # the user's own policy could not be made: the worker would wait for ever
+            logger.error("%s can't be opened", frame.endpoint, exc_info=error)
+            self._refuse(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}")
             return
         port.holders.add(self)
+        self._given.add(port.number)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
         self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
 
+    def _refuse(self, number: int, code: int, text: str) -> None:
+        self.tell(frames.Refused(number, code, text))
+
     def _on_serving(self, frame: frames.Serving) -> None:
+        self._check(frame.port)
         port = self._table.by_number.get(frame.port)
         if port is not None and self.life.takes_connections:
             port.serve(self)
@@ -127,6 +224,8 @@ class Backend:
             self._listening(port.address)
 
     def _on_unlisten(self, frame: frames.Unlisten) -> None:
+        self._check(frame.port)
+        self._given.discard(frame.port)
         self.ports.discard(frame.port)
         if port := self._table.by_number.get(frame.port):
             self._table.release(self, port)
@@ -139,9 +238,13 @@ class Backend:
         self.returned += returned
 
     def _on_accepted(self, number: int, count: int) -> None:
+        if count < 0:
+            raise ProtocolError(f"{count} connections accepted")
         self.open += count
         self.accepted += count
 
     def _on_closed(self, number: int, count: int) -> None:
+        if not 0 <= count <= self.open:
+            raise ProtocolError(f"{count} connections closed, of {self.open} open")
         self.open -= count
         self.tell_policies()

@@ -63,7 +63,7 @@ AGENT = Want(agents=("a",), workers=(0,))
 STOP = Want(agents=("a",), workers=(0, 1), stop="gracefully")
 KILL = Want(agents=("a",), workers=(0, 1), stop="at once")
 NONE: dict[Slot, float] = {}
-TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
+ABRT, SIGKILL = signal.SIGABRT, signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
         pytest.param(TWO, [failed(ready(1)), ready(2, 1)], NONE, [Count(1)], 100.0, id="an unasked end counts"),
         pytest.param(
             TWO,
-            [changed(failed(ready(1)), is_settled=True, leave_by=130.0), ready(2, 1)],
+            [changed(failed(ready(1)), is_settled=True), ready(2, 1)],
             NONE,
             [Start(0, 0)],
-            131.0,
+            NEVER,
             id="a failed one may finish what it has beside its replacement",
         ),
         pytest.param(
             AGENT,
-            [changed(failed(ready(1, "a")), is_settled=True, leave_by=130.0), ready(2)],
+            [changed(failed(ready(1, "a")), is_settled=True), ready(2)],
             NONE,
             [],
-            131.0,
+            NEVER,
             id="an agent's replacement waits until the failed one is gone",
         ),
         pytest.param(TWO, [ready(1, is_leaving=True), ready(2, 1)], NONE, [Close(1)], 100.0, id="it leaves by itself"),
@@ -165,10 +165,10 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
         ),
         pytest.param(
             NEW,
-            [leaving(1, leave_by=130.0), ready(3, 0, 1), ready(2, 1)],
+            [leaving(1), ready(3, 0, 1), ready(2, 1)],
             NONE,
             [],
-            131.0,
+            NEVER,
             id="the next one's turn comes when the predecessor is gone",
         ),
         pytest.param(
@@ -207,10 +207,15 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
             id="a surplus start is ended",
         ),
         pytest.param(STOP, [ready(1, "a"), ready(2), ready(3, 1)], NONE, [Leave(2), Leave(3)], 100.0, id="stop"),
-        pytest.param(STOP, [ready(1, "a"), leaving(2, leave_by=130)], NONE, [], 131.0, id="agents wait for workers"),
+        pytest.param(STOP, [ready(1, "a"), leaving(2)], NONE, [], NEVER, id="agents wait for workers"),
         pytest.param(STOP, [ready(1, "a")], NONE, [Leave(1)], 100.0, id="agents at last"),
         pytest.param(
-            STOP, [ready(2, is_leaving=True)], NONE, [Leave(2)], 100.0, id="one that leaves already gets its deadline"
+            STOP,
+            [ready(2, is_leaving=True)],
+            NONE,
+            [Leave(2)],
+            100.0,
+            id="one that leaves already may get a shorter deadline",
         ),
         pytest.param(
             KILL,
@@ -224,35 +229,11 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
         # deadlines
         pytest.param(
             TWO,
-            [leaving(1, leave_by=99.0), ready(3), ready(2, 1)],
-            NONE,
-            [Kill(1, TERM, "graceful_timeout")],
-            NEVER,
-            id="SIGTERM",
-        ),
-        pytest.param(
-            TWO,
-            [leaving(1, leave_by=50.0, signals={TERM: 99.0}), ready(3), ready(2, 1)],
-            NONE,
-            [],
-            101.0,
-            id="2 s more",
-        ),
-        pytest.param(
-            TWO,
-            [leaving(1, leave_by=50.0, signals={TERM: 98.0}), ready(3), ready(2, 1)],
-            NONE,
-            [Kill(1, SIGKILL, "graceful_timeout")],
-            NEVER,
-            id="SIGKILL",
-        ),
-        pytest.param(
-            TWO,
             [ready(1, is_leaving=True, is_settled=True), ready(2, 1)],
             {0: NEVER},
             [],
             NEVER,
-            id="one that leaves of its own accord has no deadline",
+            id="one that leaves of its own accord is left alone",
         ),
         pytest.param(
             TWO, [ready(1, hung_at=100.0), ready(2, 1)], NONE, [Kill(1, ABRT, "hang_timeout")], NEVER, id="blocked"
@@ -267,14 +248,6 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
             [Kill(1, SIGKILL, "hang_timeout")],
             NEVER,
             id="blocked, and ignores SIGABRT",
-        ),
-        pytest.param(
-            TWO,
-            [leaving(1, leave_by=98.5, hung_at=99.0, signals={ABRT: 99.0}), ready(3), ready(2, 1)],
-            NONE,
-            [Kill(1, SIGKILL, "hang_timeout")],
-            NEVER,
-            id="two signals due at the same time",
         ),
     ],
 )
@@ -445,15 +418,107 @@ def test_an_agent_whose_replacement_fails_in_a_reload_is_left_to_the_restart_pol
     world.check_at_rest()
 
 
-def test_a_failed_replacement_for_a_limit_is_no_unasked_end() -> None:
-    world = entered(2)
+def test_a_failed_replacement_for_a_limit_goes_by_the_restart_policy() -> None:
+    world = entered(2, policy=RestartPolicy(limit=3, backoff=(1.0, 60.0)))
     old = world.current(1)
+    waits = []
+    for _ in range(4):
+        old.is_due = True
+        world.step()
+        began = world.now
+        world.pass_time(max(0.0, world.wake - world.now) if not world.of(1)[1:] else 0.0)
+        waits.append(world.now - began)
+        world.end(world.coming(1))
+        assert old.is_up
+        assert not old.is_due
+    assert waits == [0.0, 1.0, 1.0, 2.0]
+    assert world.wanted.is_given_up
+    old.is_due = True
+    world.pass_time(1000)
+    assert world.of(1) == [old]
+    assert world.wanted.restarts == 3
+    world.reload()
+    world.go_well()
+    assert not old.is_up
+    world.check_at_rest()
+
+
+def test_a_limit_is_not_retried_while_the_policy_says_wait_but_a_reload_is() -> None:
+    world = entered(1, policy=RestartPolicy(backoff=(100.0, 200.0)))
+    old = world.current(0)
     old.is_due = True
     world.step()
-    world.end(world.coming(1))
-    assert old.is_up
-    assert not old.is_due
-    assert world.wanted.restarts == 0
+    world.end(world.coming(0))
+    old.is_due = True
+    world.pass_time(99.0)
+    assert world.of(0) == [old]
+    world.reload()
+    world.come_online(world.coming(0))
+    world.end(old)
+    world.check_at_rest()
+
+
+# ---- want of resources
+
+
+def test_want_of_resources_is_no_unasked_end_and_is_retried() -> None:
+    world = entered(2, policy=RestartPolicy(limit=1))
+    world.end(world.current(1))
+    began = world.now
+    for _ in range(50):
+        world.lack(world.coming(1))
+        assert not world.of(1)
+        world.pass_time(world.wake - world.now)
+    assert 20.0 < world.now - began < 60.0
+    assert world.wanted.restarts == 1  # that of the one that had ended
+    world.go_well()
+    world.check_at_rest()
+    assert not world.wanted.shortages
+
+
+def test_first_workers_wait_for_resources_as_long_as_a_start_may_take() -> None:
+    world = World(RestartPolicy())
+    request = Scale(workers=2)
+    world.wanted.ask(request)
+    world.step()
+    world.come_online(world.coming(0))
+    while world.now < START_TIMEOUT - 1.5:
+        world.lack(world.coming(1))
+        world.pass_time(world.wake - world.now)
+    assert request not in world.finished
+    world.come_online(world.coming(1))
+    assert world.finished == [request]
+    assert request.error is None
+    world.check_at_rest()
+
+
+def test_first_workers_that_lack_resources_for_too_long_end_the_start() -> None:
+    world = World(RestartPolicy())
+    request = Scale(workers=2)
+    world.wanted.ask(request)
+    world.step()
+    world.come_online(world.coming(0))
+    while not world.finished:
+        world.lack(world.coming(1))
+        world.pass_time(max(0.0, world.wake - world.now) if not world.finished else 0.0)
+    assert START_TIMEOUT <= world.now < START_TIMEOUT + 2.0
+    assert isinstance(request.error, StartupError)
+    assert list(world.wanted.want.workers) == [0]
+    world.check_at_rest()
+
+
+def test_a_reload_waits_for_resources_too_and_the_old_ones_stay() -> None:
+    world = entered(2)
+    old = [world.current(slot) for slot in range(2)]
+    request = world.reload()
+    while request not in world.finished:
+        for one in [one for one in world.processes.values() if not one.is_accepted]:
+            world.lack(one)
+        world.pass_time(max(0.0, world.wake - world.now) if not request.error else 0.0)
+    assert START_TIMEOUT <= world.now < START_TIMEOUT + 2.0
+    assert isinstance(request.error, ReloadError)
+    assert all(one.is_up for one in old)
+    world.go_well()
     world.check_at_rest()
 
 
@@ -553,21 +618,10 @@ def test_a_stop_at_once_stays_one() -> None:
     assert not world.processes
 
 
-def test_one_that_does_not_leave_is_ended_in_time() -> None:
-    world = entered(1)
-    old = world.current(0)
-    world.stop(graceful=True)
-    world.pass_time(GRACEFUL_TIMEOUT + 0.9)
-    assert not old.signals
-    world.pass_time(3)
-    assert {number: round(when, 3) for number, when in old.signals.items()} == {TERM: 6.0, SIGKILL: 8.0}
-    assert not world.processes
-
-
 # ---- histories
 
 KINDS = [
-    *["online", "online", "online", "well", "well", "listen", "gone", "gone", "fail", "end", "end", "leave"],
+    *["online", "online", "online", "well", "well", "listen", "gone", "gone", "fail", "end", "end", "leave", "lack"],
     *["time", "time", "long", "due", "hang", "scale", "scale", "reload", "reload"],
 ]
 POLICIES = [RestartPolicy(), RestartPolicy(limit=2, period=30.0), RestartPolicy(limit=1000, backoff=(0.0, 1.0))]
@@ -603,6 +657,8 @@ def happen(world: World, kind: str, one: Seen) -> None:
             world.fail(one)
         case "end":
             world.end(one)
+        case "lack":
+            world.lack(one)
         case "leave":
             world.leave(one)
         case "due" if one.is_accepted and one.is_up:

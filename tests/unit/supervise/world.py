@@ -7,8 +7,6 @@ import signal
 
 from aiocluster._supervise.plan import (
     ABORT_TIMEOUT,
-    OWN_END,
-    TERM_TIMEOUT,
     Accept,
     Action,
     Close,
@@ -28,7 +26,7 @@ from aiocluster.settings import RestartPolicy
 
 PORTS = 2
 START_TIMEOUT = 10.0
-GRACEFUL_TIMEOUT = 5.0
+GRACEFUL_TIMEOUT = 5.0  # then the primary ends what has not left or has failed; the plan has no part in it
 AGENTS = ("a", "b")
 
 
@@ -49,6 +47,8 @@ class World:
         self.finished: list[Request] = []
         self.actions: list[Action] = []
         self._last_id = 0
+        self._lacking: set[int] = set()
+        self._deadlines: dict[int, float] = {}
 
     # ---- what a cluster asks for
 
@@ -93,10 +93,9 @@ class World:
 
     def come_online(self, one: Seen, ports: int = PORTS) -> None:
         if not one.is_gone:
-            for name in ("is_forked", "is_online"):
-                if not getattr(one, name):
-                    setattr(one, name, True)
-                    one.since = self.now
+            one.is_forked = True
+            if not one.is_online:
+                one.is_online, one.since = True, self.now
             one.ports = ports
         self.step()
 
@@ -104,7 +103,7 @@ class World:
         """It has raised an exception, or its channel has closed: it may finish what it has."""
         if one.is_forked and not one.is_leaving and not one.is_gone:
             one.is_failed, one.ports = True, 0
-            one.leave_by = min(one.leave_by, self.now + GRACEFUL_TIMEOUT)
+            self._has_a_deadline(one)
         self.step()
 
     def end(self, one: Seen) -> None:
@@ -115,6 +114,13 @@ class World:
     def _end(self, one: Seen) -> None:
         one.is_gone, one.ports = True, 0
         one.is_failed = not one.is_leaving
+
+    def lack(self, one: Seen) -> None:
+        """It can't be forked for want of resources."""
+        if not one.is_forked and not one.is_gone:
+            self._lacking.add(one.id)
+            self._end(one)
+        self.step()
 
     def leave(self, one: Seen) -> None:
         """It leaves of its own accord."""
@@ -140,17 +146,24 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Time passes, with a look at each time that the plan has named."""
         until = self.now + seconds
-        while self.wake <= until:
-            self.now = max(self.now, self.wake)
+        while (soonest := min(self.wake, *self._deadlines.values(), math.inf)) <= until:
+            self.now = max(self.now, soonest)
+            for id in [id for id, when in self._deadlines.items() if when <= self.now]:
+                del self._deadlines[id]
+                if (one := self.processes.get(id)) is not None and not one.is_gone:
+                    self._end(one)
             self.step()
         self.now = until
         self.step()
+
+    def _has_a_deadline(self, one: Seen) -> None:
+        self._deadlines.setdefault(one.id, self.now + GRACEFUL_TIMEOUT)
 
     # ---- carrying out
 
     def step(self) -> None:
         for _ in range(200):
-            actions, self.wake = plan(self.wanted.want, self.processes.values(), self.wanted.may_start, self.now)
+            actions, self.wake = plan(self.wanted.want, self.processes.values(), self.wanted.not_before, self.now)
             for action in actions:
                 self.actions.append(action)
                 self._carry_out(action)
@@ -184,7 +197,7 @@ class World:
                 self._check_leave(one)
                 one.is_told = True
                 one.is_leaving = one.is_leaving or not one.is_failed
-                one.leave_by = min(one.leave_by, self.now + GRACEFUL_TIMEOUT)
+                self._has_a_deadline(one)
             case Kill(_, number, reason):
                 self._check_kill(one, number, reason)
                 one.signals[number] = self.now
@@ -210,10 +223,16 @@ class World:
         assert one.is_gone
         assert not one.is_accepted
         one.is_settled = True
-        reload = self.wanted.reload
-        is_in_reload = self.wanted._is_begun and self.wanted._requests[0] is reload
+        reload = self.wanted._requests[0] if self.wanted._is_begun else None
+        is_in_reload = isinstance(reload, Reload)
         is_of_reload = is_in_reload and one.generation == self.wanted.want.generation
-        self.wanted.failed(one, StartupError("as it should"), self.now, 0.5, stays=stays is not None)
+        error = StartupError("as it should")
+        if one.id in self._lacking:
+            restarts = self.wanted.restarts
+            is_of_reload = self.wanted.lacked(one, error, self.now, 0.5) and is_of_reload
+            assert self.wanted.restarts == restarts
+        else:
+            self.wanted.failed(one, error, self.now, 0.5, stays=stays is not None)
         if stays is not None:
             assert self.processes[stays].is_up
             self.processes[stays].is_due = False
@@ -225,6 +244,7 @@ class World:
 
     def _check_start(self, action: Start) -> None:
         others = list(self.processes.values())
+        assert self.now >= self.wanted.not_before.get(action.slot, 0.0), "earlier than the restart policy says"
         if isinstance(action.slot, str):
             assert not [one for one in others if one.slot == action.slot], "two of an agent"
             assert action.instead_of is None
@@ -234,7 +254,6 @@ class World:
         else:
             in_slot = [one for one in others if one.slot == action.slot]
             assert not any(one.is_up for one in in_slot), "a second one, instead of nobody"
-            assert self.now >= self.wanted.may_start.get(action.slot, 0.0), "earlier than the restart policy says"
 
     def _check_leave(self, one: Seen) -> None:
         want = self.wanted.want
@@ -262,10 +281,6 @@ class World:
             case "start_timeout", signal.SIGKILL:
                 assert not one.is_accepted
                 assert self.now >= one.since + START_TIMEOUT
-            case "graceful_timeout", signal.SIGTERM:
-                assert self.now >= one.leave_by + OWN_END
-            case "graceful_timeout", signal.SIGKILL:
-                assert self.now >= one.signals[signal.SIGTERM] + TERM_TIMEOUT
             case "hang_timeout", signal.SIGABRT:
                 assert one.hung_at is not None
             case "hang_timeout", signal.SIGKILL:
@@ -284,15 +299,11 @@ class World:
             deadlines = []
             if one.is_forked and not one.is_accepted and not one.is_failed:
                 deadlines.append(one.since + START_TIMEOUT)
-            if signal.SIGTERM not in one.signals:
-                deadlines.append(one.leave_by + OWN_END)
-            else:
-                deadlines.append(one.signals[signal.SIGTERM] + TERM_TIMEOUT)
             if one.hung_at is not None:
                 assert signal.SIGABRT in one.signals
                 deadlines.append(one.signals[signal.SIGABRT] + ABORT_TIMEOUT)
-            assert self.now < min(deadlines)
-            assert self.wake <= min(deadlines)
+            assert self.now < min(deadlines, default=math.inf)
+            assert self.wake <= min(deadlines, default=math.inf)
 
     def check_at_rest(self) -> None:
         """What is wanted is there, as far as the restart policy allows, and nothing else."""
@@ -302,7 +313,7 @@ class World:
         assert not wanted._requests
         for slot in wanted.want.slots:
             if wanted.may_start.get(slot) == math.inf:
-                assert not self.of(slot)
+                assert len(self.of(slot)) <= 1  # one that has a limit, if it could not be replaced
             else:
                 one = self.current(slot)
                 assert one.generation >= wanted.want.generation
