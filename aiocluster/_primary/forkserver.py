@@ -30,8 +30,9 @@ from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.frame import Dispatch, on
 from ..errors import StartupError
-from ..settings import Settings
+from ..settings import Settings, Stdin
 from .launch import Child, command, open_streams
+from .stderr import StderrRelay
 
 logger = logging.getLogger("aiocluster.forkserver")
 
@@ -42,17 +43,19 @@ class ForkServer:
     Args:
         settings: The settings; ``executable``, ``exec_args``, ``env`` and ``cwd`` say how it is started.
         config: The worker config, which says what to import. Its workers get the same one.
+        relay: Passes on its stderr, and that of its workers.
     """
 
-    def __init__(self, settings: Settings, config: frames.WorkerConfig) -> None:
+    def __init__(self, settings: Settings, config: frames.WorkerConfig, relay: StderrRelay) -> None:
         loop = asyncio.get_running_loop()
+        self._relay = relay
         self._is_retired = False
         self._last_number = 0
         self._is_warm: asyncio.Future[None] = loop.create_future()
         self._forks: dict[int, asyncio.Future[ForeignProcess]] = {}
         self._workers: dict[int, ForeignProcess] = {}
         self._gone: asyncio.Future[None] = loop.create_future()
-        with open_channel() as (ours, theirs), open_streams(silent=False) as streams:
+        with open_channel() as (ours, theirs), open_streams(relay) as streams:
             process = start(
                 command(settings, "forkserver"),
                 streams.theirs,
@@ -80,13 +83,14 @@ class ForkServer:
         """Whether it can still fork workers."""
         return not self._is_retired and not self._channel.is_closed
 
-    async def fork(self, env: Mapping[str, str], channel: socket.socket, *, silent: bool) -> Child:
+    async def fork(self, env: Mapping[str, str], channel: socket.socket, *, stdin: Stdin, silent: bool) -> Child:
         """Forks a worker.
 
         Args:
             env: The worker's complete environment, without the variables that name descriptors.
             channel: The worker's end of its channel.
-            silent: Whether stdout and stderr are pipes.
+            stdin: The setting ``stdin``.
+            silent: The setting ``silent``.
 
         Raises:
             StartupError: The fork server has ended, or failed to import the application.
@@ -97,12 +101,10 @@ class ForkServer:
         number = self._last_number
         forked = self._forks[number] = asyncio.get_running_loop().create_future()
         try:
-            with open_streams(silent=silent) as streams:
-                _, stdout, early_stderr = streams.theirs
-                fds = [fd for fd in (channel.fileno(), early_stderr, streams.stderr, stdout) if fd is not None]
+            with open_streams(self._relay, stdin=stdin, silent=silent) as streams:
                 if self._channel.is_closed:
                     raise StartupError("the fork server has ended")
-                self._channel.send(frames.Fork(number, dict(env)).encode(), fds)
+                self._channel.send(frames.Fork(number, dict(env)).encode(), [channel.fileno(), *streams.theirs])
                 return Child(await forked, streams)
         finally:
             self._forks.pop(number, None)
@@ -128,7 +130,6 @@ class ForkServer:
     # ---- frames from the fork server
 
     def _on_warm(self, frame: frames.Warm) -> None:
-        self._process.close()
         self._is_warm.set_result(None)
 
     def _on_forked(self, frame: frames.Forked) -> None:
@@ -156,7 +157,7 @@ class ForkServer:
         self._workers.clear()
 
     def _on_exit(self, end: ExitStatus) -> None:
-        text = self._process.take_early_stderr().strip()
+        text = self._process.stderr_tail().decode(errors="replace").strip()
         self._channel.finish()
         ended = StartupError(f"the fork server ended\n\n{text}")
         if not self._is_warm.done():

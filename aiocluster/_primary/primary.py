@@ -17,7 +17,7 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
-from .._processes.stdio import PipeReader
+from .._processes.stdio import PipeReader, occupy_standard
 from .._processes.title import set_title
 from .._wire.channel import Channel
 from .._wire.codec import pack
@@ -33,6 +33,7 @@ from ..stats import PortStats, WorkerStats
 from .forkserver import ForkServer
 from .launch import environment, spawn
 from .session import Identity, Session, Shared
+from .stderr import StderrRelay
 from .target import name_target
 from .worker_process import WorkerProcess
 
@@ -84,7 +85,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
+        occupy_standard()
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
+        self._relay = StderrRelay()
+        self._relay.start()
         self._is_open = True
         self._all_gone.set()
         set_title("primary")
@@ -100,16 +104,19 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            self._renew_fork_servers()
-            for fork_server in self._all_fork_servers:
-                await fork_server.wait_gone()
-            for stream in list(self._streams):
-                stream.close()
-            self._shared.ports.close()
-            self._hub.cancel()
-            while self._closing:
-                await asyncio.wait(self._closing)
-            await self._hub.drain()
+            try:
+                self._renew_fork_servers()
+                for fork_server in self._all_fork_servers:
+                    await fork_server.wait_gone()
+                for stream in list(self._streams):
+                    stream.close()
+                self._shared.ports.close()
+                self._hub.cancel()
+                while self._closing:
+                    await asyncio.wait(self._closing)
+                await self._hub.drain()
+            finally:
+                await self._relay.stop()
 
     # ---- workers
 
@@ -198,11 +205,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         with theirs:
             try:
                 if settings.start_method == "spawn":
-                    child = spawn(settings, env or {}, worker_id, theirs)
+                    child = spawn(settings, env or {}, worker_id, theirs, self._relay)
                 else:
                     fork_server = self._fork_server(settings, named)
                     child = await fork_server.fork(
-                        environment(settings, env or {}, worker_id), theirs, silent=settings.silent
+                        environment(settings, env or {}, worker_id),
+                        theirs,
+                        stdin=settings.stdin,
+                        silent=settings.silent,
                     )
             except BaseException:
                 ours.close()
@@ -234,7 +244,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         )
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            fork_server = self._fork_servers[how] = ForkServer(settings, _config(settings, target, name=None, peers={}))
+            fork_server = self._fork_servers[how] = ForkServer(
+                settings, _config(settings, target, name=None, peers={}), self._relay
+            )
             self._all_fork_servers.append(fork_server)
         return fork_server
 

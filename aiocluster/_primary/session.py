@@ -108,7 +108,6 @@ class Session:
         backend: The worker as ports and policies know it.
         exit: Done when the process has ended.
         failure: The uncaught exception that the worker reported; None if there was none.
-        early_stderr: What it wrote to stderr before it was online; empty once it has been online.
         has_been_online: Whether it has ever been online.
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
@@ -132,7 +131,6 @@ class Session:
         self._exit_status = ExitStatus(None)
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
-        self.early_stderr: str = ""
         self.delay: float = 0.0
         self.memory: int = 0
         self.tasks: int = 0
@@ -220,9 +218,13 @@ class Session:
             age=self.age,
         )
 
+    def last_words(self) -> str:
+        """Returns the end of what it has written to stderr."""
+        return self.child.stderr_tail().decode(errors="replace").strip()
+
     def why_not(self, what: str) -> str:
         """Says why the worker ended before it was ``what``: with its traceback, or else the end of its stderr."""
-        told = self.failure.remote_traceback if self.failure else self.early_stderr
+        told = self.failure.remote_traceback if self.failure else self.last_words()
         how = self._exit_status
         return f"worker {self.identity.id} (pid {self.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
 
@@ -272,7 +274,6 @@ class Session:
 
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")
-        self.child.close()
         self.has_been_online = True
         self._online_since = time.monotonic()
         logger.info("worker %d (pid %d) is online", self.identity.id, self.pid)
@@ -328,7 +329,7 @@ class Session:
 
     def _on_exit(self, end: ExitStatus) -> None:
         self._exit_status = end
-        self.early_stderr = self.child.take_early_stderr()
+        self.child.stderr_tail()  # while the pipe is open: later this may no longer be possible
         self.channel.finish()
         self.life.move("exit")
         logger.info("worker %d (pid %d) has ended: %s", self.identity.id, self.pid, end)
@@ -356,4 +357,3 @@ class Session:
         """Frees the remaining resources. The worker must be gone."""
         if self._closing is not None:
             await self._closing
-        self.child.close()

@@ -365,7 +365,7 @@ class Reconciler:
             return StartupError(worker._session.why_not(what))
         return StartupError(
             f"worker {worker.id} (pid {worker.pid}) was not {what} within {self.start_timeout:g} seconds "
-            f"(start_timeout)\n\n{worker._session.early_stderr.strip()}"
+            f"(start_timeout)\n\n{worker._session.last_words()}"
         )
 
     # ---- giving up, and the end
@@ -388,8 +388,8 @@ class Reconciler:
             session = worker._session
             if session.failure is not None:
                 text = f"{text}\n\nthe last one: {session.failure}"
-            elif session.early_stderr:
-                text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
+            elif words := session.last_words():
+                text = f"{text}\n\nthe last one wrote:\n{words}"
         error.args = (text,)
         exits = tuple(Exit(one, one.exit_code, one.exit_signal) for _, one in self._unasked_ends if one.is_dead())
         self._primary._hub.emit(GiveUp(exits, policy.period))

@@ -307,7 +307,7 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its descriptors: the worker's channel, stdin, stdout and stderr.
     """
 
     number: int

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from .._processes.environment import CHANNEL_FD, STDERR_FD
+from .._processes.environment import CHANNEL_FD
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
@@ -113,13 +113,11 @@ class ForkServer:
         os.close(self._wakeup)
         os.close(self._signalled)
         self._channel.abandon()
-        channel, early_stderr, stderr, *stdout = fds
-        os.dup2(early_stderr, 2)
-        os.close(early_stderr)
-        for fd in stdout:
-            os.dup2(fd, 1)
+        channel, *streams = fds
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
             os.close(fd)
-        _change_environment({**env, CHANNEL_FD: str(channel), STDERR_FD: str(stderr)})
+        _change_environment({**env, CHANNEL_FD: str(channel)})
 
     def _reap(self) -> None:
         """Reaps the workers that have ended and reports them. The system can't reuse a pid before that."""
