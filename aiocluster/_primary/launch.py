@@ -98,7 +98,11 @@ class Child:
         self.stderr: PipeReader | None = streams.stderr if isinstance(streams.stderr, PipeReader) else None
         self._stderr = streams.stderr
         self._process = process
-        process.ended.add_done_callback(lambda future: process.reap())
+        process.ended.add_done_callback(self._on_ended)
+
+    def _on_ended(self, future: asyncio.Future[ExitStatus]) -> None:
+        self._process.reap()
+        self._stderr.settle()
 
     def watch(self, ended: Callable[[ExitStatus], None]) -> None:
         """Calls ``ended`` once, on the running loop, when the process has ended."""

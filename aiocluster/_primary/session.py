@@ -329,7 +329,6 @@ class Session:
 
     def _on_exit(self, end: ExitStatus) -> None:
         self._exit_status = end
-        self.child.stderr_tail()  # while the pipe is open: later this may no longer be possible
         self.channel.finish()
         self.life.move("exit")
         logger.info("worker %d (pid %d) has ended: %s", self.identity.id, self.pid, end)

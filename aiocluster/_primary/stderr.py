@@ -36,7 +36,7 @@ TAIL = 8192
 """How many of the last bytes of a worker's stderr are kept."""
 
 _CHUNK = 65536  # bytes read at once: what a pipe holds
-_REST = 1 << 20  # bytes still passed on of one stream when the relay ends: a process that lives on may write for ever
+_REST = 1 << 20  # bytes taken of one stream at the end of its process: another that has it may write for ever
 _PIECE = 4096  # bytes written at once to a pipe: it takes PIPE_BUF of them whole, whoever else writes there (pipe(7))
 _LONGEST = 16384  # bytes of a line that is passed on before its end has come
 _PATIENCE = 0.2  # seconds before the beginning of a line, such as a prompt, is passed on without its end
@@ -47,7 +47,10 @@ class Stderr(Protocol):
     """A process's stderr as the primary reads it."""
 
     def tail(self) -> bytes:
-        """Returns the last `TAIL` bytes that the process has written, those in the pipe included."""
+        """Returns the last `TAIL` bytes that the process has written, unless much more waits to be read."""
+
+    def settle(self) -> None:
+        """Takes what is in the pipe when the process has ended, so that the tail is its last words."""
 
 
 class _Tail:
@@ -74,6 +77,10 @@ class SilentStderr(PipeReader):
         """Returns the last bytes; see `Stderr`. At most one pipe's worth is taken from the pipe before it is read."""
         self.fetch(_CHUNK)
         return bytes(self._tail)
+
+    def settle(self) -> None:
+        """Completes the tail; see `Stderr`."""
+        self.fetch(_REST)
 
     def _took(self, data: bytes) -> None:
         self._tail.add(data)
@@ -102,6 +109,11 @@ class RelayedStderr:
         self._relay.wake()
         with self._lock:
             return bytes(self._tail)
+
+    def settle(self) -> None:
+        """Completes the tail; see `Stderr`."""
+        self.read(_REST)
+        self._relay.wake()
 
     # ---- called by the relay's thread; `read` also by the event loop
 

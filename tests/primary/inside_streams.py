@@ -41,10 +41,12 @@ async def count_in_halves(lines: str) -> None:
 
 
 async def flood(size: str) -> None:
+    def write() -> None:
+        for _ in range(int(size) // 100):
+            os.write(2, b"x" * 99 + b"\n")
+
     await current_worker().send("begin")
-    chunk = b"x" * 99 + b"\n"
-    for _ in range(int(size) // 100):
-        os.write(2, chunk)
+    await asyncio.to_thread(write)
     await current_worker().send("done")
     await asyncio.get_running_loop().create_future()
 

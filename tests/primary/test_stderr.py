@@ -9,8 +9,10 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,20 @@ class Stderr:
         except BlockingIOError:
             pass
         return self.text
+
+    @asynccontextmanager
+    async def keep_reading(self) -> AsyncIterator[None]:
+        async def read() -> None:
+            while True:
+                self.read()
+                await asyncio.sleep(0.002)
+
+        reading = asyncio.ensure_future(read())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
 
     def __enter__(self) -> Stderr:
         return self
@@ -144,23 +160,15 @@ async def test_no_temporary_directory_is_needed(start_method: StartMethod, monke
 @pytest.mark.parametrize("size", [0, TAIL - 7, TAIL, 60_000, 200_000])
 @pytest.mark.parametrize("silent", [False, True])
 async def test_the_tail_is_bounded(silent: bool, size: int) -> None:
+    whole = b"." * size + b"the end"
     with Stderr() as stderr:
-        async with Primary(fail_with, args=[str(size)], silent=silent) as primary:
+        async with stderr.keep_reading(), Primary(fail_with, args=[str(size)], silent=silent) as primary:
             worker = await primary.fork()
-            reading = asyncio.ensure_future(read_all(worker.stderr) if silent else drained(worker.wait(), stderr))
+            text = await read_all(worker.stderr) if silent else b""
             await worker.wait()
-            assert worker.stderr_tail == (b"." * size + b"the end")[-TAIL:]
-            text = await reading
-        assert (text if silent else stderr.read()) == b"." * size + b"the end"
-
-
-async def drained(ending: object, stderr: Stderr) -> bytes:
-    """Reads descriptor 2 until the worker has ended."""
-    task = asyncio.ensure_future(ending)  # type: ignore[call-overload]
-    while not task.done():
-        stderr.read()
-        await asyncio.sleep(0.002)
-    return b""
+            assert worker.stderr_tail == whole[-TAIL:]
+        is_whole = (text if silent else stderr.read()) == whole
+        assert is_whole
 
 
 async def test_the_tail_takes_nothing_from_who_reads_a_silent_workers_stderr() -> None:
@@ -186,7 +194,8 @@ async def test_the_tail_of_a_silent_worker_that_nobody_reads_is_bounded() -> Non
         text = b""
         while len(text) < size:  # all of it is there still, in order
             text += await worker.stderr.receive()
-        assert text == (b"x" * 99 + b"\n") * (size // 100)
+        is_whole = text == (b"x" * 99 + b"\n") * (size // 100)
+        assert is_whole
 
 
 @start_methods
@@ -223,7 +232,8 @@ async def test_where_the_primarys_stderr_is_full_workers_wait_and_its_loop_does_
                 await asyncio.sleep(0)
             assert (await waiting).message == "done"
             await until(lambda: len(stderr.read()) == size)
-        assert stderr.text == (b"x" * 99 + b"\n") * (size // 100)
+        is_whole = stderr.text == (b"x" * 99 + b"\n") * (size // 100)
+        assert is_whole
 
 
 async def test_a_full_stderr_holds_up_no_stop() -> None:
@@ -232,14 +242,14 @@ async def test_a_full_stderr_holds_up_no_stop() -> None:
             await primary.fork()
             assert (await anext(heard)).message == "begin"
             await until(lambda: not select.select([], [2], [], 0)[1])
-        os.read(stderr.fd, 65536)
-        await until(lambda: "aiocluster-stderr" not in names_of_threads())  # the thread ends as soon as it can
+        is_left = any(thread.name == "aiocluster-stderr" for thread in threading.enumerate())
+        assert is_left  # its write has not returned yet; once it has, the thread ends
 
+        def has_ended() -> bool:
+            stderr.read()
+            return all(thread.name != "aiocluster-stderr" for thread in threading.enumerate())
 
-def names_of_threads() -> set[str]:
-    import threading
-
-    return {thread.name for thread in threading.enumerate()}
+        await until(has_ended)
 
 
 async def test_a_stderr_that_nobody_reads_any_more_ends_no_worker() -> None:
