@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
+from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
 from ..settings import Settings, Stdin
@@ -114,11 +116,24 @@ class Child:
 
     def send_signal(self, number: int) -> None:
         """Sends a signal. Does nothing if the process has ended."""
-        self._process.send_signal(number)
+        if self._process.send_signal(number) and number == signal.SIGTERM:
+            self._process.send_signal(OURS)
 
     def stderr_tail(self) -> bytes:
         """Returns the last `TAIL` bytes that it has written to stderr."""
         return self._stderr.tail()
+
+    def last_words(self) -> str:
+        """Returns the same as text, for errors."""
+        return self.stderr_tail().decode(errors="replace").strip()
+
+    async def discard(self) -> None:
+        """Kills a process that nothing else knows of yet, and returns when it has ended. The streams are closed."""
+        self.send_signal(signal.SIGKILL)
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        await asyncio.wait([self._process.ended])
 
 
 def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
@@ -142,7 +157,7 @@ def spawn(
     Raises:
         OSError: The interpreter can't be started.
     """
-    with open_streams(relay, stdin=settings.stdin, silent=settings.silent) as streams:
+    with open_streams(relay, stdin=settings.stdin, silent=settings.silent) as streams, blocked():
         process = start.start(
             command(settings, "bootstrap"),
             streams.theirs,
