@@ -221,7 +221,9 @@ class Settings:
 
     Attributes:
         target: What a worker runs; see the table of targets in the documentation. None: the main script.
-        args: ``sys.argv[1:]`` of a script or a module. A function that takes arguments is called with them too.
+        args: ``sys.argv[1:]`` of a script or a module, and what a function is called with. A function without
+            parameters finds them in ``sys.argv[1:]``, too. Without ``args``, functions and the main script see the
+            primary's ``sys.argv``.
         env: Environment variables to add to the primary's own.
         cwd: The working directory, which must exist. None: the primary's own.
         stdin: What workers read as their standard input: an open file or a descriptor, which they all share, or

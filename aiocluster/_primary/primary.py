@@ -378,8 +378,8 @@ def _config(settings: Settings, target: TargetName, *, name: str | None) -> Work
     return WorkerConfig(
         target=target,
         args=list(settings.args),
-        argv0=sys.argv[0] if sys.argv else "",
-        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
+        argv=[str(argument) for argument in sys.argv] or [""],
+        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path if isinstance(entry, str)],
         uid=settings.uid,
         gid=settings.gid,
         loop=settings.loop,

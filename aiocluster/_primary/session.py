@@ -23,7 +23,7 @@ from .._processes.exit_status import ExitStatus
 from .._processes.stdio import PipeReader
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame
+from .._wire.codec import RawFrame, pack_fields
 from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
@@ -277,12 +277,12 @@ class Session:
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
     ) -> Any:
         """Calls an importable function in the worker; see `Cluster.call`."""
-        target = name_target(function)
+        target = name_target(function, self.shared.settings.cwd)
         if not isinstance(target, frames.FunctionTarget):
             raise TargetError(f"{function!r} is no function")
         self.calls += 1
         try:
-            return await self.conversation.request([target.array(), list(args)], timeout, frames.CALL)
+            return await self.conversation.request([pack_fields(target.array()), list(args)], timeout, frames.CALL)
         finally:
             self.calls -= 1
 

@@ -95,7 +95,7 @@ class Lost(FlowFrame, tag=LOST):
 
 
 class Call(FlowFrame, tag=CALL, by=PRIMARY):
-    """[function, arguments]: a function to call, answered like a request."""
+    """[function, arguments]: a function to call, answered like a request. The function is packed by itself."""
 
 
 class RequestFragment(FlowFrame, tag=REQUEST_FRAGMENT):
@@ -151,7 +151,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
 
     target: FunctionTarget | ScriptTarget | ModuleTarget | MainTarget
     args: list[Any]
-    argv0: str
+    argv: list[str]
+    """The primary's ``sys.argv``."""
     path: list[str]
     uid: int | None
     gid: int | None
