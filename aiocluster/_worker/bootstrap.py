@@ -24,6 +24,7 @@ from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Decoder
+from .._wire.flusher import flush_at_os_exit
 from ..errors import ProtocolError
 from . import current
 from .listening import patch
@@ -43,6 +44,7 @@ def main() -> NoReturn:
     channel = Channel(sock)
     session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)
+    flush_at_os_exit(channel)
     signals.session = session
     try:
         _end_with(session)
