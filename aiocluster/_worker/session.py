@@ -7,11 +7,12 @@ import contextlib
 import inspect
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame, flow_fields
+from .._wire.codec import RawFrame, flow_fields, unpack_fields
 from .._wire.conversation import Conversation, described
 from .._wire.frame import Dispatch, Frame, TakeDescriptors, on
 from .._wire.inbox import Inbox
@@ -44,6 +45,7 @@ class Session:
         loop: The event loop that reads the channel; None if none runs.
         leaving: Its way out, once it has been told to leave or has chosen to.
         is_terminated: Whether it got SIGTERM, and has not been told to leave.
+        is_ending: Whether its target has ended.
         is_over: Whether it has closed the channel itself and is about to exit.
     """
 
@@ -59,6 +61,7 @@ class Session:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.leaving: Leave | None = None
         self.is_terminated = False
+        self.is_ending = False
         self.is_over = False
         self._has_failed = False
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
@@ -251,8 +254,15 @@ class Session:
 
 async def _call(target: Any, args: list[Any]) -> Any:
     """Calls the named function: an async one on this loop, a sync one in a thread."""
-    named = frames.FunctionTarget.parse(target)
+    named = frames.FunctionTarget.parse(unpack_fields(target))
     function = await asyncio.to_thread(find_function, named)
     if inspect.iscoroutinefunction(function):
         return await function(*args)
-    return await asyncio.to_thread(function, *args)
+    return await asyncio.to_thread(_run, function, args)
+
+
+def _run(function: Callable[..., Any], args: list[Any]) -> Any:
+    try:
+        return function(*args)
+    except StopIteration as error:  # a future can't hold it; `async def` turns it into the same
+        raise RuntimeError("the function raised StopIteration") from error

@@ -59,7 +59,7 @@ class Signals:
         if session.leaving is not None:
             return
         session.is_terminated = True
-        if not session.tell_signalled(number):
+        if not (session.is_ending or session.tell_signalled(number)):
             raise SystemExit(0)
 
     def _on_ours(self, number: int, frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
 from tests.support.events import several
+from tests.support.raising import TYPES
 
 from .processes import INSIDE, read_all
 
@@ -134,6 +135,18 @@ async def test_a_request_whose_child_dies_is_told() -> None:
             await waiting
 
 
+@pytest.mark.parametrize("what", TYPES)
+async def test_what_handlers_raise_stays_with_them(what: str) -> None:
+    env = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    async with await forked("raise_what_it_is_told", env=env) as child:
+        await child.send(what)
+        for when in ("now", "later"):
+            with pytest.raises(RemoteError) as caught:
+                await child.request([when, what], timeout=20)
+            assert caught.value.type_name == TYPES[what]
+        assert child.connected
+
+
 # ---- handles
 
 
@@ -199,7 +212,7 @@ async def test_script_arguments_interpreter_and_environment(tmp_path: Path) -> N
 
 
 async def test_a_cluster_workers_variables_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AIOCLUSTER_WORKER_ID", "AIOCLUSTER_CHANNEL_FD", "AIOCLUSTER_STDERR_FD"):
+    for name in ("AIOCLUSTER_WORKER_ID", "AIOCLUSTER_CHANNEL_FD"):
         monkeypatch.setenv(name, "1")
     async with await forked("about_itself") as child:
         assert (await anext(child.messages()))["environment"] == []
