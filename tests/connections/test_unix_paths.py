@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 import sys
 import time
 from collections import Counter
@@ -97,6 +98,21 @@ async def test_a_path_that_the_user_gave_to_the_primary(public: Path) -> None:
         assert (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (65534, 65534, 0o600)
         assert await ask(address) == worker.pid
     assert not path.exists()
+
+
+@needs_root
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED is Linux's")
+async def test_clients_see_the_credentials_of_the_worker(public: Path) -> None:
+    """Those of whoever called listen(2), see SO_PEERCRED in unix(7): not root's, and no primary's."""
+    os.chown(public, 65534, 65534)
+    path = str(public / "socket")
+    async with Primary(f"{INSIDE}:serve", args=[path], **NOBODY) as primary, primary.events("listening") as heard:
+        worker = await primary.fork()
+        await anext(heard)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        assert struct.unpack("3i", credentials) == (worker.pid, 65534, 65534)
 
 
 # ---- the same socket by its inode
