@@ -144,6 +144,21 @@ async def test_unlinked_by_the_new_worker_of_a_reload(tmp_path: Path) -> None:
             assert await ask(address) == worker.pid
 
 
+async def test_a_crashed_workers_replacement_gets_the_same_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    address = Address("unix", path=path)
+    async with Cluster(f"{INSIDE}:serve", workers=1, args=[path]) as cluster:
+        while not os.path.exists(path):
+            await asyncio.sleep(0.001)
+        inode = os.stat(path).st_ino
+        for _ in range(3):
+            (worker,) = cluster.workers.values()
+            await ask(address)
+            worker.kill(9)
+            assert await ask(address) != worker.pid
+            assert os.stat(path).st_ino == inode
+
+
 async def test_clients_that_wait_at_an_unlinked_socket_are_served(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     address = Address("unix", path=path)
