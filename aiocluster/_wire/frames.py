@@ -95,7 +95,7 @@ class Lost(FlowFrame, tag=LOST):
 
 
 class Call(FlowFrame, tag=CALL, by=PRIMARY):
-    """[function, arguments]: a function to call, answered like a request."""
+    """[function, arguments]: a function to call, answered like a request. The function is packed by itself."""
 
 
 class RequestFragment(FlowFrame, tag=REQUEST_FRAGMENT):
@@ -151,7 +151,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
 
     target: FunctionTarget | ScriptTarget | ModuleTarget | MainTarget
     args: list[Any]
-    argv0: str
+    argv: list[str]
+    """The primary's ``sys.argv``."""
     path: list[str]
     uid: int | None
     gid: int | None
@@ -195,6 +196,21 @@ class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):
     """True if the primary accepts connections; False if the worker does."""
 
 
+class Bind(Frame, tag=29, by=PRIMARY):
+    """The reply to the `Listen` of that number: no port is open there, and it is this worker's turn to bind the path.
+
+    It looks at the path once more: another worker may have bound it meanwhile. Then it sends `Bound` or `Unbound`.
+    """
+
+    number: int
+
+
+class Moved(Frame, tag=30, by=PRIMARY, descriptors=True):
+    """The port has another listening socket, because a worker has bound its path anew."""
+
+    port: int
+
+
 class Refused(Frame, tag=24, by=PRIMARY):
     """The reply to the `Listen` of that number: the port can't be opened."""
 
@@ -236,13 +252,30 @@ class Detached(Frame, tag=51, by=WORKER):
 
 
 class Listen(Frame, tag=42, by=WORKER):
-    """Asks for a shared port. The reply is `Listened` or `Refused`."""
+    """Asks for a shared port. The reply is `Listened` or `Refused`; for a Unix socket, it may be `Bind`."""
 
     number: int
     endpoint: Endpoint
     backlog: int
     scheduling: str | None
-    mode: int | None
+    inode: list[int] | None
+    """The device and inode of the socket that the worker finds at the path; empty if there is none. None if it may not
+    look."""
+    cleanup: bool | None
+    """Whether the file of the socket is removed when the port is closed; None: when the primary ends."""
+
+
+class Bound(Frame, tag=53, by=WORKER, descriptors=True):
+    """The worker has bound the path of the `Listen` of that number: its file, and the socket. The reply is the same."""
+
+    number: int
+    inode: list[int] | None
+
+
+class Unbound(Frame, tag=54, by=WORKER):
+    """The worker does not bind the path of the `Listen` of that number."""
+
+    number: int
 
 
 class Serving(Frame, tag=43, by=WORKER):
@@ -328,7 +361,7 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its ``count`` descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its ``count`` descriptors: the worker's channel, stdin, stdout and stderr.
     """
 
     number: int

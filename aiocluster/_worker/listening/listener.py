@@ -15,7 +15,8 @@ from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSo
 from ..._wire.endpoint import Endpoint
 from ..current import current_session
 from .port import BACKLOG, Connection, Port
-from .resolve import resolve, whole_path
+from .resolve import resolve
+from .unix import plain_path
 
 _LOST = -1
 
@@ -159,7 +160,8 @@ async def listen(
         host: An address or name; None: all interfaces.
         port: The port; 0: a free one, the same for all workers.
         path: A Unix socket's path, instead of host and port.
-        mode: The permissions of a Unix socket's file, such as ``0o660``, if this call opens it.
+        mode: The permissions of a Unix socket's file, such as ``0o660``, if this call opens it. Closing the last
+            listener removes the file.
         backlog: How many connections the kernel keeps waiting, if this call opens the port.
         scheduling: The policy of this port, if this call opens it; None: the cluster's.
 
@@ -171,10 +173,11 @@ async def listen(
     if path is not None:
         if host is not None or port is not None:
             raise ValueError("path can't be combined with host and port")
-        endpoints = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
-    else:
-        endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
-    return await _listen(endpoints, backlog, scheduling, mode)
+        plain = plain_path(asyncio.get_running_loop(), path)
+        ports = current_session().ports
+        return ClusterListener([await ports.open_path(plain, backlog=backlog, scheduling=scheduling, mode=mode)])
+    endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
+    return await _listen(endpoints, backlog, scheduling)
 
 
 async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListener:
@@ -188,13 +191,13 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
 
     Raises:
         OSError: The primary has no listening socket with that descriptor.
+        PermissionError: This worker runs as another user or group, and the primary keeps that socket to itself. It
+            shares those that were passed to `Primary.listen_fd`, and those that it was started with.
         RuntimeError: This process is no worker.
     """
     return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
 
 
-async def _listen(
-    endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
-) -> ClusterListener:
-    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling, mode=mode)
+async def _listen(endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None) -> ClusterListener:
+    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling)
     return ClusterListener(ports)
