@@ -27,6 +27,7 @@ from .._wire.codec import RawFrame, pack_fields
 from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
+from .._wire.windows import ReceiveWindow
 from ..address import Address
 from ..errors import RemoteError, TargetError
 from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
@@ -188,8 +189,8 @@ class Session:
         asyncio.get_running_loop().call_soon(self._emit, Fork(self.worker))
         shared.changed()
 
-    def _deliver(self, sender: int, messages: Any, handles: Any, window: object) -> None:
-        self.hub.emit_messages(sender, messages, handles, self.worker)
+    def _deliver(self, sender: int, messages: Any, handles: Any, window: ReceiveWindow) -> None:
+        self.hub.emit_messages(sender, messages, handles, self.worker, window.hold)
 
     def _emit(self, event: Event) -> None:
         if event.name in _AT_MOST_ONCE or event.name == Listening.name:

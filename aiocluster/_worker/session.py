@@ -198,6 +198,7 @@ class Session:
                 await self.inbox.drain()
         except TimeoutError:
             pass
+        self.channel.hurry()  # what these handlers have handled is acknowledged before this process ends
         self.ports.stop_draining()
 
     def _on_channel_end(self, error: Exception | None) -> None:
