@@ -224,6 +224,7 @@ class Session:
         """
         while True:
             await self.inbox.drain()
+            self.channel.hurry()  # what these handlers have handled is acknowledged before this process ends
             in_flight = [work for peer in set(self.peers.values()) for work in peer.in_flight()]
             if not in_flight:
                 return
