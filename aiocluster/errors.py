@@ -11,6 +11,10 @@ class ClusterError(Exception):
     """The base of all errors of this package."""
 
 
+class _Ending(ClusterError):
+    """What was asked for can't be done because the block is being left: in an event handler, that is no mistake."""
+
+
 class TargetError(ClusterError):
     """A worker's target can't be found, or it has no name by which another process could find it."""
 

@@ -17,6 +17,7 @@ from typing import IO
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
+from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, Stdio, open_stdio
 from .._processes.watch import Process
@@ -155,5 +156,6 @@ def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: s
             },
             cwd=settings.cwd,
             pass_fds=(channel.fileno(), streams.stderr),
+            session=adopts(),
         )
         return Child(process, streams)

@@ -18,6 +18,7 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
+from .._processes.orphans import Orphans
 from .._processes.stdio import PipeReader, open_channel
 from .._processes.title import set_title
 from .._wire.addresses import addresses
@@ -29,7 +30,7 @@ from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, WorkerNotFoundError
+from ..errors import ClusterError, WorkerNotFoundError, _Ending
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -82,6 +83,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
+        self._orphans = Orphans()
         self._is_open = False
 
     async def __aenter__(self) -> Self:
@@ -91,6 +93,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._is_open = True
         self._all_gone.set()
         set_title("primary")
+        self._orphans.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -113,6 +116,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             while self._closing:
                 await asyncio.wait(self._closing)
             await self._hub.drain()
+            self._orphans.stop()
 
     # ---- workers
 
@@ -168,7 +172,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             weight: Its relative share of connections under weighted scheduling; at least 1.
 
         Raises:
-            ClusterError: This Primary has not been entered, or has been left.
+            ClusterError: This Primary has not been entered, or has been left, or its Cluster is stopping. A handler
+                of the event ``exit`` that forks again raises this at the end; that is not logged.
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
             TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
@@ -198,7 +203,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             timeout: Seconds that a fork server may take; None: no limit.
         """
         if not self._is_open:
-            raise ClusterError("fork() works only inside `async with Primary(…)`")
+            raise _Ending("fork() works only inside `async with Primary(…)`")
+        if self._shared.is_stopping():
+            raise _Ending("the cluster is stopping: no worker can be forked")
         settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd)
         config = _config(settings, named, name=name)
@@ -215,7 +222,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 child = await fork_server.fork(whole, theirs, silent=settings.silent, timeout=timeout)
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
-                raise ClusterError("this Primary has been left")
+                raise _Ending("this Primary has been left")
             channel = Channel(ours)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())

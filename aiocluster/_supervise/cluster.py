@@ -69,6 +69,7 @@ class Cluster(Emitter[PrimaryEvent]):
             start_timeout=given.start_timeout,
         )
         self._signals = Signals(Commands(stop=self.stop, reload=self.reload, resize=self._resize))
+        self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False

@@ -145,7 +145,8 @@ class Signals:
                     await self._is_up.wait()
                 await command()
             except (ClusterError, OSError, ValueError) as error:
-                logger.error("%s: %s", number.name, error)
+                is_overtaken = isinstance(error, ClusterError) and (self.has_ended_it or self._is_leaving)
+                logger.log(logging.INFO if is_overtaken else logging.ERROR, "%s: %s", number.name, error)
 
         task = asyncio.get_running_loop().create_task(run())
         self._running.add(task)

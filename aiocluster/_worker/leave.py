@@ -27,7 +27,8 @@ async def leave(session: Session, timeout: float) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler) and not is_ours(handler):
         await asyncio.sleep(min(_SETTLING, timeout))
-        signal.raise_signal(signal.SIGTERM)
+        if not session.is_interrupted:  # else it shuts down already, and a second signal would cut that off
+            signal.raise_signal(signal.SIGTERM)
         return
     await session.drain(timeout)
     if session.main is not None:

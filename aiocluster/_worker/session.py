@@ -41,6 +41,7 @@ class Session:
         peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
         workers: The conversations with other workers, without agents, by pid.
         main: The future that the running loop runs until complete; None under ``run_forever``.
+        is_interrupted: Whether the main task was ended by KeyboardInterrupt or SystemExit, as aiohttp does at a signal.
         is_leaving: Whether it has begun to leave, because it was told to or chose to.
         is_over: Whether it has closed the channel itself and is about to exit.
     """
@@ -54,6 +55,7 @@ class Session:
         self.inbox: Inbox = Inbox()
         self.requests: Requests = Requests()
         self.main: asyncio.Future[Any] | None = None
+        self.is_interrupted: bool = False
         self.is_leaving: bool = False
         self.is_over = False
         self._has_failed = False

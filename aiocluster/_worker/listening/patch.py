@@ -70,6 +70,9 @@ def _run_until_complete(original: Callable[..., Any]) -> Callable[..., Any]:
         session.main = asyncio.ensure_future(future, loop=self)
         try:
             return original(self, session.main)
+        except (KeyboardInterrupt, SystemExit):
+            session.is_interrupted = True
+            raise
         finally:
             session.main = None
 
