@@ -397,7 +397,9 @@ def test_as_process_1_it_reaps_what_its_workers_leave_behind(method: str) -> Non
 
 @NEEDS_UNSHARE
 def test_as_process_1_the_command_hears_sigterm_while_workers_start(tmp_path: Path) -> None:
-    (tmp_path / "slow_of_test.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "slow_of_test.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(60)\nasync def serve(): ...\n"
+    )
     command = ["unshare", "-pf", "--kill-child", sys.executable, "-m", "aiocluster", "run", "-w", "1"]
     process = subprocess.Popen(
         [*command, "slow_of_test:serve"],
