@@ -11,10 +11,6 @@ class ClusterError(Exception):
     """The base of all errors of this package."""
 
 
-class _Ending(ClusterError):
-    """What was asked for can't be done because the block is being left: in an event handler, that is no mistake."""
-
-
 class TargetError(ClusterError):
     """A worker's target can't be found, or it has no name by which another process could find it."""
 
@@ -32,6 +28,10 @@ class ReloadError(ClusterError):
 
 class RestartLimitError(ClusterError):
     """Workers ended unexpectedly more often than the `RestartPolicy` allows. No more are replaced."""
+
+
+class StoppingError(ClusterError):
+    """No worker can be forked, because all are ending. An event handler that raises this is not logged."""
 
 
 class ChannelClosedError(ClusterError):

@@ -30,7 +30,7 @@ from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, WorkerNotFoundError, _Ending
+from ..errors import ClusterError, StoppingError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -86,7 +86,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._orphans = Orphans()
-        self._is_open = False
+        self._is_open = self._is_left = False
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -95,7 +95,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._relay = StderrRelay()
         self._relay.start()
-        self._is_open = True
+        self._is_open, self._is_left = True, False
         self._all_gone.set()
         set_title("primary")
         self._orphans.start()
@@ -103,6 +103,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False
+        self._is_left = True
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
@@ -180,8 +181,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             weight: Its relative share of connections under weighted scheduling; at least 1.
 
         Raises:
-            ClusterError: This Primary has not been entered, or has been left, or its Cluster is stopping. A handler
-                of the event ``exit`` that forks again raises this at the end; that is not logged.
+            ClusterError: This Primary has not been entered.
+            StoppingError: It has been left, or its Cluster is stopping. This is not logged if a handler of
+                the event ``exit`` raises it, which forks again.
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
             TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
@@ -210,10 +212,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             target: The target of this worker, in place of the one in the settings.
             timeout: Seconds that a fork server may take; None: no limit.
         """
+        if self._is_left or self._shared.is_stopping():
+            raise StoppingError("all workers are ending: none can be forked")
         if not self._is_open:
-            raise _Ending("fork() works only inside `async with Primary(…)`")
-        if self._shared.is_stopping():
-            raise _Ending("the cluster is stopping: no worker can be forked")
+            raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd, self._shared.folders)
         config = _config(settings, named, self._shared.folders, name=name)
@@ -232,7 +234,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
-                raise _Ending("this Primary has been left")
+                raise StoppingError("this Primary has been left")
             channel = Channel(ours)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())

@@ -132,11 +132,15 @@ class Signals:
             self._start(number, lambda: self._commands.stop(False))
         elif self._served:
             self._start(number, lambda: self._commands.stop(True))
-        if not (self._is_leaving or self._task is None or self._task in HANDLERS.serving):
-            if number == signal.SIGINT:
-                HANDLERS.interrupt(self._task)
-            else:
-                self._task.cancel(f"received {number.name}")
+        task = self._task
+        if self._is_leaving or task is None or task in HANDLERS.serving:
+            return
+        if task.done():  # another one will leave the block
+            self._start(number, lambda: self._commands.stop(not is_at_once))
+        elif number == signal.SIGINT:
+            HANDLERS.interrupt(task)
+        else:
+            task.cancel(f"received {number.name}")
 
     def _start(self, number: signal.Signals, command: Callable[[], Awaitable[None]], *, when_up: bool = False) -> None:
         async def run() -> None:
