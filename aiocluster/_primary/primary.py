@@ -213,7 +213,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             timeout: Seconds that a fork server may take; None: no limit.
         """
         if self._is_left or self._shared.is_stopping():
-            raise StoppingError("all workers are ending: none can be forked")
+            raise StoppingError("fork() works only inside `async with Primary(…)`, until all workers are told to end")
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
