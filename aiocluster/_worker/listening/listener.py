@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import socket
 from collections import deque
@@ -14,8 +15,9 @@ from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSo
 
 from ..._wire.endpoint import Endpoint
 from ..current import current_session
+from .arguments import check_backlog
 from .port import BACKLOG, Connection, Port
-from .resolve import resolve, whole_path
+from .resolve import hosts_of, resolve, whole_path
 
 _LOST = -1
 
@@ -165,6 +167,7 @@ async def listen(
 
     Raises:
         OSError: The port can't be opened.
+        TypeError: The backlog or the mode is no integer, or the policy is no name.
         ValueError: Both a path and a host or port are given.
         RuntimeError: This process is no worker.
     """
@@ -173,7 +176,7 @@ async def listen(
             raise ValueError("path can't be combined with host and port")
         endpoints = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
     else:
-        endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
+        endpoints = await resolve(asyncio.get_running_loop(), hosts_of(host), port or 0, 0, socket.AI_PASSIVE)
     return await _listen(endpoints, backlog, scheduling, mode)
 
 
@@ -196,5 +199,10 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
 async def _listen(
     endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
 ) -> ClusterListener:
-    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling, mode=mode)
+    if not isinstance(scheduling, str | None):
+        raise TypeError(f"scheduling: in a worker a policy is a name, not {scheduling!r}")
+    mode = None if mode is None else int(operator.index(mode))
+    ports = await current_session().ports.open_all(
+        endpoints, backlog=check_backlog(backlog), scheduling=scheduling, mode=mode
+    )
     return ClusterListener(ports)
