@@ -1,9 +1,14 @@
-"""Checks of numbers that a caller gave. Pure.
+"""Checks of arguments that a caller gave. Pure.
 
-All options use these checks, so that all refuse the same: a bool, text, nan, and a number out of range.
+All options use these checks, so that all refuse the same: a bool, text or nan for a number, a number out of range, one
+text for a list of texts, and anything but a function for a handler.
 """
 
 from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
 
 _INFINITY = float("inf")
 
@@ -51,6 +56,50 @@ def whole_number(name: str, value: object, *, at_least: int | None = None, unit:
         raise TypeError(_text(name, value, what, at_least, None))
     if not _is_within(value, at_least, None):
         raise ValueError(_text(name, value, what, at_least, None))
+    return value
+
+
+def sequence(name: str, value: object, kinds: tuple[type, ...], what: str) -> tuple[Any, ...]:
+    """Returns the items of ``value`` if it is a sequence of these types. One text is not a sequence of texts.
+
+    Args:
+        name: The argument's name. The error's text begins with it.
+        value: The value that was given.
+        kinds: The allowed types of an item.
+        what: What the items are, for the error's text.
+
+    Raises:
+        TypeError: It is not such a sequence.
+        ValueError: An item is text with a null character, where it would end for the system.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a sequence of {what}, not {value!r}")
+    for one in value:
+        if not isinstance(one, kinds):
+            raise TypeError(f"{name} must be a sequence of {what}, not of {one!r}")
+        without_nul(name, one)
+    return tuple(value)
+
+
+def arguments(name: str, value: object) -> tuple[Any, ...]:
+    """Returns the items of ``value`` if it is a sequence of texts or paths, as `sequence` does."""
+    return sequence(name, value, (str, bytes, os.PathLike), "str or paths")
+
+
+def without_nul(name: str, value: object) -> None:
+    """Raises ValueError if this is text or bytes with a null character, which ends a text for the system."""
+    if (isinstance(value, str) and "\0" in value) or (isinstance(value, bytes) and b"\0" in value):
+        raise ValueError(f"{name} must not contain a null character: {value!r}")
+
+
+def function(name: str, value: Any) -> Any:
+    """Returns ``value`` if it can be called.
+
+    Raises:
+        TypeError: It can't.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {value!r}")
     return value
 
 

@@ -13,6 +13,7 @@ Each row has a setting's name, type and default, its check, and the code that re
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -21,7 +22,7 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-from ._checks import number, whole_number
+from ._checks import number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
 from .scheduling import _registry
 
@@ -81,15 +82,7 @@ def _is(kind: type, what: str) -> _Check:
 
 
 def _each(kinds: tuple[type, ...], what: str) -> _Check:
-    def check(name: str, value: Any) -> tuple[Any, ...]:
-        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-            raise TypeError(f"{name} must be a sequence of {what}, not {value!r}")
-        for one in value:
-            if not isinstance(one, kinds):
-                raise TypeError(f"{name} must be a sequence of {what}, not of {one!r}")
-        return tuple(value)
-
-    return check
+    return lambda name, value: sequence(name, value, kinds, what)
 
 
 def _one_of(choices: tuple[str, ...]) -> _Check:
@@ -106,16 +99,44 @@ def _anything(name: str, value: object) -> object:
     return value  # the target: `name_target` checks whether workers can find it
 
 
-def _path(name: str, value: object) -> object:
+def _path(name: str, value: object) -> StrPath:
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path, not {value!r}")
+    without_nul(name, os.fspath(value))
     return value
 
 
-def _variables(name: str, value: object) -> Mapping[str, str]:
+def _folder(name: str, value: object) -> StrPath:
+    if not os.path.isdir(folder := _path(name, value)):
+        raise ValueError(f"{name}: there is no folder {os.fspath(folder)!r}")
+    return folder
+
+
+def _program(name: str, value: object) -> StrPath:
+    is_below_cwd = not os.path.isabs(program := _path(name, value)) and os.path.dirname(program)
+    if not is_below_cwd and shutil.which(os.fspath(program)) is None:
+        raise ValueError(f"{name}: there is no program {os.fspath(program)!r}")
+    return program
+
+
+def variables(name: str, value: object) -> Mapping[str, str]:
+    """Returns a read-only copy of the environment variables ``value``, or raises TypeError or ValueError."""
     if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
         raise TypeError(f"{name} must be a mapping of str to str, not {value!r}")
+    for variable, text in value.items():
+        if not variable or "=" in variable:
+            raise ValueError(f"{name}: {variable!r} can't be the name of an environment variable")
+        without_nul(name, variable)
+        without_nul(f"{name}[{variable!r}]", text)
     return MappingProxyType(dict(value))
+
+
+def _restart(name: str, value: object) -> RestartPolicy | None:
+    if value is None or value is False:
+        return None
+    if not isinstance(value, RestartPolicy):
+        raise TypeError(f"{name} must be a RestartPolicy, or False (nobody is replaced), not {value!r}")
+    return value
 
 
 def _loop(name: str, value: object) -> object:
@@ -181,12 +202,13 @@ class Settings:
         target: What a worker runs; see the table of targets in the documentation. None: the main script.
         args: ``sys.argv[1:]`` of a script or a module. A function that takes arguments is called with them too.
         env: Environment variables to add to the primary's own.
-        cwd: The working directory. None: the primary's own.
-        executable: The interpreter. None: the primary's own.
+        cwd: The working directory, which must exist. None: the primary's own.
+        executable: The interpreter: a path, or a name that is looked for in ``PATH``. None: the primary's own.
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``.
         silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess` instead of the primary's own.
         uid: The user id that workers run as. The primary must have the right to change it.
-        gid: The group id that workers run as. The primary must have the right to change it.
+        gid: The group id that workers run as. The primary must have the right to change it. None: where root starts
+            them as another ``uid``, that user's own group (passwd(5)). Workers are in no other group of root's.
         loop: The event loop of async targets: ``"auto"`` (uvloop if it is installed), ``"uvloop"`` or ``"asyncio"``.
         start_method: ``"spawn"``: a fresh interpreter for each worker. ``"template"``: workers are forked from a fork
             server, which has imported ``preload`` and the target's module, and share its memory.
@@ -195,8 +217,10 @@ class Settings:
         scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or round robin.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
         workers: How many workers to run. ``"auto"``: one per CPU that this process may use, by affinity and cgroup.
-        weights: One weight per worker, for weighted scheduling.
-        restart: When workers that end unexpectedly are replaced. None: ``RestartPolicy()``.
+        weights: One weight per worker. The default policy is then ``"weighted_round_robin"``; a policy without weights
+            is refused.
+        restart: When workers that end unexpectedly are replaced. None or False: never; `Cluster.serve_forever` returns
+            when no worker is left.
         agents: Further targets by name, for work that must be done once in the whole cluster. Each runs in one process
             of its own, started before the workers and restarted like them. Workers reach it with ``send_to(name, …)``.
         start_timeout: Seconds a worker may take to come online.
@@ -215,9 +239,9 @@ class Settings:
 
     target: Target = _setting(None, _anything, "fork")
     args: Sequence[str] = _setting((), _strings, "fork")
-    env: Mapping[str, str] | None = _setting(None, _optional(_variables), "fork")
-    cwd: StrPath | None = _setting(None, _optional(_path), "fork")
-    executable: StrPath | None = _setting(None, _optional(_path), "fork")
+    env: Mapping[str, str] | None = _setting(None, _optional(variables), "fork")
+    cwd: StrPath | None = _setting(None, _optional(_folder), "fork")
+    executable: StrPath | None = _setting(None, _optional(_program), "fork")
     exec_args: Sequence[str] = _setting((), _strings, "fork")
     silent: bool = _setting(False, _is(bool, "True or False"), "fork")
     uid: int | None = _setting(None, _optional(_id), "fork")
@@ -230,7 +254,7 @@ class Settings:
     graceful_timeout: float = _setting(30.0, _seconds, "leave")
     workers: int | Literal["auto"] = _setting("auto", _workers, "cluster")
     weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
-    restart: RestartPolicy | None = _setting(None, _optional(_is(RestartPolicy, "a RestartPolicy")), "cluster")
+    restart: RestartPolicy | Literal[False] | None = _setting(RestartPolicy(), _restart, "cluster")
     agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "cluster")
     start_timeout: float = _setting(30.0, _seconds, "cluster")
     hang_timeout: float | None = _setting(None, _optional(_some_seconds), "cluster")
@@ -290,7 +314,7 @@ class ClusterSettings(PrimarySettings, total=False):
 
     workers: int | Literal["auto"]
     weights: Sequence[int] | None
-    restart: RestartPolicy | None
+    restart: RestartPolicy | Literal[False] | None
     agents: Mapping[str, Target] | None
     start_timeout: float
     hang_timeout: float | None

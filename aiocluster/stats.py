@@ -72,3 +72,8 @@ class ClusterStats:
     workers: tuple[WorkerStats, ...]
     ports: tuple[PortStats, ...]
     restarts: int
+
+    @property
+    def listeners(self) -> tuple[PortStats, ...]:
+        """Another name for ``ports``."""
+        return self.ports

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import pytest
 
-from aiocluster import Settings
+from aiocluster import RestartPolicy, Settings
 from aiocluster.settings import _NAMES, ClusterSettings, PrimarySettings, SetupSettings
 
 
@@ -131,7 +132,8 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("workers", 0, ValueError, "workers must be a whole number from 1 on, not 0"),
         ("weights", "12", TypeError, "weights must be a sequence of whole numbers, not '12'"),
         ("weights", [1, 0], ValueError, "weights must be a whole number from 1 on, not 0"),
-        ("restart", 3, TypeError, "restart must be a RestartPolicy, not 3"),
+        ("restart", 3, TypeError, "restart must be a RestartPolicy, or False (nobody is replaced), not 3"),
+        ("restart", True, TypeError, "restart must be a RestartPolicy, or False (nobody is replaced), not True"),
         ("agents", ["jobs"], TypeError, "agents must be a mapping of names to targets, not ['jobs']"),
         ("hang_timeout", 0, ValueError, "hang_timeout must be a number of seconds above 0, not 0"),
         ("max_memory", "1G", TypeError, "max_memory must be a whole number from 1 on, not '1G'"),
@@ -144,6 +146,14 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("exec_args", "-X", TypeError, "exec_args must be a sequence of str"),
         ("preload", "json", TypeError, "preload must be a sequence of str"),
         ("env", [("A", "1")], TypeError, "env must be a mapping of str to str"),
+        ("env", {"A=B": "1"}, ValueError, "env: 'A=B' can't be the name of an environment variable"),
+        ("env", {"": "1"}, ValueError, "env: '' can't be the name of an environment variable"),
+        ("env", {"A": "1\0"}, ValueError, "env['A'] must not contain a null character: '1\\x00'"),
+        ("args", ["a", "b\0"], ValueError, "args must not contain a null character: 'b\\x00'"),
+        ("cwd", "/no\0", ValueError, "cwd must not contain a null character"),
+        ("cwd", "/no/such", ValueError, "cwd: there is no folder '/no/such'"),
+        ("executable", "/no/such", ValueError, "executable: there is no program '/no/such'"),
+        ("executable", "no-such-python", ValueError, "executable: there is no program 'no-such-python'"),
     ],
 )
 def test_what_is_out_of_range_is_named(name: str, value: Any, error: type[Exception], text: str) -> None:
@@ -172,5 +182,16 @@ def test_uvloop_has_to_be_installed_only_if_it_is_asked_for(monkeypatch: pytest.
 
 
 def test_paths_may_be_any_path_like() -> None:
-    settings = Settings(cwd=Path("/"), executable=Path("/usr/bin/python3"))
+    settings = Settings(cwd=Path("/"), executable=Path(sys.executable))
     assert os.fspath(settings.cwd or "") == "/"
+
+
+def test_an_executable_may_be_a_name_or_a_path_below_cwd() -> None:
+    assert Settings(executable="sh").executable == "sh"
+    assert Settings(executable="bin/python", cwd="/").executable == "bin/python"
+
+
+@pytest.mark.parametrize("nobody", [None, False])
+def test_without_a_restart_policy_nobody_is_replaced(nobody: Literal[False] | None) -> None:
+    assert Settings(restart=nobody).restart is None
+    assert Settings().restart == RestartPolicy()

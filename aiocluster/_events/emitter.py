@@ -15,6 +15,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
 
+from .._checks import function
 from ..events._either import Error
 from ..events._message import Event, Message, MessageDraft
 from .stream import EventStream
@@ -103,7 +104,7 @@ class EventHub:
 
     def on(self, name: str, handler: Handler) -> None:
         """Adds a handler. The same handler added twice is called twice."""
-        self._own[_checked(name)] = (*self._own.get(name, ()), handler)
+        self._own[_checked(name)] = (*self._own.get(name, ()), function("handler", handler))
         self._collect(name)
 
     def off(self, name: str, handler: Handler) -> None:
@@ -303,6 +304,7 @@ class Emitter(Generic[E_contra]):
 
         Raises:
             ValueError: There is no event of that name.
+            TypeError: The handler can't be called.
         """
         if handler is None:
             _checked(name)

@@ -8,8 +8,9 @@
        └───────────────────── the worker's own channel ───────────────────────────────────┘
 
 A fork server imports ``preload`` and the target's module once, freezes its objects (`gc.freeze`), and then only forks.
-If it dies, its workers keep running, but their exit codes are lost, and the next fork starts a new fork server. A fork
-server that has been replaced ends when its last worker has ended.
+If it dies, its workers keep running, but their exit codes are lost, and the next fork starts a new fork server. It is
+killed if it does not fork in time, because it hangs or is stopped. A fork server that has been replaced, or whose
+settings are no longer the current ones, ends when its last worker has ended.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
 
 from .._processes.environment import CHANNEL_FD
 from .._processes.exit_status import ExitStatus
+from .._processes.signals import blocked
 from .._processes.start import environment, start
 from .._processes.stdio import open_channel
 from .._processes.watch import ForeignProcess
@@ -52,69 +56,116 @@ class ForkServer:
         self._forks: dict[int, asyncio.Future[ForeignProcess]] = {}
         self._workers: dict[int, ForeignProcess] = {}
         self._gone: asyncio.Future[None] = loop.create_future()
-        with open_channel() as (ours, theirs), open_streams(silent=False) as streams:
-            process = start(
-                command(settings, "forkserver"),
-                streams.theirs,
-                env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
-                cwd=settings.cwd,
-                pass_fds=(theirs.fileno(),),
-            )
+        self._why_killed: StartupError | None = None
+        first_frame = config.encode()
+        with open_channel() as (ours, theirs), open_streams(silent=False) as streams, ExitStack() as undo:
+            with blocked():
+                process = start(
+                    command(settings, "forkserver"),
+                    streams.theirs,
+                    env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
+                    cwd=settings.cwd,
+                    pass_fds=(theirs.fileno(),),
+                )
+            undo.callback(process.send_signal, signal.SIGKILL)
             self._process = Child(process, streams)
-        self._channel = Channel(ours)
-        dispatch = Dispatch(
-            frames.FORK_SERVER,
-            [
-                on(frames.Warm, self._on_warm),
-                on(frames.Forked, self._on_forked),
-                on(frames.Unforked, self._on_unforked),
-                on(frames.Ended, self._on_ended),
-            ],
-        )
-        self._channel.attach(loop, dispatch, self._on_channel_end)
+            self._channel = Channel(ours)
+            dispatch = Dispatch(
+                frames.FORK_SERVER,
+                [
+                    on(frames.Warm, self._on_warm),
+                    on(frames.Forked, self._on_forked),
+                    on(frames.Unforked, self._on_unforked),
+                    on(frames.Ended, self._on_ended),
+                ],
+            )
+            self._channel.attach(loop, dispatch, self._on_channel_end)
+            undo.pop_all()
         self._process.watch(self._on_exit)
-        self._channel.send(config.encode())
+        self._channel.send(first_frame)
 
     @property
     def is_usable(self) -> bool:
         """Whether it can still fork workers."""
         return not self._is_retired and not self._channel.is_closed
 
-    async def fork(self, env: Mapping[str, str], channel: socket.socket, *, silent: bool) -> Child:
+    async def fork(
+        self, env: Mapping[str, str], channel: socket.socket, *, silent: bool, timeout: float | None
+    ) -> Child:
         """Forks a worker.
 
         Args:
             env: The worker's complete environment, without the variables that name descriptors.
             channel: The worker's end of its channel.
             silent: Whether stdout and stderr are pipes.
+            timeout: Seconds until the worker must have been forked, the import of the application included. After
+                that the fork server is killed; its workers keep running. None: no limit.
 
         Raises:
-            StartupError: The fork server has ended, or failed to import the application.
-            OSError: The system can't start another process.
+            StartupError: The fork server has ended, failed to import the application, or took too long.
+            OSError: The system can't start another process, or no descriptors are left.
         """
-        await asyncio.shield(self._is_warm)
         self._last_number += 1
         number = self._last_number
         forked = self._forks[number] = asyncio.get_running_loop().create_future()
+        limit = asyncio.timeout(timeout)
         try:
-            with open_streams(silent=silent) as streams:
-                _, stdout, early_stderr = streams.theirs
-                fds = [fd for fd in (channel.fileno(), early_stderr, streams.stderr, stdout) if fd is not None]
-                if self._channel.is_closed:
-                    raise StartupError("the fork server has ended")
-                self._channel.send(frames.Fork(number, dict(env)).encode(), fds)
-                return Child(await forked, streams)
+            async with limit:
+                return await self._fork(number, forked, env, channel, silent=silent)
+        except TimeoutError:
+            if timeout is None or not limit.expired():
+                raise
+            raise self._kill_for_delay(timeout) from None
         finally:
-            self._forks.pop(number, None)
+            del self._forks[number]
+            self._end_if_idle()
+
+    async def _fork(
+        self,
+        number: int,
+        forked: asyncio.Future[ForeignProcess],
+        env: Mapping[str, str],
+        channel: socket.socket,
+        *,
+        silent: bool,
+    ) -> Child:
+        await asyncio.shield(self._is_warm)
+        with open_streams(silent=silent) as streams, ExitStack() as undo:
+            _, stdout, early_stderr = streams.theirs
+            fds = [fd for fd in (channel.fileno(), early_stderr, streams.stderr, stdout) if fd is not None]
+            if self._channel.is_closed:
+                raise StartupError("the fork server has ended")
+            self._channel.send(frames.Fork(number, len(fds), dict(env)).encode(), fds)
+            undo.callback(self._channel.withdraw, fds)
+            undo.callback(_kill_forked, forked)
+            child = Child(await forked, streams)
+            undo.pop_all()
+            return child
+
+    def _kill_for_delay(self, timeout: float) -> StartupError:
+        """Kills the fork server, which would let the next fork wait as long. Returns what to tell those who wait."""
+        if self._why_killed is None:
+            what = "forked a worker" if self._is_warm.done() else "imported the application"
+            self._why_killed = StartupError(
+                f"the fork server (pid {self._process.pid}) had not {what} after {timeout:g} seconds (start_timeout)"
+                f"\n\n{self._process.take_early_stderr()}".strip()
+            )
+            self.kill()
+        return self._why_killed
 
     def retire(self) -> None:
-        """Stops forking. The process ends when its last worker has ended."""
+        """Takes no new forks. The process ends when its last worker has ended."""
         self._is_retired = True
         self._end_if_idle()
 
+    def kill(self) -> None:
+        """Ends the process at once. Its workers keep running."""
+        self._is_retired = True
+        self._process.send_signal(signal.SIGKILL)
+
     def _end_if_idle(self) -> None:
         if self._is_retired and not self._workers and not self._forks:
-            self._process.send_signal(signal.SIGKILL)
+            self.kill()
 
     @property
     def is_gone(self) -> bool:
@@ -156,13 +207,22 @@ class ForkServer:
         self._workers.clear()
 
     def _on_exit(self, end: ExitStatus) -> None:
+        was_warm = self._is_warm.done()
         text = self._process.take_early_stderr().strip()
         self._channel.finish()
-        ended = StartupError(f"the fork server ended\n\n{text}")
-        if not self._is_warm.done():
-            self._is_warm.set_exception(ended)
-            self._is_warm.exception()  # mark it as retrieved, in case nothing awaits it
-        for forked in self._forks.values():
-            if not forked.done():
-                forked.set_exception(ended)
+        when = "" if was_warm else " before it had imported the application"
+        ended = self._why_killed or StartupError(
+            f"the fork server (pid {self._process.pid}) ended{when}, by {end}\n\n{text}".strip()
+        )
+        waiting: list[asyncio.Future[Any]] = [self._is_warm, *self._forks.values()]
+        for waited in waiting:
+            if not waited.done():
+                waited.set_exception(ended)
+                waited.exception()  # mark it as retrieved, in case nothing awaits it
         self._gone.set_result(None)
+
+
+def _kill_forked(forked: asyncio.Future[ForeignProcess]) -> None:
+    """Ends a worker that was forked for somebody who no longer waits for it."""
+    if forked.done() and not forked.cancelled() and forked.exception() is None:
+        forked.result().send_signal(signal.SIGKILL)

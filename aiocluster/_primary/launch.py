@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import IO
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
+from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, Stdio, open_stdio
 from .._processes.watch import Process
 from ..settings import Settings
@@ -97,7 +99,8 @@ class Child:
 
     def send_signal(self, number: int) -> None:
         """Sends a signal. Does nothing if the process has ended."""
-        self._process.send_signal(number)
+        if self._process.send_signal(number) and number == signal.SIGTERM:
+            self._process.send_signal(OURS)
 
     def take_early_stderr(self) -> str:
         """Returns the last 4 KiB written to stderr before the worker was online; "" once it has been online."""
@@ -111,6 +114,15 @@ class Child:
     def close(self) -> None:
         """Closes the early stderr file. The streams stay open."""
         self._early_stderr.close()
+
+    async def discard(self) -> None:
+        """Kills a process that nothing else knows of yet, and returns when it has ended. The streams are closed."""
+        self.send_signal(signal.SIGKILL)
+        self.close()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        await asyncio.wait([self._process.ended])
 
 
 def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
@@ -132,7 +144,7 @@ def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: s
     Raises:
         OSError: The interpreter can't be started.
     """
-    with open_streams(silent=settings.silent) as streams:
+    with open_streams(silent=settings.silent) as streams, blocked():
         process = start.start(
             command(settings, "bootstrap"),
             streams.theirs,

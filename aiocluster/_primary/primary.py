@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import weakref
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self, Unpack
@@ -17,21 +18,22 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
-from .._processes.stdio import PipeReader
+from .._processes.stdio import PipeReader, open_channel
 from .._processes.title import set_title
+from .._wire.addresses import addresses
 from .._wire.channel import Channel
 from .._wire.codec import pack
-from .._wire.endpoint import Endpoint
+from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.windows import send_to_all
 from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Setup
-from ..settings import PrimarySettings, Settings, SetupSettings, Target
+from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
 from .forkserver import ForkServer
-from .launch import environment, spawn
+from .launch import Child, environment, spawn
 from .session import Identity, Session, Shared
 from .target import name_target
 from .worker_process import WorkerProcess
@@ -67,14 +69,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return primary
 
     def _begin(self, given: Settings) -> None:
-        name_target(given.target, given.cwd)
+        self._named = name_target(given.target, given.cwd)
         self._shared = Shared(given, gone=self._on_gone)
         self._hub = self._shared.hub
         self._requests = self._shared.requests
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
-        self._fork_servers: dict[Hashable, ForkServer] = {}
+        self._fork_servers: dict[tuple[Hashable, TargetName], ForkServer] = {}  # those of the current settings
         self._all_fork_servers: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
@@ -95,13 +97,13 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
-                    for worker in self._workers.values():
-                        worker.kill(number)
+                    for session in self._all_sessions():
+                        session.kill(number, "told")
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            self._renew_fork_servers()
             for fork_server in self._all_fork_servers:
+                fork_server.kill()
                 await fork_server.wait_gone()
             for stream in list(self._streams):
                 stream.close()
@@ -146,8 +148,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: There is no such setting, or it is of the wrong type.
         """
         changed = self.settings._changed("Primary", settings)
-        name_target(changed.target, changed.cwd)
+        target = name_target(changed.target, changed.cwd)
         self._shared.settings = changed
+        interpreter = _interpreter(changed)
+        self._retire_fork_servers(lambda of, named: of != interpreter or (named == self._named and named != target))
+        self._named = target
         self._hub.emit_soon(Setup(changed))
 
     def _check_target(self, target: Any) -> None:
@@ -165,11 +170,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             ClusterError: This Primary has not been entered, or has been left.
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
-            TypeError: The weight is not a whole number.
+            TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
             OSError: The process can't be started.
         """
         whole_number("weight", weight, at_least=1)
-        return await self._fork(env, weight=weight)
+        return await self._fork(None if env is None else variables("env", env), weight=weight)
 
     async def _fork(
         self,
@@ -179,6 +184,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         slot: int | None = None,
         name: str | None = None,
         target: Any = ...,
+        timeout: float | None = None,
     ) -> WorkerProcess:
         """Like `fork`, with more options for a Cluster.
 
@@ -188,70 +194,72 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             slot: Its slot, from 0 on, which policies such as ``ip_hash`` use; None: a new one.
             name: The name, if it is to be an agent.
             target: The target of this worker, in place of the one in the settings.
+            timeout: Seconds that a fork server may take; None: no limit.
         """
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd)
+        config = _config(settings, named, name=name)
+        config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            try:
-                if settings.start_method == "spawn":
-                    child = spawn(settings, env or {}, worker_id, theirs)
-                else:
-                    fork_server = self._fork_server(settings, named)
-                    child = await fork_server.fork(
-                        environment(settings, env or {}, worker_id), theirs, silent=settings.silent
-                    )
-            except BaseException:
-                ours.close()
-                raise
-        if not self._is_open:  # it was closed while the fork server forked
-            child.send_signal(signal.SIGKILL)
-            ours.close()
-            raise ClusterError("this Primary has been left")
-        channel = Channel(ours)
         slot = worker_id - 1 if slot is None else slot
         identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
-        session = Session(identity, child, channel, self._shared)
-        peers = self._shared.router.add(session)
-        channel.send(_config(settings, named, name=name, peers=peers).encode())
+        with open_channel() as (ours, theirs), ExitStack() as undo:
+            if settings.start_method == "spawn":
+                child = spawn(settings, env or {}, worker_id, theirs)
+            else:
+                fork_server = self._fork_server(settings, named)
+                whole = environment(settings, env or {}, worker_id)
+                child = await fork_server.fork(whole, theirs, silent=settings.silent, timeout=timeout)
+            undo.callback(self._discard, child)
+            if not self._is_open:  # it was closed while the fork server forked
+                raise ClusterError("this Primary has been left")
+            channel = Channel(ours)
+            undo.callback(channel.close)
+            channel.send(config.with_peers(self._shared.router.peers).encode())
+            session = Session(identity, child, channel, self._shared)
+            undo.pop_all()
+        self._shared.router.add(session)
         self._workers[worker_id] = self._by_pid[session.pid] = session.worker
         self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
         self._all_gone.clear()
         return session.worker
 
+    def _discard(self, child: Child) -> None:
+        """Ends a process that has become no worker, because its start failed."""
+        self._close_later(child.discard())
+
+    def _close_later(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Runs this in a task that `__aexit__` awaits."""
+        task = asyncio.get_running_loop().create_task(closing)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
     def _fork_server(self, settings: Settings, target: TargetName) -> ForkServer:
         """Returns the fork server for these settings and this target; starts it if there is none."""
-        how = (
-            str(settings.executable),
-            settings.exec_args,
-            tuple(sorted((settings.env or {}).items())),
-            str(settings.cwd),
-            settings.preload,
-            target,
-        )
+        how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            fork_server = self._fork_servers[how] = ForkServer(settings, _config(settings, target, name=None, peers={}))
+            fork_server = self._fork_servers[how] = ForkServer(settings, _config(settings, target, name=None))
+            self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
 
+    def _retire_fork_servers(self, is_outdated: Callable[[Hashable, TargetName], bool]) -> None:
+        """Has no later fork use these fork servers. Each ends when its last worker has ended."""
+        for how in [how for how in self._fork_servers if is_outdated(*how)]:
+            self._fork_servers.pop(how).retire()
+
     def _renew_fork_servers(self) -> None:
         """Retires all fork servers, so that later forks use new ones, which import the current code."""
-        for fork_server in self._fork_servers.values():
-            fork_server.retire()
-        self._fork_servers.clear()
-        self._all_fork_servers = [fork_server for fork_server in self._all_fork_servers if not fork_server.is_gone]
+        self._retire_fork_servers(lambda interpreter, target: True)
 
     def _on_gone(self, session: Session) -> None:
         del self._workers[session.identity.id]
         if self._by_pid.get(session.pid) is session.worker:
             del self._by_pid[session.pid]
-        task = asyncio.get_running_loop().create_task(session.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._close_later(session.close())
         if not self._workers:
             self._all_gone.set()
 
@@ -291,18 +299,23 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
         Raises:
             OSError: The port can't be opened.
+            OverflowError: The port is not within 0-65535.
             ValueError: Both a path and a host or port are given, or there is no such policy.
         """
         if path is not None:
             if host is not None or port is not None:
                 raise ValueError("path can't be combined with host and port")
-            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
+            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.fsencode(os.path.abspath(path)))
         else:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            found = await addresses(
+                asyncio.get_running_loop(),
+                host or "0.0.0.0",
+                port_number(port or 0),
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
             )
             family, kind, _, _, address = found[0]
-            endpoint = self._shared.ports.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
+            endpoint = self._shared.ports.another(Endpoint.of(family, kind, address))
         opened = self._shared.ports.open(
             endpoint, backlog=backlog, scheduling=scheduling, default=self.settings.scheduling, mode=mode
         )
@@ -339,8 +352,19 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await send_to_all([session.conversation.send_window for session in workers], body)
 
 
-def _config(settings: Settings, target: TargetName, *, name: str | None, peers: dict[int, str | None]) -> WorkerConfig:
-    """Returns the worker config, the first frame to a worker or a fork server."""
+def _interpreter(settings: Settings) -> Hashable:
+    """Returns the settings that a fork server is started with: workers for which these differ need another one."""
+    return (
+        str(settings.executable),
+        settings.exec_args,
+        tuple(sorted((settings.env or {}).items())),
+        str(settings.cwd),
+        settings.preload,
+    )
+
+
+def _config(settings: Settings, target: TargetName, *, name: str | None) -> WorkerConfig:
+    """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet."""
     return WorkerConfig(
         target=target,
         args=list(settings.args),
@@ -353,16 +377,6 @@ def _config(settings: Settings, target: TargetName, *, name: str | None, peers: 
         primary_pid=os.getpid(),
         graceful_timeout=settings.graceful_timeout,
         heartbeat=settings.heartbeat,
-        ignore_sigint=_has_terminal(),
         name=name,
-        peers=peers,
+        peers={},
     )
-
-
-def _has_terminal() -> bool:
-    """Whether this process has a terminal, so that Ctrl-C reaches it and its workers."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

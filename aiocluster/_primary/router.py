@@ -31,10 +31,14 @@ class Router:
         self._workers: dict[int, Session] = {}
         self._peers: dict[int, str | None] = {}
 
-    def add(self, worker: Session) -> dict[int, str | None]:
-        """Adds a worker that starts: it is told about all later changes. Returns its current peers, as names by pid."""
-        self._workers[worker.pid] = worker
+    @property
+    def peers(self) -> dict[int, str | None]:
+        """The workers that are online and connected, as names by pid."""
         return dict(self._peers)
+
+    def add(self, worker: Session) -> None:
+        """Adds a worker that starts and knows the current peers: it is told about all later changes."""
+        self._workers[worker.pid] = worker
 
     def join(self, worker: Session) -> None:
         """Tells the other workers that this one is online."""

@@ -29,12 +29,14 @@ from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
 from ..address import Address
 from ..errors import RemoteError, TargetError
-from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online
+from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
 from ..stats import WorkerStats
+from .deadline import Deadline
 from .launch import Child
 from .life import Life
 from .ports.backend import Backend
 from .ports.table import PortTable
+from .reason import IN_WORDS, Cause
 from .router import Router
 from .target import name_target
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from .worker_process import WorkerProcess
 
 logger = logging.getLogger("aiocluster.primary")
+
+_FOR_ALL_WITHIN = 0.25  # seconds in which a signal that is sent to all processes reaches them all
 
 _AT_MOST_ONCE: Final = frozenset({Fork.name, Online.name, Disconnect.name, Exit.name})
 
@@ -82,6 +86,7 @@ class Shared:
         ports: The shared ports.
         changed: Called when a worker's state has changed.
         gone: Called with the session of a worker that has both disconnected and exited.
+        is_ending: Whether all workers are about to be told to leave, so that none needs a signal of its own.
     """
 
     settings: Settings
@@ -91,6 +96,7 @@ class Shared:
     ports: PortTable = field(default_factory=PortTable)
     changed: Callable[[], None] = _nothing
     gone: Callable[[Session], None] = _nothing
+    is_ending: Callable[[], bool] = bool
 
 
 class Session:
@@ -105,6 +111,7 @@ class Session:
     Attributes:
         worker: The public object for this worker.
         life: The worker's state machine.
+        cause: What explains its end.
         backend: The worker as ports and policies know it.
         exit: Done when the process has ended.
         failure: The uncaught exception that the worker reported; None if there was none.
@@ -125,6 +132,8 @@ class Session:
         self.child = child
         self.shared = shared
         self.life: Life = Life()
+        self.cause: Cause = Cause()
+        self._deadline = Deadline(self._end_late)
         self.hub: EventHub = EventHub(shared.hub)
         self.stdout: PipeReader | None = child.stdout
         self.stderr: PipeReader | None = child.stderr
@@ -166,6 +175,7 @@ class Session:
                 on(frames.Report, self._on_report),
                 on(frames.Failed, self._on_failed),
                 on(frames.Leaving, self._on_leaving),
+                on(frames.Signalled, self._on_signalled),
                 *self.backend.routes,
             ],
         )
@@ -228,26 +238,42 @@ class Session:
 
     # ---- actions
 
-    def kill(self, number: int) -> None:
-        """Sends the process a signal. Does nothing if it has ended."""
-        self.child.send_signal(number)
+    def kill(self, number: int, reason: Reason = "killed") -> None:
+        """Sends the process a signal. Does nothing if it has ended.
 
-    def tell_to_leave(self, seconds: float) -> None:
-        """Tells the worker to leave within this many seconds. A second call does nothing.
+        Args:
+            number: The signal.
+            reason: Why the worker ended, if it ends by this.
+        """
+        if self.life.process == "running":
+            self.cause.sent(number, reason)
+            self.child.send_signal(number)
+
+    def tell_to_leave(self, seconds: float, reason: Reason = "told") -> None:
+        """Tells the worker to leave within this many seconds. Told again, it has the shorter time.
 
         A worker without a running event loop can't read the frame, so it is sent SIGTERM as well.
         """
-        if self.life.is_leaving or self.life.channel == "closed" or self.life.process == "exited":
+        if self.life.process == "exited":
             return
-        self._leave()
+        is_sooner = self._deadline.set(seconds)
+        if self.life.channel == "closed" or (self.life.is_leaving and not is_sooner):
+            return
+        is_first = not self.life.is_leaving
+        self._leave(reason)
         self.channel.send(frames.Leave(float(seconds)).encode())
-        if self.life.loop == "none":
-            self.kill(signal.SIGTERM)
+        if is_first and self.life.loop == "none":
+            self.kill(signal.SIGTERM, reason)
 
-    def _leave(self) -> None:
+    def _leave(self, reason: Reason) -> None:
+        self.cause.happened(reason)
         if self.life.move("leave"):
             self.backend.stop()
             self._changed()
+
+    def _end_late(self, number: signal.Signals) -> None:
+        logger.warning("%r has not left in time: %s", self.worker, number.name)
+        self.kill(number, "late")
 
     async def run(
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
@@ -302,13 +328,27 @@ class Session:
 
     def _on_failed(self, frame: frames.Failed) -> None:
         self.life.move("fail")
+        self.cause.happened("failed")
+        self._deadline.set(self.shared.settings.graceful_timeout)
         self.failure = RemoteError(frame.type_name, frame.text, frame.traceback)
         self.backend.stop()
         self._changed()
         self._emit(Error(self.worker, self.failure))
 
     def _on_leaving(self, frame: frames.Leaving) -> None:
-        self._leave()
+        seconds = self.shared.settings.graceful_timeout if frame.seconds is None else frame.seconds
+        if self._deadline.set(seconds):  # else it has been told to leave already, within less time
+            self.channel.send(frames.Leave(float(seconds)).encode())
+        self._leave("own")
+
+    def _on_signalled(self, frame: frames.Signalled) -> None:
+        """Waits a little: if the signal was for all, it has reached this process too, or soon will."""
+        if frame.signal == signal.SIGTERM:
+            asyncio.get_running_loop().call_later(_FOR_ALL_WITHIN, self._on_signalled_alone)
+
+    def _on_signalled_alone(self) -> None:
+        if not self.life.is_leaving and not self.shared.is_ending():
+            self.kill(signal.SIGTERM)
 
     # ---- the end
 
@@ -316,8 +356,9 @@ class Session:
         self.life.move("close")
         if error is not None:
             logger.error("%r is dropped: %s", self.worker, error)
-            self.kill(signal.SIGKILL)
+            self.kill(signal.SIGKILL, "failed")
             self._emit(Error(self.worker, error))
+        self._deadline.set(self.shared.settings.graceful_timeout)  # also if it has neither failed nor begun to leave
         self.shared.router.leave(self)
         self.backend.leave()
         self._disconnected.set()
@@ -331,8 +372,10 @@ class Session:
         self.early_stderr = self.child.take_early_stderr()
         self.channel.finish()
         self.life.move("exit")
-        logger.info("worker %d (pid %d) has ended: %s", self.identity.id, self.pid, end)
-        event = Exit(self.worker, end.code, end.signal)
+        self._deadline.cancel()
+        reason = self.cause.reason(end)
+        logger.info("worker %d (pid %d) has ended: %s, %s", self.identity.id, self.pid, end, IN_WORDS[reason])
+        event = Exit(self.worker, end.code, end.signal, reason)
         self.exit.set_result(event)
         self._gone_if_both()
         self._changed()

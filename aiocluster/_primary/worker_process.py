@@ -12,7 +12,7 @@ from anyio.abc import ByteReceiveStream
 from .._events.emitter import WorkerProcessEvent
 from .._no_constructor import NoConstructor
 from .._wire.peer import Peer
-from ..events import Exit
+from ..events import Exit, Reason
 
 if TYPE_CHECKING:
     from .session import Session
@@ -88,6 +88,11 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
         return self._session.exit.result().signal if self._session.exit.done() else None
 
     @property
+    def exit_reason(self) -> Reason | None:
+        """Why it ended; None while it runs."""
+        return self._session.exit.result().reason if self._session.exit.done() else None
+
+    @property
     def connections(self) -> int:
         """How many connections from shared ports it has open."""
         return self._session.backend.open
@@ -111,12 +116,14 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
     async def disconnect(self, *, timeout: float | None = None) -> None:
         """Tells it to leave, and returns when it is gone. Such an exit is voluntary.
 
-        It stops taking connections at once; open ones may finish, and the application's own shutdown runs. A worker
-        without a running event loop can't be told, so it is sent SIGTERM.
+        It stops taking connections at once; open ones may finish, and so may the requests and calls that it is serving.
+        Then the application's own shutdown runs. A worker without a running event loop can't be told, so it is sent
+        SIGTERM, which ends what its main thread does as ``sys.exit()`` does.
 
         Args:
-            timeout: Seconds before it ends its main task, finished or not; None: the setting ``graceful_timeout``. Only
-                the worker itself enforces it. When a `Cluster` stops or reloads a worker, the cluster enforces it too.
+            timeout: Seconds before it ends its main task, finished or not; None: the setting ``graceful_timeout``. A
+                worker that is still there one second later gets SIGTERM, and two seconds after that SIGKILL, even if
+                the caller has been cancelled. A worker that is leaving already keeps the shorter time.
         """
         seconds = self._session.shared.settings.graceful_timeout if timeout is None else timeout
         self._session.tell_to_leave(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -18,7 +19,8 @@ from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from .._wire.mailbox import RequestHandler
 from ..errors import ClusterError, ReloadError, WorkerNotFoundError
-from ..settings import ClusterSettings, RestartPolicy, Settings, Target
+from ..scheduling._registry import WEIGHTED
+from ..settings import ClusterSettings, Settings, Target
 from ..stats import ClusterStats
 from . import reload_on_change as watch
 from . import signals
@@ -46,7 +48,7 @@ class Cluster(Emitter[PrimaryEvent]):
     """
 
     def __init__(self, target: Target = None, **settings: Unpack[ClusterSettings]) -> None:
-        given = Settings()._changed("Cluster", {"target": target, **settings})
+        given = _with_weighted_policy(Settings()._changed("Cluster", {"target": target, **settings}), settings)
         if given.hang_timeout is not None and "heartbeat" not in settings:
             given = replace(given, heartbeat=min(1.0, given.hang_timeout / 4))
         self._count = available_cpus() if given.workers == "auto" else given.workers
@@ -62,7 +64,7 @@ class Cluster(Emitter[PrimaryEvent]):
             self._primary,
             agents=agents,
             weights=given.weights or (),
-            policy=given.restart or RestartPolicy(),
+            policy=given.restart or None,
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
@@ -126,7 +128,12 @@ class Cluster(Emitter[PrimaryEvent]):
         await self._primary.send(pid, message, handles)
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message to every worker; see `Primary.broadcast`."""
+        """Sends a message to every worker; see `Primary.broadcast`.
+
+        Raises:
+            ClusterError: The ``async with`` block has not been entered, or has been left.
+        """
+        self._check_is_open("broadcast()")
         await self._primary.broadcast(message)
 
     async def call(self, function: Callable[..., Any] | str, *args: Any, timeout: float | None = None) -> Any:
@@ -148,7 +155,9 @@ class Cluster(Emitter[PrimaryEvent]):
                 (``start_timeout`` if that is None).
             ChannelClosedError: The worker went before it returned. The function may or may not have run.
             SerializationError: msgpack can't carry an argument.
+            ClusterError: The ``async with`` block has not been entered, or has been left.
         """
+        self._check_is_open("call()")
         if not (able := self._ready()):  # online workers may not have started their loops yet
             await self._wait_for_one_ready(self._reconciler.start_timeout if timeout is None else timeout)
             able = self._ready()
@@ -235,7 +244,9 @@ class Cluster(Emitter[PrimaryEvent]):
         Raises:
             RestartLimitError: Workers ended unexpectedly too often. Those still running are stopped when the
                 ``async with`` block is left.
+            ClusterError: The ``async with`` block has not been entered, or has been left.
         """
+        self._check_is_open("serve_forever()")
         await signals.until(
             self._reconciler.over,
             {
@@ -252,3 +263,25 @@ class Cluster(Emitter[PrimaryEvent]):
 
     async def _stop_or_kill(self) -> None:
         await self.stop(graceful=not self._reconciler.is_stopping)
+
+    def _check_is_open(self, call: str) -> None:
+        if not self._primary._is_open:
+            raise ClusterError(f"{call} works only inside `async with Cluster(…)`")
+
+
+def _with_weighted_policy(given: Settings, named: Mapping[str, Any]) -> Settings:
+    """Returns the settings with a policy that goes by the weights, if there are any.
+
+    Raises:
+        ValueError: The policy that was chosen, here or by ``AIOCLUSTER_SCHEDULING``, has no weights.
+    """
+    if given.weights is None:
+        return given
+    if named.get("scheduling") is None and not os.environ.get("AIOCLUSTER_SCHEDULING"):
+        return replace(given, scheduling="weighted_round_robin")
+    if isinstance(given.scheduling, str) and given.scheduling not in WEIGHTED:
+        raise ValueError(
+            f"weights have no effect with the policy {given.scheduling!r}: "
+            f"take one of {', '.join(WEIGHTED)}, or no weights"
+        )
+    return given

@@ -16,10 +16,6 @@ from typing import Literal
 Slot = int | str
 """A worker's number, or an agent's name."""
 
-OWN_END = 1.0
-"""Seconds after ``graceful_timeout`` in which a process may still end by itself, before SIGTERM."""
-TERM_TIMEOUT = 2.0
-"""Seconds between that SIGTERM and SIGKILL."""
 ABORT_TIMEOUT = 0.5
 """Seconds between SIGABRT, at which a hung worker writes its stacks, and SIGKILL."""
 
@@ -69,7 +65,6 @@ class Seen:
         is_accepted: `Accept` was carried out.
         is_told: `Leave` was carried out.
         is_settled: `Close`, `Count` or `Fail` was carried out.
-        leave_by: The time by which it must be gone, because it was told to leave or has failed.
         signals: The signals sent to it, with their times.
     """
 
@@ -89,7 +84,6 @@ class Seen:
     is_accepted: bool = False
     is_told: bool = False
     is_settled: bool = False
-    leave_by: float = math.inf
     signals: dict[signal.Signals, float] = field(default_factory=dict)
 
     @property
@@ -130,7 +124,7 @@ class Kill:
 
     id: int
     signal: signal.Signals
-    reason: Literal["not wanted", "start_timeout", "graceful_timeout", "hang_timeout"]
+    reason: Literal["not wanted", "start_timeout", "hang_timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +257,11 @@ def _signals(want: Want, everyone: list[Seen], wanted: frozenset[Slot], now: flo
 
 
 def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | None]:
-    """Returns the time of the next signal for this process, and the signal."""
-    kill, term, abort = signal.SIGKILL, signal.SIGTERM, signal.SIGABRT
+    """Returns the time of the next signal for this process, and the signal.
+
+    What it gets when it does not leave in time is not decided here: each process in the primary has its own deadline.
+    """
+    kill, abort = signal.SIGKILL, signal.SIGABRT
     if one.is_gone or kill in one.signals:
         return math.inf, None
     if want.stop == "at once" or not (one.is_accepted or is_wanted):
@@ -277,11 +274,7 @@ def _next_signal(want: Want, one: Seen, is_wanted: bool) -> tuple[float, Kill | 
             times.append((one.signals[abort] + ABORT_TIMEOUT, Kill(one.id, kill, "hang_timeout")))
         else:
             times.append((one.hung_at, Kill(one.id, abort, "hang_timeout")))
-    if term in one.signals:
-        times.append((one.signals[term] + TERM_TIMEOUT, Kill(one.id, kill, "graceful_timeout")))
-    else:
-        times.append((one.leave_by + OWN_END, Kill(one.id, term, "graceful_timeout")))
-    return min(times, key=lambda entry: entry[0])
+    return min(times, key=lambda entry: entry[0], default=(math.inf, None))
 
 
 def _starts(

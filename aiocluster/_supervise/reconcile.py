@@ -16,13 +16,16 @@ from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError, StartupError
-from ..events import Exit, GiveUp
+from ..events import GiveUp, Reason
 from ..settings import RestartPolicy
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Seen, Slot, Start, plan
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
+
+_REASONS: Mapping[str, Reason] = {"not wanted": "told", "start_timeout": "late", "hang_timeout": "hung"}
+"""Why a worker ended, by why it was sent a signal."""
 
 _LAST_EXIT = 1.0  # seconds to wait for the last worker's exit, so that the error can quote its stderr
 
@@ -44,7 +47,7 @@ class Process(Seen):
     health_check: HealthCheck | None = None
 
 
-def look_at(process: Process, graceful_timeout: float, now: float) -> None:
+def look_at(process: Process, now: float) -> None:
     """Updates the observed state of a process. Only this and `_sample` read a worker's state."""
     if process.worker is None:
         process.is_failed = process.is_gone = process.fork is not None and process.fork.done()
@@ -59,9 +62,7 @@ def look_at(process: Process, graceful_timeout: float, now: float) -> None:
     process.ports = len(session.backend.ports)
     process.is_leaving = life.is_leaving
     process.is_gone = life.is_gone
-    if life.is_missed and not process.is_failed:
-        process.is_failed = True
-        process.leave_by = min(process.leave_by, now + graceful_timeout)
+    process.is_failed = process.is_failed or life.is_missed
 
 
 def _sample(session: Session) -> Sample:
@@ -75,7 +76,7 @@ class Reconciler:
         primary: Forks the workers. Its settings are read at each use, because they may change.
         agents: The agents' targets by name.
         weights: The workers' weights by slot; slots beyond the last have 1.
-        policy: When to replace processes that ended unexpectedly.
+        policy: When to replace processes that ended unexpectedly; None: never.
         limits: When to replace running workers.
         start_timeout: Seconds a process may take to start.
         chance: Returns random numbers from 0 to 1.
@@ -91,7 +92,7 @@ class Reconciler:
         *,
         agents: Mapping[str, Any],
         weights: Sequence[int],
-        policy: RestartPolicy,
+        policy: RestartPolicy | None,
         limits: Limits,
         start_timeout: float,
         chance: Callable[[], float] = random.random,
@@ -228,7 +229,7 @@ class Reconciler:
                 await asyncio.wait(self._children)
             for process in self._processes.values():
                 if process.worker is not None and not process.is_accepted:
-                    process.worker.kill(signal.SIGKILL)
+                    process.worker._session.kill(signal.SIGKILL, "told")
             for request in list(self._waiting):
                 self._answer(request, ClusterError("the cluster has ended"))
             self._stopped.set()
@@ -259,9 +260,8 @@ class Reconciler:
         return min(wake, self._next_check)
 
     def _look(self, now: float) -> None:
-        graceful_timeout = self._primary.settings.graceful_timeout
         for process in self._processes.values():
-            look_at(process, graceful_timeout, now)
+            look_at(process, now)
 
     def _carry_out(self, action: Action, now: float) -> None:
         if isinstance(action, Start):
@@ -277,10 +277,10 @@ class Reconciler:
                 self._wanted.accepted(process.slot)
             case Leave():
                 assert worker is not None
-                graceful_timeout = self._primary.settings.graceful_timeout
                 process.is_told = True
-                process.leave_by = min(process.leave_by, now + graceful_timeout)
-                worker._session.tell_to_leave(graceful_timeout)
+                is_limit = process.is_due and self._wanted.want.stop is None
+                seconds = self._primary.settings.graceful_timeout
+                worker._session.tell_to_leave(seconds, "limit" if is_limit else "told")
             case Kill(_, number, reason):
                 process.signals[number] = now
                 self._kill(process, number, reason)
@@ -318,7 +318,7 @@ class Reconciler:
 
     async def _fork(self, process: Process) -> None:
         try:
-            process.worker = await self._primary._fork(**self._arguments(process.slot))
+            process.worker = await self._primary._fork(**self._arguments(process.slot), timeout=self.start_timeout)
         except Exception as error:
             process.fork_error = error
 
@@ -333,17 +333,17 @@ class Reconciler:
         self._children.discard(task)
         self.wake()
 
-    def _kill(self, process: Process, number: signal.Signals, reason: str) -> None:
+    def _kill(self, process: Process, number: signal.Signals, why: str) -> None:
         if process.worker is not None:
-            if reason == "graceful_timeout":
-                logger.warning("%r has not left in time: %s", process.worker, number.name)
-            process.worker.kill(number)
+            process.worker._session.kill(number, _REASONS[why])
         elif process.fork is not None:
             process.fork.cancel()
 
     def _count(self, process: Process, now: float) -> None:
         """Records an unexpected end, for the event `GiveUp`."""
-        ends = [end for end in self._unasked_ends if end[0] >= now - self._wanted.policy.period]
+        if (policy := self._wanted.policy) is None:
+            return
+        ends = [end for end in self._unasked_ends if end[0] >= now - policy.period]
         if process.worker is not None:
             ends.append((now, process.worker))
         self._unasked_ends = ends
@@ -377,6 +377,7 @@ class Reconciler:
 
     async def _give_up(self, error: RestartLimitError, worker: WorkerProcess | None) -> None:
         policy = self._wanted.policy
+        assert policy is not None
         text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
         logger.critical("%s", text)
         if worker is not None:
@@ -391,7 +392,7 @@ class Reconciler:
             elif session.early_stderr:
                 text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
         error.args = (text,)
-        exits = tuple(Exit(one, one.exit_code, one.exit_signal) for _, one in self._unasked_ends if one.is_dead())
+        exits = tuple(one._session.exit.result() for _, one in self._unasked_ends if one.is_dead())
         self._primary._hub.emit(GiveUp(exits, policy.period))
         self.over.set()
 

@@ -52,7 +52,7 @@ class Wanted:
     """The wanted state of a cluster.
 
     Args:
-        policy: When to fill slots whose worker ended unexpectedly.
+        policy: When to fill slots whose worker ended unexpectedly; None: only at a reload.
         start_timeout: Seconds a process may take to start.
 
     Attributes:
@@ -63,13 +63,13 @@ class Wanted:
         is_given_up: Whether too many ended unexpectedly, so that only a reload fills slots again.
     """
 
-    def __init__(self, policy: RestartPolicy, start_timeout: float) -> None:
+    def __init__(self, policy: RestartPolicy | None, start_timeout: float) -> None:
         self.policy = policy
         self.want = Want(start_timeout=start_timeout)
         self.may_start: dict[Slot, float] = {}
         self.restarts = 0
         self.is_given_up = False
-        self._history = RestartHistory(policy)
+        self._history = None if policy is None else RestartHistory(policy)
         self._requests: deque[Request] = deque()  # the first one is under way if `_is_begun`
         self._is_begun = False
         self._opening: set[Slot] = set()  # slots that this request fills; if one fails, the request fails
@@ -143,6 +143,9 @@ class Wanted:
 
     def ended(self, slot: Slot, now: float, chance: float) -> None:
         """Records that a slot's process ended unexpectedly. ``chance``, from 0 to 1, sets the jitter."""
+        if self._history is None:
+            self.closed(slot)
+            return
         wait = None if self.is_given_up else self._history.ended(slot, now, chance)
         if wait is None:
             self.is_given_up = True

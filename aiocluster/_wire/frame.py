@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
-from ..errors import ProtocolError
-from .codec import RawFrame, encode
+from ..errors import MessageTooLargeError, ProtocolError
+from .codec import MAX_FRAME, RawFrame, encode
 from .descriptors import Descriptors
 
 Tag = int | str
@@ -123,8 +123,15 @@ class Frame(Record):
         cls.descriptors = descriptors
 
     def encode(self) -> bytes:
-        """The frame as bytes."""
-        return encode(*self.array())
+        """The frame as bytes.
+
+        Raises:
+            MessageTooLargeError: The other process would not accept a frame of this length.
+        """
+        frame = encode(*self.array())
+        if len(frame) > MAX_FRAME:
+            raise MessageTooLargeError(f"{type(self).__name__} has {len(frame)} bytes packed; the limit is {MAX_FRAME}")
+        return frame
 
 
 # ---- dispatch

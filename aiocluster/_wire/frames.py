@@ -160,9 +160,12 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
-    ignore_sigint: bool
     name: str | None
     peers: dict[int, str | None]
+
+    def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:
+        """Returns the same with these peers: the names, or None, of the workers that are online, by pid."""
+        return WorkerConfig(**{**vars(self), "peers": peers})
 
 
 # ---- primary to worker
@@ -285,8 +288,19 @@ class Failed(Frame, tag=47, by=WORKER):
     traceback: str
 
 
-class Leaving(Frame, tag=48, by=(WORKER, RELATIVE)):
-    """A worker is leaving without being told to; a parent or child will send nothing more."""
+class Leaving(Frame, tag=48, by=WORKER):
+    """The worker is leaving without being told to, within so many seconds; None: within ``graceful_timeout``.
+
+    The reply is a `Leave` with the seconds that it has.
+    """
+
+    seconds: float | None
+
+
+class Signalled(Frame, tag=52, by=WORKER):
+    """A signal that the application does not handle has reached the worker. The primary decides what it means."""
+
+    signal: int
 
 
 class Report(Frame, tag=50, by=WORKER):
@@ -295,6 +309,13 @@ class Report(Frame, tag=50, by=WORKER):
     delay: float
     memory: int
     tasks: int
+
+
+# ---- between a parent and its child
+
+
+class Finished(Frame, tag=60, by=RELATIVE):
+    """A parent or child will send nothing more."""
 
 
 # ---- between the primary and a fork server
@@ -307,10 +328,11 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its ``count`` descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
     """
 
     number: int
+    count: int
     env: dict[str, str]
 
 

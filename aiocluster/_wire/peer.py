@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any, NoReturn
 
+from .._checks import function
 from .._events.emitter import E_contra, Emitter
 from ..errors import ChannelClosedError
 from .conversation import Conversation
@@ -86,8 +87,11 @@ class Answerer:
         """Answers requests with ``handler(message, sender)``, sync or async.
 
         Its result is the reply. If it raises, the requester gets a `RemoteError`. With None, requests are refused.
+
+        Raises:
+            TypeError: The handler can't be called.
         """
-        self._requests.handler = handler
+        self._requests.handler = None if handler is None else function("handler", handler)
 
 
 class InboxPeer(Peer[E_contra], Answerer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -9,9 +10,11 @@ import signal
 import socket
 import sys
 import traceback
+from collections import deque
 from typing import NoReturn
 
 from .._processes.environment import CHANNEL_FD, STDERR_FD
+from .._processes.signals import unblock
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
@@ -20,10 +23,13 @@ from .._wire.frame import Dispatch, Frame, on_descriptors
 from . import bootstrap
 from .listening import patch
 from .load import find_function, preload
+from .signals import be_deaf
 
 
 def main() -> NoReturn:
     """Becomes a fork server, and a worker in each process that it forks. Never returns."""
+    be_deaf()
+    unblock()
     sock = socket.socket(fileno=int(os.environ.pop(CHANNEL_FD)))
     sock.set_inheritable(False)
     config = bootstrap.read_config(sock)
@@ -56,7 +62,7 @@ class ForkServer:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._children: set[int] = set()
-        self._is_worker = False
+        self._asked: deque[tuple[frames.Fork, list[int]]] = deque()
         self._wakeup, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
         os.set_blocking(wakeup, False)
         self._signalled = wakeup
@@ -64,7 +70,6 @@ class ForkServer:
     def serve(self) -> None:
         """Returns only in a new worker, whose environment and streams are set."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._signalled)
         self._channel.attach_blocking(Dispatch(frames.PRIMARY, [on_descriptors(frames.Fork, self._on_fork)]))
         poll = select.poll()
@@ -73,13 +78,16 @@ class ForkServer:
         gc.collect()
         gc.freeze()  # the collector ignores these objects from now on, so their pages stay shared
         self._tell(frames.Warm())
-        while not self._is_worker:
-            for fd, _ in poll.poll():
-                if fd == self._wakeup:
-                    os.read(self._wakeup, 4096)
-                    self._reap()
-                elif not self._channel.read_blocking() and not self._is_worker:
-                    self._end()
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self._wakeup in ready:
+                os.read(self._wakeup, 4096)
+                self._reap()
+            if self._channel.fileno() in ready and not self._channel.read_blocking():
+                self._end()
+            while self._asked:
+                if self._fork(*self._asked.popleft()):
+                    return
 
     def _tell(self, frame: Frame) -> None:
         if not self._channel.is_closed:
@@ -87,39 +95,51 @@ class ForkServer:
             self._channel.flush_blocking()
 
     def _on_fork(self, frame: frames.Fork, descriptors: Descriptors) -> None:
-        if self._is_worker:
-            return
-        fds = descriptors.take()
+        # Only noted here: a worker must not go on in the middle of reading this process's channel.
+        self._asked.append((frame, descriptors.take()))
+
+    def _fork(self, frame: frames.Fork, fds: list[int]) -> bool:
+        """Forks a worker and reports it. Returns whether this process is the worker."""
         sys.stdout.flush()
         sys.stderr.flush()
         try:
+            if len(fds) < frame.count:
+                raise OSError(errno.EMFILE, "descriptors were lost")
             pid = os.fork()
         except OSError as error:
             self._tell(frames.Unforked(frame.number, error.errno or 0))
         else:
             if pid == 0:
                 self._become_worker(frame.env, fds)
-                return
+                return True
             self._children.add(pid)
             self._tell(frames.Forked(frame.number, pid))
         for fd in fds:
             os.close(fd)
+        return False
 
     def _become_worker(self, env: dict[str, str], fds: list[int]) -> None:
-        self._is_worker = True
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.close(self._wakeup)
-        os.close(self._signalled)
-        self._channel.abandon()
-        channel, early_stderr, stderr, *stdout = fds
-        os.dup2(early_stderr, 2)
-        os.close(early_stderr)
-        for fd in stdout:
-            os.dup2(fd, 1)
-            os.close(fd)
-        _change_environment({**env, CHANNEL_FD: str(channel), STDERR_FD: str(stderr)})
+        """Gives a new process its own streams and environment. If that fails, the process ends."""
+        try:
+            channel, early_stderr, stderr, *stdout = fds
+            os.dup2(early_stderr, 2)
+            os.close(early_stderr)
+            for fd in stdout:
+                os.dup2(fd, 1)
+                os.close(fd)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(self._wakeup)
+            os.close(self._signalled)
+            self._channel.abandon()
+            for _, others in self._asked:
+                for fd in others:
+                    os.close(fd)
+            _change_environment({**env, CHANNEL_FD: str(channel), STDERR_FD: str(stderr)})
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
 
     def _reap(self) -> None:
         """Reaps the workers that have ended and reports them. The system can't reuse a pid before that."""

@@ -105,6 +105,13 @@ class Session:
         if not self.channel.is_closed:
             self.channel.send(frame.encode())
 
+    def tell_signalled(self, number: int) -> bool:
+        """Tells the primary that a signal has come. Returns whether a loop runs that does so."""
+        if self._loop is None or self.channel.is_closed:
+            return False
+        self._loop.call_soon_threadsafe(self.tell, frames.Signalled(number))
+        return True
+
     def _report(self, delay: float, memory: int, tasks: int) -> None:
         self.tell(frames.Report(delay, memory, tasks))
 
@@ -152,11 +159,11 @@ class Session:
 
     # ---- the end
 
-    def leave(self, seconds: float) -> None:
-        """Leaves as if the primary had asked for it, and tells the primary."""
+    def leave(self, seconds: float | None) -> None:
+        """Leaves as if the primary had asked for it, and tells the primary. None: within ``graceful_timeout``."""
         if not self.is_leaving and not self.channel.is_closed:
-            self.tell(frames.Leaving())
-            self._leave(seconds)
+            self.tell(frames.Leaving(seconds))
+            self._leave(self.config.graceful_timeout if seconds is None else seconds)
 
     def _leave(self, seconds: float) -> None:
         if self.is_leaving:

@@ -140,4 +140,4 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
         Args:
             timeout: Seconds until its main task is ended, finished or not; None: the cluster's ``graceful_timeout``.
         """
-        self._session.leave(self._session.config.graceful_timeout if timeout is None else timeout)
+        self._session.leave(timeout)

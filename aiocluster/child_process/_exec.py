@@ -14,7 +14,7 @@ from typing import Any, AnyStr, Generic, TypedDict, TypeVar, Unpack, overload
 
 import anyio
 
-from .._checks import number, whole_number
+from .._checks import arguments, number, whole_number
 from .._processes.start import environment, start
 from .._processes.stdio import PipeReader, PipeWriter, Stdio, open_stdio
 from .._processes.watch import OwnProcess
@@ -111,7 +111,7 @@ async def exec(
         cwd (StrPath | None): Its working directory; None, the default: this process's.
         env (Mapping[str, str] | None): Its complete environment; None, the default: this process's.
         uid (int | None): Its user; needs root.
-        gid (int | None): Its group; needs root.
+        gid (int | None): Its group; needs root. None: with another ``uid``, that user's own group (passwd(5)).
         timeout (float | None): Seconds that it may take; None, the default: no limit.
         max_buffer (int | None): Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: no
             limit. All of it is held in memory.
@@ -162,9 +162,9 @@ async def exec_file(
         MaxBufferError: It wrote too much, and is dead; see `exec`.
         LookupError: There is no such encoding.
         ValueError: A number is out of its range; the text names it.
-        TypeError: A value is not a number, or there is no such option; the text names it.
+        TypeError: ``args`` is one text, a value is not a number, or there is no such option; the text names it.
     """
-    argv = [os.fspath(file), *(os.fspath(arg) for arg in args)]
+    argv = [os.fspath(file), *map(os.fspath, arguments("args", args))]
     return await _Execution(argv, _checked("exec_file", encoding, options)).run()
 
 

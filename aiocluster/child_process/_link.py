@@ -43,7 +43,7 @@ class Link(InboxPeer[E_contra]):
         self._mailbox = Mailbox(self._hub, self._hub.deliver, self._requests, logger)
         self._conversation: Conversation | NoConversation
         self._open: Conversation | None = None
-        self._dispatch = Dispatch(frames.RELATIVE, [on(frames.Leaving, self._on_leaving)])
+        self._dispatch = Dispatch(frames.RELATIVE, [on(frames.Finished, self._on_finished)])
         if sock is not None:
             self._channel = Channel(sock)
             self._open = self._conversation = Conversation(self._channel, _PEER, pid, whom, self._mailbox)
@@ -63,7 +63,7 @@ class Link(InboxPeer[E_contra]):
         """
         if self.connected and self._channel is not None:
             self._leave()
-            self._channel.send(frames.Leaving().encode())
+            self._channel.send(frames.Finished().encode())
 
     def _leave(self) -> None:
         self._is_leaving = True
@@ -82,7 +82,7 @@ class Link(InboxPeer[E_contra]):
         else:
             self._dispatch[frame[0]](frame, take)
 
-    def _on_leaving(self, frame: frames.Leaving) -> None:
+    def _on_finished(self, frame: frames.Finished) -> None:
         """Closes this end too, after sending the acks and data that are still buffered."""
         assert self._channel is not None
         self._leave()

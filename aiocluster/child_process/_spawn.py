@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 
-from .._checks import number
+from .._checks import arguments, number
 from .._processes.environment import PARENT_FD
 from .._processes.start import environment, start
 from .._processes.stdio import open_channel, open_stdio
@@ -52,7 +52,7 @@ async def spawn(
         argv0: Its ``argv[0]``; None: ``command``.
         shell: True: ``/bin/sh`` runs ``command``, with the arguments quoted; a path: that shell runs it.
         uid: Its user; needs root.
-        gid: Its group; needs root.
+        gid: Its group; needs root. None: with another ``uid``, that user's own group (passwd(5)).
         detached: Whether it leads its own session and may outlive this process; see `ChildProcess.aclose`.
         timeout: Seconds after which it is sent ``kill_signal``; None: never.
         kill_signal: That signal.
@@ -60,13 +60,13 @@ async def spawn(
     Raises:
         OSError: It can't be started; for example FileNotFoundError or PermissionError.
         ValueError: ``stdio`` is invalid, or the timeout is below 0, infinite, or nan.
-        TypeError: The timeout is not a number.
+        TypeError: The timeout is not a number, or ``args`` is one text instead of a sequence.
     """
     planned = plan(stdio)
     if timeout is not None:
         number("timeout", timeout, at_least=0, unit="seconds")
     await asyncio.sleep(0)  # the only await, so a cancellation never loses a started child
-    argv = [os.fspath(command), *(os.fspath(arg) for arg in args)]
+    argv = [os.fspath(command), *map(os.fspath, arguments("args", args))]
     if shell:
         line = " ".join([argv[0], *map(shlex.quote, argv[1:])])
         argv = ["/bin/sh" if shell is True else shell, "-c", line]
@@ -141,7 +141,7 @@ async def fork(
         cwd: Its working directory; None: this process's.
         env: Its complete environment; None: this process's.
         uid: Its user; needs root.
-        gid: Its group; needs root.
+        gid: Its group; needs root. None: with another ``uid``, that user's own group (passwd(5)).
         detached: Whether it leads its own session and may outlive this process; see `ChildProcess.aclose`.
         timeout: Seconds after which it is sent ``kill_signal``; None: never.
         kill_signal: That signal.
@@ -149,7 +149,7 @@ async def fork(
     Raises:
         OSError: The interpreter can't be started. If the script does not exist, the child ends with exit code 2.
         ValueError: ``stdio`` is invalid or has no ``"ipc"``, or the timeout is below 0, infinite, or nan.
-        TypeError: The timeout is not a number.
+        TypeError: The timeout is not a number, or ``args`` is one text instead of a sequence.
     """
     if stdio is None:
         stdio = (*("pipe" if silent else "inherit",) * 3, "ipc")
@@ -157,7 +157,7 @@ async def fork(
         raise ValueError(f'fork() needs a channel: stdio must have "ipc" as its fourth entry, not {stdio!r}')
     return await spawn(
         sys.executable if exec_path is None else exec_path,
-        [*exec_args, script, *args],
+        [*arguments("exec_args", exec_args), script, *arguments("args", args)],
         stdio=stdio,
         cwd=cwd,
         env=env,

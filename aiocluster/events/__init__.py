@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         GiveUp as GiveUp,
         Listening as Listening,
         Online as Online,
+        Reason as Reason,
         Setup as Setup,
     )
 else:
@@ -37,6 +38,6 @@ else:
             "._child": "ChildExit Close Spawn",
             "._either": "Disconnect Error Shutdown Undelivered",
             "._message": "Event Message",
-            "._primary": "Exit Fork GiveUp Listening Online Setup",
+            "._primary": "Exit Fork GiveUp Listening Online Reason Setup",
         },
     )

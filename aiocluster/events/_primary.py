@@ -48,14 +48,32 @@ class Listening(Event):
     address: Address
 
 
+Reason = Literal["told", "own", "returned", "failed", "killed", "late", "hung", "limit"]
+"""Why a worker ended:
+
+* ``told``: it was told to leave (a stop, a scale, a reload, `WorkerProcess.disconnect`), or ended by a stop at once;
+* ``own``: it chose to leave (`Worker.disconnect`);
+* ``returned``: its target returned, or it exited with code 0;
+* ``failed``: it raised an exception, exited with another code, could not start, or broke the protocol;
+* ``killed``: a signal ended it that the cluster did not send;
+* ``late``: it outlasted ``graceful_timeout`` or ``start_timeout``;
+* ``hung``: its event loop was blocked for ``hang_timeout``;
+* ``limit``: it was replaced because of ``max_memory``, ``max_lifetime`` or ``max_connections``.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit(Event):
-    """A worker's process has ended, with exit status ``code`` or by ``signal``; the other one is None."""
+    """A worker's process has ended, with exit status ``code`` or by ``signal``; the other one is None.
+
+    ``reason`` says why; see `Reason`.
+    """
 
     name: ClassVar[Literal["exit"]] = "exit"
     worker: WorkerProcess
     code: int | None
     signal: signal.Signals | None
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

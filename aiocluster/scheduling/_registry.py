@@ -43,6 +43,9 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
 }
 """The policies by name. Each call makes a new one."""
 
+WEIGHTED = ("weighted_round_robin", "least_connections", "fair")
+"""The policies that go by the workers' weights."""
+
 _CHOICES = ", ".join((*POLICIES, *BY_KERNEL))
 
 

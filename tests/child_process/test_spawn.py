@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aiocluster.child_process import ChildProcess, exec_file, spawn
+from aiocluster.child_process import ChildProcess, exec_file, fork, spawn
 from aiocluster.errors import ClusterError
 from aiocluster.events import ChildExit, Close, Spawn
 
@@ -157,6 +157,16 @@ async def test_a_signal_that_it_handles_is_no_end() -> None:
         child.kill()
         assert await child.stdout.receive() == b"told\n"
         assert (await child.wait()).code == 5
+
+
+async def test_one_text_is_not_a_sequence_of_arguments() -> None:
+    for start in (spawn("echo", "hello"), exec_file("echo", "hello"), fork("x.py", "hello")):
+        with pytest.raises(TypeError, match=r"^args must be a sequence of str or paths, not 'hello'$"):
+            await start
+    with pytest.raises(TypeError, match=r"^exec_args must be a sequence of str or paths, not '-I'$"):
+        await fork("x.py", exec_args="-I")
+    with pytest.raises(ValueError, match=r"^args must not contain a null character"):
+        await spawn("echo", ["a\0b"])
 
 
 @pytest.mark.parametrize(("timeout", "error"), [(float("nan"), ValueError), (-1, ValueError), ("5", TypeError)])

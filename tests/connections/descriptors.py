@@ -8,9 +8,14 @@ import resource
 from collections.abc import Iterator
 
 
-@contextlib.contextmanager
-def no_descriptor_left() -> Iterator[None]:
+def no_descriptor_left() -> contextlib.AbstractContextManager[None]:
     """It can open no more."""
+    return descriptors_left(0)
+
+
+@contextlib.contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """It can open only so many more, at most 20."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
@@ -19,6 +24,8 @@ def no_descriptor_left() -> Iterator[None]:
         with contextlib.suppress(OSError):
             while True:
                 used_up.append(os.dup(0))
+        for _ in range(count):
+            os.close(used_up.pop())
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -40,6 +40,16 @@ async def serve(*hosts: str) -> None:
     await server.serve_forever()
 
 
+async def tell_why_it_cannot_listen() -> None:
+    """Asks for a port, and sends the error's number and text."""
+    try:
+        await asyncio.start_server(answer, HOST, 0)
+    except OSError as error:
+        text = str(error).rpartition("): ")[2]
+        await current_worker().send(f"[errno {error.errno}] {text}")
+    await asyncio.Event().wait()
+
+
 async def serve_with_backlogs(path: str) -> None:
     """Asks for a port with the backlog, and the policy, that a file says; each worker takes a line of it."""
     lines = path.split(",")

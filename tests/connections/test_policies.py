@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import socket
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aiocluster import Cluster, Primary
 from aiocluster.events import Listening
+from aiocluster.scheduling import Peeking, RoundRobin
 from tests.connections.clients import connect_from, pids_of
 from tests.connections.inside import serve
 from tests.support.serving import Client, ask, serving
@@ -276,6 +279,130 @@ async def test_a_policy_that_picks_who_is_gone(caplog: pytest.LogCaptureFixture)
         await cluster.scale(1)
         (worker,) = cluster.workers.values()
         assert await pids_of(address, 4) == [worker.pid] * 4
+
+
+ERRORS = [RuntimeError, asyncio.CancelledError, SystemExit, KeyboardInterrupt, GeneratorExit]
+
+
+class RaisesOfBadOnes(Peeking[Any]):
+    """Raises where it is told to about clients that send "bad"."""
+
+    peek_limit = 100
+    patience = 1.0
+
+    def __init__(self, where: str, error: type[BaseException]) -> None:
+        self._turns: RoundRobin[Any] = RoundRobin()
+        self._where = where
+        self._error = error
+
+    def add(self, worker: Any) -> None:
+        self._turns.add(worker)
+        self._may_raise("add", b"bad")
+
+    def remove(self, worker: Any) -> None:
+        self._turns.remove(worker)
+        self._may_raise("remove", b"bad")
+
+    def forget(self, worker: Any) -> None:
+        self._turns.forget(worker)
+        self._may_raise("forget", b"bad")
+
+    def has_enough(self, first: bytes) -> bool:
+        self._may_raise("has_enough", first)
+        return True
+
+    def pick_by(self, client: Any, first: bytes) -> Any:
+        self._may_raise("pick_by", first)
+        return self._turns.pick(client)
+
+    def _may_raise(self, where: str, first: bytes) -> None:
+        if where == self._where and first.startswith(b"bad"):
+            raise self._error("as told")
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        *[("has_enough", error) for error in ERRORS],
+        *[("pick_by", error) for error in ERRORS],
+        *[(where, SystemExit) for where in ("add", "remove", "forget")],
+    ],
+)
+async def test_whatever_a_peeking_policy_raises_costs_no_connection(
+    where: str, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = signal.signal(signal.SIGINT, lambda *args: None)  # so that no Ctrl-C can have raised KeyboardInterrupt
+    try:
+        cluster = Cluster(serve, workers=2, scheduling=lambda: RaisesOfBadOnes(where, error), silent=True)
+        async with serving(cluster, 2) as address:
+            descriptors = len(os.listdir("/proc/self/fd"))
+            clients = [socket.create_connection((address.host, address.port)) for _ in range(20)]  # in one turn
+            for number, client in enumerate(clients):
+                client.sendall(b"good\n" if number % 2 else b"bad\n")
+                client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            answers = [int(await loop.sock_recv(client, 100)) for client in clients]
+            assert sorted(Counter(answers).values()) == [10, 10]
+            for client in clients:
+                client.close()
+            await cluster.scale(1)
+            while len(os.listdir("/proc/self/fd")) > descriptors or cluster.stats().ports[0].waiting:
+                await asyncio.sleep(0.001)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert error.__name__ in caplog.text
+
+
+async def test_a_ctrl_c_while_a_policy_runs_is_passed_on() -> None:
+    code = (
+        "import asyncio, signal, socket\n"
+        "from aiocluster import Cluster\n"
+        "from tests.connections.inside import serve\n"
+        "class Mine:\n"
+        "    def add(self, worker): pass\n"
+        "    def remove(self, worker): pass\n"
+        "    def pick(self, client): signal.raise_signal(signal.SIGINT)\n"
+        "async def main():\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "    async with Cluster(serve, workers=1, scheduling=Mine) as cluster:\n"
+        "        event = await cluster.wait_for('listening')\n"
+        "        with socket.create_connection((event.address.host, event.address.port)):\n"
+        "            await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+    root = Path(__file__).parent.parent.parent
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env={**os.environ, "PYTHONPATH": str(root)}, stderr=asyncio.subprocess.PIPE
+    )
+    _, text = await process.communicate()
+    assert text.rstrip().endswith(b"KeyboardInterrupt")
+    assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_a_policy_that_cannot_be_made_is_an_error_where_the_port_is_asked_for(error: type[BaseException]) -> None:
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(None)
+        raise error("no policy today")
+
+    async with Primary("tests.connections.inside:tell_why_it_cannot_listen", scheduling=make) as primary:
+        async with primary.events("message") as heard:
+            await primary.fork()
+            message = (await anext(heard)).message
+    assert made
+    assert message == f"[Errno 22] {error.__name__}: no policy today".lower()
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"), [({"peek_limit": 0}, "peek_limit must be"), ({"patience": float("nan")}, "patience must be")]
+)
+async def test_nonsense_limits_of_a_peeking_policy(limits: dict[str, Any], text: str) -> None:
+    policy = type("Nonsense", (RaisesOfBadOnes,), limits)
+    async with Primary(serve, scheduling=lambda: policy("", RuntimeError)) as primary:
+        with pytest.raises(ValueError, match=text):
+            await primary.listen("127.0.0.1", 0)
 
 
 # ---- url_hash

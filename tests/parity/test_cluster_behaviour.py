@@ -123,7 +123,7 @@ async def test_a_worker_that_never_sleeps_is_killed_all_the_same() -> None:
         worker = await primary.fork()
         await worker.wait_for("online")
         worker.kill()
-        assert await worker.wait() == Exit(worker, None, signal.SIGTERM)
+        assert await worker.wait() == Exit(worker, None, signal.SIGTERM, "killed")
 
 
 async def test_is_connected_on_both_sides() -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from aiocluster import Cluster, RestartLimitError, RestartPolicy, StartupError, TargetError
+from aiocluster import Cluster, ClusterError, RestartLimitError, RestartPolicy, StartupError, TargetError
 from aiocluster.events import Error, Exit, GiveUp
 from tests.support.events import several
-from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles
+from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles, wait_until_it_ignores
 
 from .inside_cluster import crash, crash_when_told, end_at_once, serve
 
@@ -71,12 +71,43 @@ async def test_auto_is_the_cpus_of_this_process() -> None:
         ({"scheduling": "nonsense"}, ValueError, "scheduling"),
         ({"weights": [1], "workers": 2}, ValueError, "weights"),
         ({"weights": [0, 1], "workers": 2}, ValueError, "weights"),
+        ({"weights": [2, 1], "workers": 2, "scheduling": "round_robin"}, ValueError, "weights"),
+        ({"weights": [2, 1], "workers": 2, "scheduling": "shared"}, ValueError, "weights"),
         ({"nonsense": 1}, TypeError, "nonsense"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any], error: type[Exception], name: str) -> None:
     with pytest.raises(error, match=name):
         Cluster(serve, **arguments)
+
+
+def test_weights_choose_a_policy_that_goes_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIOCLUSTER_SCHEDULING", raising=False)
+    assert Cluster(serve, workers=2, weights=[5, 1]).primary.settings.scheduling == "weighted_round_robin"
+    chosen = Cluster(serve, workers=2, weights=[5, 1], scheduling="least_connections")
+    assert chosen.primary.settings.scheduling == "least_connections"
+    monkeypatch.setenv("AIOCLUSTER_SCHEDULING", "random")
+    with pytest.raises(ValueError, match=r"^weights have no effect with the policy 'random'"):
+        Cluster(serve, workers=2, weights=[5, 1])
+
+
+async def test_outside_the_block_nothing_waits_and_nothing_is_done_in_silence() -> None:
+    cluster = Cluster(serve, workers=1)
+    for _ in ("before", "after"):
+        for call in (cluster.serve_forever(), cluster.broadcast("x"), cluster.call(os.getpid)):
+            with pytest.raises(ClusterError, match=r"\(\) works only inside `async with Cluster\(…\)`$"):
+                await asyncio.wait_for(call, 5)
+        if not cluster._is_entered:
+            async with cluster:
+                pass
+
+
+def test_a_handler_that_is_no_function_is_refused() -> None:
+    cluster = Cluster(serve)
+    with pytest.raises(TypeError, match=r"^handler must be a function, not 5$"):
+        cluster.on("exit", 5)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^handler must be a function, not 'x'$"):
+        cluster.handle_requests("x")  # type: ignore[arg-type]
 
 
 def test_a_bad_target_is_known_at_once() -> None:
@@ -262,7 +293,7 @@ class Leader:
         wait_until_it_handles(signal.SIGQUIT, self.process.pid)
         if target == "busy":
             for worker in self.workers:
-                wait_until_it_handles(signal.SIGTERM, worker.pid)
+                wait_until_it_ignores(signal.SIGTERM, worker.pid)
 
     def __enter__(self) -> Leader:
         return self

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,7 +18,7 @@ from aiocluster.events import Error, Exit, GiveUp
 from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, serving
 
-from .inside_cluster import crash
+from .inside_cluster import crash, crash_when_told
 from .inside_crash import answer_slowly_and_crash, break_down_when_told, leave_a_task_alone, serve_or_crash_if_second
 from .load import Load
 
@@ -53,6 +54,24 @@ async def test_the_replacement_listens_while_the_crashed_one_still_answers() -> 
         assert (exit.worker, exit.code, exit.signal) == (crashed, 1, None)
         assert crashed.exited_after_disconnect is False
         assert cluster.stats().restarts == 1
+
+
+@pytest.mark.parametrize("nobody", [None, False])
+async def test_without_a_restart_policy_nobody_is_replaced(nobody: Literal[False] | None) -> None:
+    """`serve_forever` returns once nobody is left, without an error: this is what was asked for."""
+    async with (
+        Cluster(crash_when_told, workers=2, restart=nobody) as cluster,
+        several(cluster, "give_up", "fork") as heard,
+    ):
+        serving_forever = asyncio.ensure_future(cluster.serve_forever())
+        for worker in list(cluster.workers.values()):
+            await worker.send("crash")
+            await worker.wait()
+        await serving_forever
+        assert cluster.stats().restarts == 0
+        await cluster.reload()  # fills the empty slots
+        assert [event.name for event in (await anext(heard), await anext(heard))] == ["fork", "fork"]
+        assert len(cluster.workers) == 2
 
 
 async def test_what_it_has_not_finished_ends_with_graceful_timeout() -> None:

@@ -1,15 +1,16 @@
-"""The check of a number."""
+"""The checks of arguments."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocluster._checks import number, whole_number
+from aiocluster._checks import arguments, function, number, whole_number
 
 INFINITY, NAN = float("inf"), float("nan")
 
@@ -82,3 +83,24 @@ def _is_taken(value: int, **limits: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.mark.parametrize("value", ["-l", b"-l", None, 5, {"-l"}, (one for one in "ab")])
+def test_arguments_are_a_sequence_and_one_text_is_none(value: object) -> None:
+    with pytest.raises(TypeError, match=r"^args must be a sequence of str or paths, not "):
+        arguments("args", value)
+
+
+def test_each_argument_is_text_or_a_path_without_a_null_character() -> None:
+    assert arguments("args", ["a", b"b", Path("c")]) == ("a", b"b", Path("c"))
+    with pytest.raises(TypeError, match=r"^args must be a sequence of str or paths, not of 5$"):
+        arguments("args", ["a", 5])
+    for nul in ("a\0", b"a\0"):
+        with pytest.raises(ValueError, match=r"^args must not contain a null character"):
+            arguments("args", [nul])
+
+
+def test_a_function_can_be_called() -> None:
+    assert function("handler", print) is print
+    with pytest.raises(TypeError, match=r"^handler must be a function, not 5$"):
+        function("handler", 5)

@@ -1,12 +1,18 @@
-"""A port's policy, which may be the user's own code: if it fails, that is logged and no connection is lost."""
+"""A port's policy, which may be the user's own code: whatever it raises is logged, and no connection is lost.
+
+Whatever it raises includes what is no `Exception`: a policy runs inside the primary's event loop, where SystemExit or
+CancelledError would end all of the primary, not one connection's turn.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+import signal
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...address import Address
-from ...scheduling import Policy, RoundRobin
+from ...scheduling import Peeking, Policy, RoundRobin
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -35,10 +41,21 @@ class GuardedPolicy:
         changed = getattr(self.policy, "changed", None)
         self.hears_changes: bool = getattr(changed, "__func__", changed) not in (None, Policy.changed)
 
-    def pick_instead(self, client: Any, error: Exception) -> Backend:
+    def pick_instead(self, client: Any, error: BaseException) -> Backend:
         """The worker for a connection for which the policy has failed. At least one must be pickable."""
         logger.error("%s: the policy failed; round robin picks a worker instead", self._address, exc_info=error)
+        _pass_on_an_interrupt(error)
         return self._fallback.pick(client)
+
+    def has_enough(self, first: bytes) -> bool:
+        """Whether the policy needs no more of a connection's first bytes. If it fails, it gets no more."""
+        assert isinstance(self.policy, Peeking)
+        try:
+            return bool(self.policy.has_enough(first))
+        except BaseException as error:
+            logger.error("%s: the policy failed; what has arrived has to do", self._address, exc_info=error)
+            _pass_on_an_interrupt(error)
+            return True
 
     def add(self, backend: Backend) -> None:
         """This worker may be picked from now on."""
@@ -66,5 +83,16 @@ class GuardedPolicy:
         try:
             if tell is not None:
                 tell(backend)
-        except Exception:
-            logger.exception("%s: the policy raised an exception", self._address)
+        except BaseException as error:
+            logger.error("%s: the policy raised an exception", self._address, exc_info=error)
+            _pass_on_an_interrupt(error)
+
+
+def _pass_on_an_interrupt(error: BaseException) -> None:
+    """Raises a Ctrl-C that came while the policy ran again from the event loop, when no connection depends on it."""
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        asyncio.get_running_loop().call_soon(_raise, error)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..._checks import number, whole_number
 from ...scheduling import Peeking
 
 _MOST = 1024  # connections peeked at at the same time; beyond that, the oldest one goes on with what has arrived
@@ -21,12 +22,24 @@ class Peeker:
     """Peeks at connections until the policy has seen enough.
 
     Args:
-        policy: Says how many bytes it needs, and how long to wait for them.
+        policy: Says how many bytes to peek at, and how long to wait for them.
+        has_enough: Says whether these bytes are enough. It must not raise.
         seen: Called with connections and their first bytes, which stay in their sockets.
+
+    Raises:
+        ValueError: The policy's ``peek_limit`` or ``patience`` is out of its range.
+        TypeError: One of these is not a number.
     """
 
-    def __init__(self, policy: Peeking[Any], seen: Callable[[Iterable[Connection]], None]) -> None:
-        self._policy = policy
+    def __init__(
+        self,
+        policy: Peeking[Any],
+        has_enough: Callable[[bytes], bool],
+        seen: Callable[[Iterable[Connection]], None],
+    ) -> None:
+        self._limit = whole_number("peek_limit", policy.peek_limit, at_least=1)
+        self._patience = number("patience", policy.patience, at_least=0, unit="seconds")
+        self._policy_has_enough = has_enough
         self._seen = seen
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, tuple[socket.socket, Any, asyncio.TimerHandle]] = {}
@@ -38,7 +51,7 @@ class Peeker:
         """Starts to peek at this connection."""
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
-        self._waiting[fd] = sock, client, self._loop.call_later(self._policy.patience, self._go_on, fd)
+        self._waiting[fd] = sock, client, self._loop.call_later(self._patience, self._go_on, fd)
         if len(self._waiting) > _MOST:
             self._go_on(next(iter(self._waiting)))
         if not self._has_enough(fd):
@@ -63,13 +76,13 @@ class Peeker:
         """Peeks at what has arrived. If the policy needs no more, passes the connection on."""
         sock = self._waiting[fd][0]
         try:
-            first = sock.recv(self._policy.peek_limit, socket.MSG_PEEK)
+            first = sock.recv(self._limit, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:
             first = b""
         else:
-            if first and not self._policy.has_enough(first):
+            if first and not self._policy_has_enough(first):
                 return False
         self._go_on(fd, first)
         return True
@@ -80,7 +93,7 @@ class Peeker:
         self._loop.remove_reader(fd)
         if first is None:
             try:
-                first = sock.recv(self._policy.peek_limit, socket.MSG_PEEK)
+                first = sock.recv(self._limit, socket.MSG_PEEK)
             except OSError:
                 first = b""
         sock.detach()

@@ -91,7 +91,9 @@ class Port:
         self._policy = GuardedPolicy(policy, address)
         self._pickable = self._policy.pickable
         self.hears_changes: bool = self._policy.hears_changes
-        self._peeker = Peeker(policy, self._hand_over) if isinstance(policy, Peeking) else None
+        self._peeker: Peeker | None = None
+        if isinstance(policy, Peeking):
+            self._peeker = Peeker(policy, self._policy.has_enough, self._hand_over)
         self._outstanding: dict[Backend, deque[Connection]] = {}
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
@@ -265,7 +267,7 @@ class Port:
                 backend = policy.pick(client) if first is None else policy.pick_by(client, first)
                 if backend not in self._pickable:  # raises if it is not hashable
                     raise LookupError(f"it picked {backend!r}, which can't be picked now")
-            except Exception as error:
+            except BaseException as error:
                 backend = self._policy.pick_instead(client, error)
             outstanding = self._outstanding[backend]
             outstanding.append(connection)

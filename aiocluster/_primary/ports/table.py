@@ -85,7 +85,7 @@ class PortTable:
         has_own_sockets = is_stream and scheduling in OWN_SOCKETS and _allows_more_sockets(endpoint)
         sock = inherit(endpoint.fd) if is_inherited else bind(endpoint, reuse_port=has_own_sockets)
         try:
-            if mode is not None and endpoint.path and not endpoint.path.startswith("\0"):
+            if mode is not None and endpoint.path and not endpoint.path.startswith(b"\0"):
                 os.chmod(endpoint.path, mode)  # before listen(): no client can connect yet
             if is_stream and not is_inherited and not has_own_sockets:
                 sock.listen(backlog)  # if each worker has a socket of its own, this one only reserves the address
@@ -105,8 +105,7 @@ class PortTable:
             raise
         self._by_endpoint[endpoint] = self.by_number[port.number] = port
         if endpoint.port == 0 and not endpoint.path:  # it can also be asked for by the address that it got
-            assigned = Endpoint(sock.family, sock.type, address.host, address.port, address.path or "")
-            self._by_endpoint.setdefault(assigned, port)
+            self._by_endpoint.setdefault(Endpoint.of(sock.family, sock.type, sock.getsockname()), port)
         return port
 
     def _policy_of(self, scheduling: Any) -> Policy[Backend]:

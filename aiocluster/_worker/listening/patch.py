@@ -8,6 +8,7 @@ its own words.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from asyncio import base_events, unix_events
 from collections.abc import Callable, Iterable
@@ -137,7 +138,8 @@ async def _open(
             except ChannelClosedError:
                 raise
             except OSError as error:
-                refused = await _in_its_words(original, loop, {**given, "host": endpoint.host}, error)
+                host = f"{endpoint.host}%{endpoint.scope_id}" if endpoint.scope_id else endpoint.host
+                refused = await _in_its_words(original, loop, {**given, "host": host}, error)
                 if refused.errno is not None:
                     raise refused from None
                 # else it skips an address that is not available, from Python 3.13 on (bpo-30945)
@@ -153,11 +155,12 @@ async def _open(
 async def _in_its_words(
     original: Original, loop: asyncio.AbstractEventLoop, given: dict[str, Any], error: OSError
 ) -> OSError:
-    """The loop's own error for what the primary could not bind: this process can't either."""
+    """The loop's own error for what the primary could not bind, if this process can't either for the same reason."""
     try:
         server = await original(loop, **{**given, "start_serving": False})
     except OSError as own:
-        return own
+        is_same = own.errno == error.errno or (own.errno is None and error.errno in (None, errno.EADDRNOTAVAIL))
+        return own if is_same else error
     server.close()  # it has become free meanwhile
     return error
 

@@ -273,9 +273,7 @@ class Ports:
         if endpoint.port or endpoint.path or endpoint.fd >= 0:
             raise _bind_error(endpoint, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         return next(
-            one
-            for ordinal in range(1, len(taken) + 1)
-            if (one := Endpoint(endpoint.family, endpoint.type, endpoint.host, ordinal=ordinal)) not in taken
+            one for ordinal in range(1, len(taken) + 1) if (one := endpoint._replace(ordinal=ordinal)) not in taken
         )
 
     def _on_listened(self, frame: frames.Listened, descriptors: Descriptors) -> None:

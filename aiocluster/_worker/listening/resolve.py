@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
+from ..._wire.addresses import addresses
 from ..._wire.endpoint import Endpoint
 from .arguments import is_uvloop
 
@@ -33,25 +34,8 @@ async def resolve(
             raise OSError(f"getaddrinfo({host!r}) returned empty list")
         for found, kind, _, _, address in infos:
             if found != socket.AF_INET6 or has_ipv6():
-                endpoints.append(Endpoint(found, kind, str(address[0]), int(address[1])))
+                endpoints.append(Endpoint.of(found, kind, address))
     return endpoints if is_uvloop(loop) else list(dict.fromkeys(endpoints))
-
-
-async def addresses(
-    loop: asyncio.AbstractEventLoop, host: Any, port: Any, *, family: int, type: int, flags: int, proto: int = 0
-) -> list[Any]:
-    """What getaddrinfo(3) returns, by way of the loop's own listening calls.
-
-    asyncio's don't ask getaddrinfo(3) about an IP address: it would take the lowest 16 bits of a port out of range.
-    """
-    hints = {"family": family, "type": type, "flags": flags, "proto": proto}
-    if isinstance(loop, asyncio.BaseEventLoop):
-        return list(await loop._ensure_resolved((host, port), loop=loop, **hints))  # type: ignore[attr-defined]
-    if is_uvloop(loop) and not isinstance(port, int | str | bytes | None):
-        raise TypeError(
-            "port must be a str, bytes or int"
-        )  # its getaddrinfo() takes a float, its listening calls don't
-    return list(await loop.getaddrinfo(host, port, **hints))
 
 
 def has_ipv6() -> bool:
@@ -64,7 +48,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def whole_path(path: Any) -> str:
+def whole_path(path: Any) -> bytes:
     """A Unix socket's absolute path: the primary's working directory may be another one."""
-    name = os.fsdecode(path)
-    return name if name.startswith("\0") else os.path.abspath(name)
+    name = os.fsencode(path)
+    return name if name.startswith(b"\0") else os.path.abspath(name)

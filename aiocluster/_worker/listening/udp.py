@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from ..._wire.addresses import addresses
 from ..._wire.endpoint import Endpoint
 from ...errors import ChannelClosedError
 from .arguments import arguments_of
 from .exclusive import sharing_session
 from .port import Port
-from .resolve import addresses
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -69,7 +69,7 @@ async def _open(
     refused = OSError("getaddrinfo() returned empty list")
     for family, kind, _, _, address in infos:
         try:
-            return await session.ports.open(Endpoint(family, kind, str(address[0]), int(address[1])), backlog=0)
+            return await session.ports.open(Endpoint.of(family, kind, address), backlog=0)
         except ChannelClosedError:
             raise
         except OSError as error:

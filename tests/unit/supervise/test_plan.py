@@ -63,7 +63,7 @@ AGENT = Want(agents=("a",), workers=(0,))
 STOP = Want(agents=("a",), workers=(0, 1), stop="gracefully")
 KILL = Want(agents=("a",), workers=(0, 1), stop="at once")
 NONE: dict[Slot, float] = {}
-TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
+ABRT, SIGKILL = signal.SIGABRT, signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
         pytest.param(TWO, [failed(ready(1)), ready(2, 1)], NONE, [Count(1)], 100.0, id="an unasked end counts"),
         pytest.param(
             TWO,
-            [changed(failed(ready(1)), is_settled=True, leave_by=130.0), ready(2, 1)],
+            [changed(failed(ready(1)), is_settled=True), ready(2, 1)],
             NONE,
             [Start(0, 0)],
-            131.0,
+            NEVER,
             id="a failed one may finish what it has beside its replacement",
         ),
         pytest.param(
             AGENT,
-            [changed(failed(ready(1, "a")), is_settled=True, leave_by=130.0), ready(2)],
+            [changed(failed(ready(1, "a")), is_settled=True), ready(2)],
             NONE,
             [],
-            131.0,
+            NEVER,
             id="an agent's replacement waits until the failed one is gone",
         ),
         pytest.param(TWO, [ready(1, is_leaving=True), ready(2, 1)], NONE, [Close(1)], 100.0, id="it leaves by itself"),
@@ -165,10 +165,10 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
         ),
         pytest.param(
             NEW,
-            [leaving(1, leave_by=130.0), ready(3, 0, 1), ready(2, 1)],
+            [leaving(1), ready(3, 0, 1), ready(2, 1)],
             NONE,
             [],
-            131.0,
+            NEVER,
             id="the next one's turn comes when the predecessor is gone",
         ),
         pytest.param(
@@ -207,10 +207,15 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
             id="a surplus start is ended",
         ),
         pytest.param(STOP, [ready(1, "a"), ready(2), ready(3, 1)], NONE, [Leave(2), Leave(3)], 100.0, id="stop"),
-        pytest.param(STOP, [ready(1, "a"), leaving(2, leave_by=130)], NONE, [], 131.0, id="agents wait for workers"),
+        pytest.param(STOP, [ready(1, "a"), leaving(2)], NONE, [], NEVER, id="agents wait for workers"),
         pytest.param(STOP, [ready(1, "a")], NONE, [Leave(1)], 100.0, id="agents at last"),
         pytest.param(
-            STOP, [ready(2, is_leaving=True)], NONE, [Leave(2)], 100.0, id="one that leaves already gets its deadline"
+            STOP,
+            [ready(2, is_leaving=True)],
+            NONE,
+            [Leave(2)],
+            100.0,
+            id="one that leaves already may get a shorter deadline",
         ),
         pytest.param(
             KILL,
@@ -224,35 +229,11 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
         # deadlines
         pytest.param(
             TWO,
-            [leaving(1, leave_by=99.0), ready(3), ready(2, 1)],
-            NONE,
-            [Kill(1, TERM, "graceful_timeout")],
-            NEVER,
-            id="SIGTERM",
-        ),
-        pytest.param(
-            TWO,
-            [leaving(1, leave_by=50.0, signals={TERM: 99.0}), ready(3), ready(2, 1)],
-            NONE,
-            [],
-            101.0,
-            id="2 s more",
-        ),
-        pytest.param(
-            TWO,
-            [leaving(1, leave_by=50.0, signals={TERM: 98.0}), ready(3), ready(2, 1)],
-            NONE,
-            [Kill(1, SIGKILL, "graceful_timeout")],
-            NEVER,
-            id="SIGKILL",
-        ),
-        pytest.param(
-            TWO,
             [ready(1, is_leaving=True, is_settled=True), ready(2, 1)],
             {0: NEVER},
             [],
             NEVER,
-            id="one that leaves of its own accord has no deadline",
+            id="one that leaves of its own accord is left alone",
         ),
         pytest.param(
             TWO, [ready(1, hung_at=100.0), ready(2, 1)], NONE, [Kill(1, ABRT, "hang_timeout")], NEVER, id="blocked"
@@ -267,14 +248,6 @@ TERM, ABRT, SIGKILL = signal.SIGTERM, signal.SIGABRT, signal.SIGKILL
             [Kill(1, SIGKILL, "hang_timeout")],
             NEVER,
             id="blocked, and ignores SIGABRT",
-        ),
-        pytest.param(
-            TWO,
-            [leaving(1, leave_by=98.5, hung_at=99.0, signals={ABRT: 99.0}), ready(3), ready(2, 1)],
-            NONE,
-            [Kill(1, SIGKILL, "hang_timeout")],
-            NEVER,
-            id="two signals due at the same time",
         ),
     ],
 )
@@ -550,17 +523,6 @@ def test_a_stop_at_once_stays_one() -> None:
     world.stop(graceful=False)
     world.stop(graceful=True)
     assert world.wanted.want.stop == "at once"
-    assert not world.processes
-
-
-def test_one_that_does_not_leave_is_ended_in_time() -> None:
-    world = entered(1)
-    old = world.current(0)
-    world.stop(graceful=True)
-    world.pass_time(GRACEFUL_TIMEOUT + 0.9)
-    assert not old.signals
-    world.pass_time(3)
-    assert {number: round(when, 3) for number, when in old.signals.items()} == {TERM: 6.0, SIGKILL: 8.0}
     assert not world.processes
 
 

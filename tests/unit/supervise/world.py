@@ -7,8 +7,6 @@ import signal
 
 from aiocluster._supervise.plan import (
     ABORT_TIMEOUT,
-    OWN_END,
-    TERM_TIMEOUT,
     Accept,
     Action,
     Close,
@@ -28,7 +26,7 @@ from aiocluster.settings import RestartPolicy
 
 PORTS = 2
 START_TIMEOUT = 10.0
-GRACEFUL_TIMEOUT = 5.0
+GRACEFUL_TIMEOUT = 5.0  # then the primary ends what has not left or has failed; the plan has no part in it
 AGENTS = ("a", "b")
 
 
@@ -49,6 +47,7 @@ class World:
         self.finished: list[Request] = []
         self.actions: list[Action] = []
         self._last_id = 0
+        self._deadlines: dict[int, float] = {}
 
     # ---- what a cluster asks for
 
@@ -104,7 +103,7 @@ class World:
         """It has raised an exception, or its channel has closed: it may finish what it has."""
         if one.is_forked and not one.is_leaving and not one.is_gone:
             one.is_failed, one.ports = True, 0
-            one.leave_by = min(one.leave_by, self.now + GRACEFUL_TIMEOUT)
+            self._has_a_deadline(one)
         self.step()
 
     def end(self, one: Seen) -> None:
@@ -140,11 +139,18 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Time passes, with a look at each time that the plan has named."""
         until = self.now + seconds
-        while self.wake <= until:
-            self.now = max(self.now, self.wake)
+        while (soonest := min(self.wake, *self._deadlines.values(), math.inf)) <= until:
+            self.now = max(self.now, soonest)
+            for id in [id for id, when in self._deadlines.items() if when <= self.now]:
+                del self._deadlines[id]
+                if (one := self.processes.get(id)) is not None and not one.is_gone:
+                    self._end(one)
             self.step()
         self.now = until
         self.step()
+
+    def _has_a_deadline(self, one: Seen) -> None:
+        self._deadlines.setdefault(one.id, self.now + GRACEFUL_TIMEOUT)
 
     # ---- carrying out
 
@@ -184,7 +190,7 @@ class World:
                 self._check_leave(one)
                 one.is_told = True
                 one.is_leaving = one.is_leaving or not one.is_failed
-                one.leave_by = min(one.leave_by, self.now + GRACEFUL_TIMEOUT)
+                self._has_a_deadline(one)
             case Kill(_, number, reason):
                 self._check_kill(one, number, reason)
                 one.signals[number] = self.now
@@ -262,10 +268,6 @@ class World:
             case "start_timeout", signal.SIGKILL:
                 assert not one.is_accepted
                 assert self.now >= one.since + START_TIMEOUT
-            case "graceful_timeout", signal.SIGTERM:
-                assert self.now >= one.leave_by + OWN_END
-            case "graceful_timeout", signal.SIGKILL:
-                assert self.now >= one.signals[signal.SIGTERM] + TERM_TIMEOUT
             case "hang_timeout", signal.SIGABRT:
                 assert one.hung_at is not None
             case "hang_timeout", signal.SIGKILL:
@@ -284,15 +286,11 @@ class World:
             deadlines = []
             if one.is_forked and not one.is_accepted and not one.is_failed:
                 deadlines.append(one.since + START_TIMEOUT)
-            if signal.SIGTERM not in one.signals:
-                deadlines.append(one.leave_by + OWN_END)
-            else:
-                deadlines.append(one.signals[signal.SIGTERM] + TERM_TIMEOUT)
             if one.hung_at is not None:
                 assert signal.SIGABRT in one.signals
                 deadlines.append(one.signals[signal.SIGABRT] + ABORT_TIMEOUT)
-            assert self.now < min(deadlines)
-            assert self.wake <= min(deadlines)
+            assert self.now < min(deadlines, default=math.inf)
+            assert self.wake <= min(deadlines, default=math.inf)
 
     def check_at_rest(self) -> None:
         """What is wanted is there, as far as the restart policy allows, and nothing else."""

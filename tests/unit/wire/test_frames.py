@@ -121,12 +121,14 @@ EXAMPLES = {
     "<class 'bytes'>": b"bytes",
     "<class 'bool'>": True,
     "int | None": None,
+    "float | None": None,
     "str | None": None,
     "dict[str, str]": {},
     "dict[int, str | None]": {},
     "list[str]": [],
     "list[typing.Any]": [],
-    str(Endpoint): [2, 1, "127.0.0.1", 80, "", -1, 0],
+    "list[int] | None": None,
+    str(Endpoint): list(Endpoint(2, 1, "127.0.0.1", 80)),
     str(frames.TargetName): ["script", "/a/script.py"],
 }
 
