@@ -17,7 +17,8 @@ from ..._wire.endpoint import Endpoint
 from ..current import current_session
 from .arguments import check_backlog
 from .port import BACKLOG, Connection, Port
-from .resolve import hosts_of, resolve, whole_path
+from .resolve import hosts_of, resolve
+from .unix import plain_path
 
 _LOST = -1
 
@@ -174,10 +175,18 @@ async def listen(
     if path is not None:
         if host is not None or port is not None:
             raise ValueError("path can't be combined with host and port")
-        endpoints = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
-    else:
-        endpoints = await resolve(asyncio.get_running_loop(), hosts_of(host), port or 0, 0, socket.AI_PASSIVE)
-    return await _listen(endpoints, backlog, scheduling, mode)
+        plain = plain_path(asyncio.get_running_loop(), path)
+        _check(scheduling)
+        ports = current_session().ports
+        port_at_path = await ports.open_path(
+            plain,
+            backlog=check_backlog(backlog),
+            scheduling=scheduling,
+            mode=None if mode is None else operator.index(mode),
+        )
+        return ClusterListener([port_at_path])
+    endpoints = await resolve(asyncio.get_running_loop(), hosts_of(host), port or 0, 0, socket.AI_PASSIVE)
+    return await _listen(endpoints, backlog, scheduling)
 
 
 async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListener:
@@ -196,13 +205,12 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
     return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
 
 
-async def _listen(
-    endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
-) -> ClusterListener:
+async def _listen(endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None) -> ClusterListener:
+    _check(scheduling)
+    ports = await current_session().ports.open_all(endpoints, backlog=check_backlog(backlog), scheduling=scheduling)
+    return ClusterListener(ports)
+
+
+def _check(scheduling: Any) -> None:
     if not isinstance(scheduling, str | None):
         raise TypeError(f"scheduling: in a worker a policy is a name, not {scheduling!r}")
-    mode = None if mode is None else int(operator.index(mode))
-    ports = await current_session().ports.open_all(
-        endpoints, backlog=check_backlog(backlog), scheduling=scheduling, mode=mode
-    )
-    return ClusterListener(ports)

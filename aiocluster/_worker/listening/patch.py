@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 from asyncio import base_events, unix_events
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -21,9 +22,10 @@ from ..current import connected_session
 from .arguments import arguments_of, check_backlog, takes
 from .exclusive import sharing_session
 from .port import BACKLOG, Port
-from .resolve import hosts_of, resolve, whole_path
+from .resolve import hosts_of, resolve
 from .server import ClusterServer
 from .udp import create_datagram_endpoint
+from .unix import plain_path
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -173,8 +175,13 @@ def _create_unix_server(original: Original) -> Callable[..., Any]:
         if session is None or given is None or given.get("path") is None or given.get("sock") is not None:
             return await original(self, *args, **kwargs)
         await _check_unix(original, self, given)
-        endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(given["path"]))
-        port = await session.ports.open(endpoint, backlog=check_backlog(given.get("backlog", BACKLOG), self))
+        plain = plain_path(self, given["path"])
+        port = await session.ports.open_path(
+            plain,
+            named=plain if isinstance(self, asyncio.BaseEventLoop) else given["path"],
+            backlog=check_backlog(given.get("backlog", BACKLOG), self),
+            cleanup=bool(given["cleanup_socket"]) if "cleanup_socket" in given else _CLEANUP,
+        )
         return _serve(self, [port], given)
 
     return create_unix_server
@@ -197,6 +204,9 @@ def _serve(loop: asyncio.AbstractEventLoop, ports: list[Port], given: dict[str, 
         server.serve()
     return server
 
+
+_CLEANUP = True if sys.version_info >= (3, 13) else None
+"""What closing a server does with the file of its socket, by default: before, asyncio leaves it."""
 
 _TLS = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
