@@ -236,6 +236,7 @@ async def tell_outcomes(table: str, port: str, folder: str) -> None:
     await current_worker().send(await outcomes(table, int(port), folder))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets that asyncio leaves behind
 @pytest.mark.parametrize("table", CALLS)
 async def test_a_worker_does_what_any_process_does(table: str, worker_loop: str) -> None:
     factory = uvloop.new_event_loop if worker_loop == "uvloop" else asyncio.new_event_loop

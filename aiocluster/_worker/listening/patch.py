@@ -8,10 +8,10 @@ its own words.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import sys
-from asyncio import base_events, unix_events
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ..._wire.endpoint import Endpoint
 from ...errors import ChannelClosedError
 from ..current import connected_session
+from . import loops
 from .arguments import arguments_of, check_backlog, takes
 from .exclusive import sharing_session
+from .loops import is_main_thread
 from .port import BACKLOG, Port
 from .resolve import hosts_of, resolve
 from .server import ClusterServer
@@ -34,45 +36,18 @@ Original = Callable[..., Any]
 
 
 def install() -> None:
-    """Replaces the methods of asyncio's loop classes, and of uvloop's if it is installed. Idempotent."""
-    if hasattr(base_events.BaseEventLoop.run_forever, "__wrapped__"):
-        return
-    classes: list[Any] = [base_events.BaseEventLoop, unix_events._UnixSelectorEventLoop]
-    try:
-        import uvloop
-    except ImportError:
-        pass
-    else:
-        classes.append(uvloop.Loop)
-    for cls in classes:
-        for name, wrap in _WRAPPERS.items():
-            if name in vars(cls) or cls.__module__.startswith("uvloop"):
-                setattr(cls, name, wrap(getattr(cls, name)))
-
-
-# ---- the loop itself: the one that runs in the main thread reads the channel
-
-
-def _run_forever(original: Original) -> Callable[..., Any]:
-    @wraps(original)
-    def run_forever(self: asyncio.AbstractEventLoop) -> None:
-        session = connected_session()
-        if session is None or not session.attach(self):
-            original(self)
-            return
-        try:
-            original(self)
-        finally:
-            session.detach()
-
-    return run_forever
+    """Replaces the methods of all classes of loops. Idempotent."""
+    loops.install(_WRAPPERS)
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: F401  # a worker's async target runs on it; and a fork server imports it for its workers
 
 
 def _run_until_complete(original: Original) -> Callable[..., Any]:
     @wraps(original)
     def run_until_complete(self: asyncio.AbstractEventLoop, future: Any) -> Any:
         session = connected_session()
-        if session is None or session.main is not None or self.is_closed() or self.is_running():
+        is_nested = session is not None and session.main is not None
+        if session is None or is_nested or self.is_closed() or self.is_running() or not is_main_thread():
             return original(self, future)
         session.main = asyncio.ensure_future(future, loop=self)
         try:
@@ -211,7 +186,6 @@ _CLEANUP = True if sys.version_info >= (3, 13) else None
 _TLS = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 _WRAPPERS: dict[str, Callable[[Original], Callable[..., Any]]] = {
-    "run_forever": _run_forever,
     "run_until_complete": _run_until_complete,
     "create_server": _create_server,
     "create_unix_server": _create_unix_server,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Any
 
+from . import foreign
 from .port import ACCEPTS_PER_TURN, Connection, Port
 
 logger = logging.getLogger("aiocluster.server")
@@ -40,7 +41,8 @@ class ClusterServer(asyncio.AbstractServer):
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         is_asyncio = isinstance(loop, asyncio.BaseEventLoop)
-        self._makes_non_blocking = not is_asyncio  # libuv makes sockets non-blocking itself
+        self._is_foreign = foreign.is_foreign(loop)
+        self._makes_non_blocking = not is_asyncio and not self._is_foreign  # libuv makes sockets non-blocking itself
         self._waits_for_connections = is_asyncio and sys.version_info >= (3, 12)
         self._context = copy_context()
         self._serving_forever: asyncio.Future[None] | None = None
@@ -150,7 +152,10 @@ class ClusterServer(asyncio.AbstractServer):
 
     async def _connect(self, sock: Connection) -> None:
         try:
-            sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+            if self._is_foreign:
+                sock.transport = await foreign.connect(self._loop, self._factory, sock, self._options)
+            else:
+                sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
         except BaseException as error:
             sock.close()
             if not isinstance(error, Exception):

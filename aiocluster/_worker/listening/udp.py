@@ -15,6 +15,7 @@ from ..._wire.endpoint import Endpoint
 from ...errors import ChannelClosedError
 from .arguments import arguments_of
 from .exclusive import sharing_session
+from .foreign import is_foreign, watched
 from .port import Port
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any]
         shared = await _open(original, self, session, given)
         try:
             shared.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, bool(given.get("allow_broadcast")))
-            transport_and_protocol = await original(self, given["protocol_factory"], sock=_PortSocket.of(shared))
+            factory, sock = given["protocol_factory"], _PortSocket.of(shared)
+            if is_foreign(self):
+                sock.port, factory = None, watched(factory, shared.close)
+            transport_and_protocol = await original(self, factory, sock=sock)
         except BaseException:
             shared.close()
             raise
@@ -84,7 +88,7 @@ class _PortSocket(socket.socket):
     """A UDP socket that closes its port when it is closed, or detached as uvloop does; see `port.Connection`."""
 
     __slots__ = ("port",)
-    port: Port
+    port: Port | None
 
     @classmethod
     def of(cls, port: Port) -> _PortSocket:
@@ -95,9 +99,11 @@ class _PortSocket(socket.socket):
 
     def close(self) -> None:
         super().close()
-        self.port.close()
+        if self.port is not None:
+            self.port.close()
 
     def detach(self) -> int:
         fd = super().detach()
-        self.port.close()
+        if self.port is not None:
+            self.port.close()
         return fd
