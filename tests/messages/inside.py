@@ -606,3 +606,38 @@ async def small_overtakes_large(slow: int, fast: int, size: int) -> bool:
     is_first = not large.done()
     await large
     return is_first
+
+
+# ---- sent, and then no turn of the loop
+
+
+async def send_and_block(message: Any, until: str) -> None:
+    """Sends to the primary, and computes until there is that file, without giving the loop a turn."""
+    await current_worker().send(message)
+    compute_until(until)
+
+
+def compute_until(path: str) -> None:
+    end = time.monotonic() + 20
+    while not os.path.exists(path):
+        if time.monotonic() > end:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sum(range(1000))
+
+
+async def send_to_and_exit(pid: int, messages: list[Any], code: int) -> None:
+    """Sends to the primary and to another worker, and ends at once."""
+    worker = current_worker()
+    for message in messages:
+        await worker.send(message)
+        await worker.send_to(pid, message)
+    os._exit(code)
+
+
+async def touch_what_is_named() -> None:
+    """A target: makes the file that a message names."""
+    worker = current_worker()
+    messages = worker.messages()
+    await worker.send("ready")
+    async for path in messages:
+        open(path, "w").close()

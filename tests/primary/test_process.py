@@ -37,6 +37,7 @@ from .inside_process import (
     kill_oneself,
     leaves_an_heir,
     misbehave,
+    misbehave_without_a_port,
     never_reply,
     read_all,
 )
@@ -296,6 +297,21 @@ async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest
             assert sorted(answers) == sorted([good.pid, replacement.pid] * 2)
         assert bad.exit_signal is signal.SIGKILL
     assert "is dropped" in caplog.text
+
+
+async def test_a_port_that_a_worker_never_asked_for() -> None:
+    """It gets no client of the others by saying that it serves their port."""
+    async with Primary(misbehave) as primary, primary.events("listening") as heard:
+        honest = await primary.fork()
+        address = (await anext(heard)).address
+        primary.setup(target=misbehave_without_a_port)
+        hostile = await primary.fork()
+        await hostile.wait_for("online")
+        (number,) = primary._shared.ports.by_number
+        await hostile.send(frames.Serving(number).encode())
+        await hostile.wait()
+        assert hostile.exit_signal is signal.SIGKILL
+        assert [await ask(address) for _ in range(4)] == [honest.pid] * 4
 
 
 # ---- a worker's own children

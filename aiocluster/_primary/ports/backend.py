@@ -147,18 +147,26 @@ class Backend:
             self._answer(frame, partial(self._table.open, endpoint))
 
     def _on_listen_at_path(self, frame: frames.Listen) -> None:
-        number, path = frame.number, frame.endpoint.path
+        if frame.number in self._asks:
+            raise ProtocolError(f"a second request with the number {frame.number}")
         port = self._table.at(frame.endpoint, frame.inode)
         if port is None:
-            if number in self._asks:
-                raise ProtocolError(f"a second request with the number {number}")
-            turn = Turn(path, lambda: self.tell(frames.Bind(number)))
-            self._asks[number] = frame, turn
+            turn = Turn(frame.endpoint.path, lambda: self._begin_turn(frame, turn))
+            self._asks[frame.number] = frame, turn
             self._table.turns.add(turn)
         elif port.number in self._given:
-            self._refuse(number, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            self._refuse(frame.number, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         else:
             self._answer(frame, lambda **how: port)
+
+    def _begin_turn(self, frame: frames.Listen, turn: Turn) -> None:
+        """The worker may bind the path, unless an earlier one has, and it could not see that by any file."""
+        if self._table.at(frame.endpoint, frame.inode) is None:
+            self.tell(frames.Bind(frame.number))
+        else:
+            del self._asks[frame.number]
+            self._table.turns.end(turn)
+            self._on_listen_at_path(frame)
 
     def _on_bound(self, frame: frames.Bound, descriptors: Descriptors) -> None:
         listen, turn = self._ask(frame.number)
