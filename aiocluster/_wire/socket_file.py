@@ -10,6 +10,10 @@ ABSTRACT = b"\0"
 """What the names of Linux's abstract sockets begin with. These have no file, see unix(7)."""
 
 
+MAX_PATH = 4096
+"""The most bytes of a path that a worker may tell the primary; Linux's own limit (``PATH_MAX``)."""
+
+
 def whole_path(path: str | bytes | os.PathLike[str]) -> bytes:
     """The absolute path of a socket's file: the same one, however its folder is spelled.
 

@@ -406,7 +406,7 @@ async def test_a_worker_that_is_stopped_in_its_turn(tmp_path: Path, monkeypatch:
 
 
 async def test_the_number_of_a_workers_ports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "MOST_PORTS", 3)
+    monkeypatch.setattr(backend, "most_ports", lambda: 3)
     async with Primary(f"{__name__}:too_many_ports") as primary, primary.events("message") as heard:
         await primary.fork()
         assert (await anext(heard)).message == [3, errno.EMFILE]
@@ -424,6 +424,19 @@ async def too_many_ports() -> None:
     except OSError as error:
         await current_worker().send([len(servers), error.errno])
     await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("scheduling", ["round_robin", "shared"])
+async def test_a_worker_makes_the_shared_socket_block(tmp_path: Path, scheduling: str) -> None:
+    """The primary and the other workers have the same socket, but they don't wait in accept(2)."""
+    address = Address("unix", path=str(tmp_path / "socket"))
+    settings: dict[str, Any] = {"scheduling": scheduling, "args": [str(address.path)]}
+    async with Primary(f"{INSIDE}:serve_blocking", **settings) as primary, primary.events("listening") as heard:
+        for _ in range(2):
+            await primary.fork()
+            await anext(heard)
+        for _ in range(8):
+            await ask(address)
 
 
 # ---- descriptors of the primary
