@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 from .signals import is_ours
@@ -22,15 +24,18 @@ async def leave(session: Session, timeout: float) -> None:
 
     An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) is sent SIGTERM, and shuts itself down. Any
     other application keeps running until its connections are closed and its event handlers are done; then its main task
-    is cancelled, as Ctrl-C does under ``asyncio.run``.
+    is cancelled, as Ctrl-C does under ``asyncio.run``. Where the loop runs in another thread than the main one, SIGTERM
+    ends the process then.
     """
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler) and not is_ours(handler):
         await asyncio.sleep(min(_SETTLING, timeout))
-        signal.raise_signal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
         return
     await session.drain(timeout)
-    if session.main is not None:
+    if threading.current_thread() is not threading.main_thread():
+        os.kill(os.getpid(), signal.SIGTERM)  # what the main thread does, no loop can end
+    elif session.main is not None:
         session.main.cancel()
     else:
         asyncio.get_running_loop().stop()

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,7 @@ class Session:
         self.is_over = False
         self._has_failed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._attaching = threading.Lock()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -82,9 +84,10 @@ class Session:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Starts reading the channel on this loop, unless another loop does. Returns whether it started."""
-        if self._loop is not None:
-            return False
-        self._loop = loop
+        with self._attaching:
+            if self._loop is not None:
+                return False
+            self._loop = loop
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from aiocluster import Cluster, Primary, current_worker
+from aiocluster import Cluster, Primary, current_worker, exclusive
 from aiocluster.events import Listening, Message
 from tests.support.events import several
-from tests.support.serving import Client, ask, serving
+from tests.support.serving import Client, ask, in_worker, serving
 
 HOST = "127.0.0.1"
 
@@ -200,6 +201,57 @@ async def test_udp_on_a_loop_that_takes_descriptors_out_of_sockets() -> None:
         transport.close()
         await worker.send("end")
         assert (await anext(heard)).message == "closed"
+
+
+# ---- other threads
+
+
+def a_server_in_a_thread() -> None:
+    """The main thread has no loop, as in programs that start a server of aiosmtpd's and wait for a signal."""
+    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
+    threading.Event().wait()
+
+
+async def test_a_server_in_a_thread_is_shared_where_the_main_thread_has_no_loop() -> None:
+    cluster = Cluster(a_server_in_a_thread, workers=2)
+    async with serving(cluster, 2) as address:
+        workers = list(cluster.workers.values())
+        answers = [await ask(address) for _ in range(4)]
+        assert sorted(answers) == sorted([worker.pid for worker in workers] * 2)
+        client = await Client.connect(address)
+        pid = await client.ask()
+        stopping = asyncio.ensure_future(cluster.stop())
+        while not any(worker.state == "disconnecting" for worker in workers):
+            await asyncio.sleep(0.001)
+        assert await client.ask() == pid
+        await client.close()
+        await stopping
+        assert [worker.exited_after_disconnect for worker in workers] == [True, True]
+
+
+@in_worker
+async def test_beside_the_main_threads_loop_a_server_in_a_thread_is_not_shared_and_the_log_says_so() -> None:
+    records: list[logging.LogRecord] = []
+
+    class Recording(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    logging.getLogger("aiocluster").addHandler(Recording())
+
+    async def listen() -> str:
+        async with await asyncio.start_server(answer, HOST, 0) as server:
+            return type(server).__name__
+
+    def quietly() -> str:
+        with exclusive():
+            return asyncio.run(listen())
+
+    assert await asyncio.to_thread(quietly) == "Server"
+    assert records == []
+    assert await asyncio.to_thread(lambda: asyncio.run(listen())) == "Server"
+    (record,) = records
+    assert "binds in this process alone" in record.getMessage()
 
 
 # ---- what can't be hooked
