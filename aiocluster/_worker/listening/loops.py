@@ -7,6 +7,7 @@ running one of its thread, which each loop tells asyncio. So there is no list of
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from asyncio import events
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from functools import wraps
 from typing import Any
 
 from ..current import connected_session
+
+logger = logging.getLogger("aiocluster.worker")
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -37,8 +40,10 @@ def install(wrappers: Mapping[str, Wrap]) -> None:
         if loop is not None:
             classes.hook(type(loop))
         original(loop)
-        if session is not None and loop is not None and is_main_thread():
-            session.attach(loop)
+        if session is None or loop is None or not is_main_thread() or session.is_attached(loop):
+            return
+        if not session.attach(loop):
+            logger.warning("the main thread's event loop does not hear the primary: a server's in another thread does")
 
     events._set_running_loop = set_running_loop
     asyncio._set_running_loop = set_running_loop

@@ -22,7 +22,6 @@ from ..current import connected_session
 from . import loops
 from .arguments import arguments_of, check_backlog, takes
 from .exclusive import sharing_session
-from .loops import is_main_thread
 from .port import BACKLOG, Port
 from .resolve import hosts_of, resolve
 from .server import ClusterServer
@@ -46,14 +45,13 @@ def _run_until_complete(original: Original) -> Callable[..., Any]:
     @wraps(original)
     def run_until_complete(self: asyncio.AbstractEventLoop, future: Any) -> Any:
         session = connected_session()
-        is_nested = session is not None and session.main is not None
-        if session is None or is_nested or self.is_closed() or self.is_running() or not is_main_thread():
+        if session is None or self.is_closed() or self.is_running() or asyncio._get_running_loop() is not None:
             return original(self, future)
-        session.main = asyncio.ensure_future(future, loop=self)
+        main = session.mains[self] = asyncio.ensure_future(future, loop=self)
         try:
-            return original(self, session.main)
+            return original(self, main)
         finally:
-            session.main = None
+            del session.mains[self]
 
     return run_until_complete
 
