@@ -18,7 +18,7 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
-from .._processes.stdio import PipeReader, open_channel
+from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
@@ -36,6 +36,7 @@ from ..stats import PortStats, WorkerStats
 from .forkserver import ForkServer
 from .launch import Child, environment, spawn
 from .session import Identity, Session, Shared
+from .stderr import StderrRelay
 from .target import name_target
 from .worker_process import WorkerProcess
 
@@ -87,7 +88,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
+        occupy_standard()
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
+        self._relay = StderrRelay()
+        self._relay.start()
         self._is_open = True
         self._all_gone.set()
         set_title("primary")
@@ -103,16 +107,19 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            for fork_server in self._all_fork_servers:
-                fork_server.kill()
-                await fork_server.wait_gone()
-            for stream in list(self._streams):
-                stream.close()
-            self._shared.ports.close()
-            self._hub.cancel()
-            while self._closing:
-                await asyncio.wait(self._closing)
-            await self._hub.drain()
+            try:
+                for fork_server in self._all_fork_servers:
+                    fork_server.kill()
+                    await fork_server.wait_gone()
+                for stream in list(self._streams):
+                    stream.close()
+                self._shared.ports.close()
+                self._hub.cancel()
+                while self._closing:
+                    await asyncio.wait(self._closing)
+                await self._hub.drain()
+            finally:
+                await self._relay.stop()
 
     # ---- workers
 
@@ -208,11 +215,13 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
         with open_channel() as (ours, theirs), ExitStack() as undo:
             if settings.start_method == "spawn":
-                child = spawn(settings, env or {}, worker_id, theirs)
+                child = spawn(settings, env or {}, worker_id, theirs, self._relay)
             else:
                 fork_server = self._fork_server(settings, named)
                 whole = environment(settings, env or {}, worker_id)
-                child = await fork_server.fork(whole, theirs, silent=settings.silent, timeout=timeout)
+                child = await fork_server.fork(
+                    whole, theirs, stdin=settings.stdin, silent=settings.silent, timeout=timeout
+                )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
                 raise ClusterError("this Primary has been left")
@@ -242,7 +251,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            fork_server = self._fork_servers[how] = ForkServer(settings, _config(settings, target, name=None))
+            config = _config(settings, target, name=None)
+            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
@@ -380,8 +390,8 @@ def _config(settings: Settings, target: TargetName, *, name: str | None) -> Work
     return WorkerConfig(
         target=target,
         args=list(settings.args),
-        argv0=sys.argv[0] if sys.argv else "",
-        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
+        argv=[str(argument) for argument in sys.argv] or [""],
+        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path if isinstance(entry, str)],
         uid=settings.uid,
         gid=settings.gid,
         loop=settings.loop,

@@ -26,6 +26,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
 from .channel import Channel
@@ -481,18 +482,26 @@ class ReceiveWindow:
         fragments.append(body)
         return b"".join(fragments)
 
-    def hold(self) -> Callable[[], None]:
-        """Delays the acknowledgement of the current frame until the returned function has been called."""
-        frame = self._received
+    @property
+    def frame(self) -> int:
+        """The number of the frame that has arrived last."""
+        return self._received
+
+    def hold(self, frame: int = 0) -> LetGo:
+        """Delays the acknowledgement of a frame, and of later ones, until the returned function has been called.
+
+        Args:
+            frame: Its number; an earlier frame must still be held. 0: the frame that has arrived last.
+        """
+        frame = frame or self._received
         self._held[frame] = self._held.get(frame, 0) + 1
+        return partial(self._let_go, frame)
 
-        def let_go() -> None:
-            self._held[frame] -= 1
-            if not self._held[frame]:
-                del self._held[frame]
-                self._ack_later()
-
-        return let_go
+    def _let_go(self, frame: int) -> None:
+        self._held[frame] -= 1
+        if not self._held[frame]:
+            del self._held[frame]
+            self._ack_later()
 
     def _ack_later(self) -> None:
         if not self._is_due:

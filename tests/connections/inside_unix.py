@@ -27,6 +27,12 @@ async def serve(path: str) -> None:
         await server.serve_forever()
 
 
+async def serve_blocking(path: str) -> None:
+    async with await asyncio.start_unix_server(answer, path) as server:
+        os.set_blocking(server.sockets[0].fileno(), True)
+        await server.serve_forever()
+
+
 async def serve_abstract(name: str, kind: str) -> None:
     path: Any = "\0" + name if kind == "text" else b"\0" + name.encode()
     await serve(path)

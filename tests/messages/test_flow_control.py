@@ -243,6 +243,6 @@ async def test_a_message_to_all_does_not_wait_for_ever(
         assert dropped[0].startswith(f"dropped a message to all for worker {deaf.id}")
         if how == "stopped":
             deaf.kill(signal.SIGCONT)
-            await deaf.request("awake?")
+            await deaf._session.run(inside.is_awake, [])
         else:
             deaf.kill(signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,8 +26,11 @@ from .turns import Turn
 
 logger = logging.getLogger("aiocluster.ports")
 
-MOST_PORTS = 1024
-"""The most ports that one worker may have open. A limit on what it can make the primary keep."""
+
+def most_ports() -> int:
+    """The most ports that one worker may have open: no worker can use up the primary's descriptors alone."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(1024, most // 4))
 
 
 class Backend:
@@ -136,8 +140,8 @@ class Backend:
 
     def _on_listen(self, frame: frames.Listen) -> None:
         endpoint = frame.endpoint
-        bind.check(endpoint)
-        if len(self._given) + len(self._asks) >= MOST_PORTS:
+        bind.check(frame)
+        if len(self._given) + len(self._asks) >= most_ports():
             self._refuse(frame.number, errno.EMFILE, os.strerror(errno.EMFILE))
         elif endpoint.path:
             self._on_listen_at_path(frame)
