@@ -452,6 +452,8 @@ class ReceiveWindow:
         self._acked = 0
         self._is_due = False
         self._unacked = 0  # bytes received since the last acknowledgement that was sent early
+        self._costs: deque[int] = deque()  # of the frames that are not acknowledged
+        self._cost = 0  # of all these
         self._fragments: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
 
@@ -459,13 +461,18 @@ class ReceiveWindow:
         """Counts a frame and its descriptors. Returns the whole body, or None if fragments of it are still missing.
 
         Raises:
-            ProtocolError: The fragments are longer than a message may be.
+            ProtocolError: The fragments are longer than a message may be, or the sender does not keep to the window.
         """
         self._received += 1
+        cost = len(body) + _OVERHEAD + descriptors * DESCRIPTOR
+        self._costs.append(cost)
+        self._cost += cost
+        if self._cost > 2 * self._lane.window:
+            raise ProtocolError(f"{self._cost} bytes are not acknowledged: more than the window allows")
         # Acknowledge in a later iteration: async handlers have started by then, so the messages are being handled. Do
         # not acknowledge each frame of a slow conversation: that would wake the other side twice for each message.
         self._ack_later()
-        self._unacked += len(body) + descriptors * DESCRIPTOR
+        self._unacked += cost
         if self._unacked > self._lane.window // 4:
             self._unacked = 0
             self._channel.hurry()
@@ -512,5 +519,7 @@ class ReceiveWindow:
         self._is_due = False
         handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._acked and not self._channel.is_closed:
+            for _ in range(handled - self._acked):
+                self._cost -= self._costs.popleft()
             self._acked = handled
             self._channel.send(encode(self._lane.ack, self._peer, handled, b""))

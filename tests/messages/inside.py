@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiocluster import current_worker
-from aiocluster._wire.codec import MAX_MESSAGE
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import MAX_MESSAGE, encode, pack
 from aiocluster._wire.windows import WINDOW
 from aiocluster.events import Event
 
@@ -731,3 +732,10 @@ async def fail_with_much_text() -> None:
 
 async def is_awake() -> None:
     """Returns at once: this worker is awake."""
+
+
+def ask_without_end(size: int) -> None:
+    """Writes requests to the primary, each with a number of its own, until this worker is dropped."""
+    with raw_channel() as sock:
+        for number in range(10_000):
+            sock.sendall(encode(kinds.REQUEST, os.getppid(), number, pack("x" * size)))

@@ -56,6 +56,37 @@ async def test_one_that_floods_a_stopped_worker(kind: int) -> None:
         stopped.kill(signal.SIGCONT)
 
 
+async def test_one_that_floods_a_primary_that_is_slow() -> None:
+    """What waits for a handler that does not end is bounded, though the sender does not keep to its window."""
+    async with party(2) as all:
+        hostile, _ = all.workers
+
+        async def never(*args: Any) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        all.primary.on("message", never)
+        before = resident()
+        frame = encode(kinds.MESSAGES, hostile._session.shared.router._own_pid, 1, pack("x" * 30_000))
+        flood = asyncio.ensure_future(hostile._session.run(inside.write_without_end, [frame]))
+        await is_dropped(all, hostile, "bytes are not acknowledged: more than the window allows")
+        assert resident() - before < 30 * MEGABYTE
+        await asyncio.wait([flood])
+
+
+async def test_one_that_asks_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiocluster._wire.conversation._MOST_SERVED", 1_000_000)
+    async with party(2) as all:
+        hostile, _ = all.workers
+
+        async def never(message: Any, sender: int) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        all.primary.handle_requests(never)
+        flood = asyncio.ensure_future(hostile._session.run(inside.ask_without_end, [30_000]))
+        await is_dropped(all, hostile, "requests in flight: more can't be served")
+        await asyncio.wait([flood])
+
+
 NESTED = b"\x90"
 for _ in range(500):
     NESTED = b"\x91" + NESTED
