@@ -28,6 +28,9 @@ from .worker import Worker
 logger = logging.getLogger("aiocluster.worker")
 
 
+_TEXT = 16 * 1024  # characters: the primary is told at most so many of an error's text and of its traceback
+
+
 class Session:
     """The state of this process as a worker.
 
@@ -188,7 +191,8 @@ class Session:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
-            self.tell(frames.Failed(*described(error)))
+            name, text, trace = described(error)
+            self.tell(frames.Failed(name, text[:_TEXT], trace[-_TEXT:]))
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
@@ -208,6 +212,7 @@ class Session:
                 await self.inbox.drain()
         except TimeoutError:
             pass
+        self.channel.hurry()  # what these handlers have handled is acknowledged before this process ends
         self.ports.stop_draining()
 
     def _on_channel_end(self, error: Exception | None) -> None:
