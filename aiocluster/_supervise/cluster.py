@@ -262,7 +262,8 @@ class Cluster(Emitter[PrimaryEvent]):
             raise self._reconciler.given_up
 
     async def _stop_or_kill(self) -> None:
-        await self.stop(graceful=not self._reconciler.is_stopping)
+        if not self._reconciler.skip_drain_delay():
+            await self.stop(graceful=not self._reconciler.is_stopping)
 
     def _check_is_open(self, call: str) -> None:
         if not self._primary._is_open:

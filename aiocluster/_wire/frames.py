@@ -211,6 +211,18 @@ class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
     count: int
 
 
+class Unlistened(Frame, tag=27, by=PRIMARY):
+    """The reply to an `Unlisten`, in the order of these: the port has closed, unless others want it."""
+
+    port: int
+
+
+class PortClosed(Frame, tag=28, by=PRIMARY):
+    """The primary has closed this port: nobody can connect to it any more."""
+
+    port: int
+
+
 class Leave(Frame, tag=26, by=PRIMARY):
     """Tells the worker to finish and exit within so many seconds."""
 
@@ -244,6 +256,8 @@ class Listen(Frame, tag=42, by=WORKER):
     backlog: int
     scheduling: str | None
     mode: int | None
+    is_listening: bool
+    """Whether clients may connect at once. If not, the socket is only bound until the worker makes it listen."""
 
 
 class Serving(Frame, tag=43, by=WORKER):
@@ -253,7 +267,7 @@ class Serving(Frame, tag=43, by=WORKER):
 
 
 class Unlisten(Frame, tag=44, by=WORKER):
-    """The worker no longer takes connections of this port."""
+    """The worker no longer takes connections of this port. The reply is `Unlistened`."""
 
     port: int
 

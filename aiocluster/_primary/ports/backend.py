@@ -11,10 +11,10 @@ from typing import Any
 
 from ..._wire import frames
 from ..._wire.channel import Channel
-from ..._wire.frame import Route, on, on_ints
+from ..._wire.frame import Frame, Route, on, on_ints
 from ...address import Address
 from ..life import Life
-from .table import PortTable
+from .table import Place, PortTable
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -28,6 +28,7 @@ class Backend:
         table: The primary's shared ports.
         weight: Its share under weighted scheduling.
         slot: The number of its slot in the cluster. Its replacement gets the same slot.
+        place: What its replacement inherits.
         scheduling: The policy of ports that it opens without naming one.
         listening: Called with the address when the worker listens on a port.
 
@@ -50,6 +51,7 @@ class Backend:
         *,
         weight: int,
         slot: int,
+        place: Place,
         scheduling: Any,
         listening: Callable[[Address], None],
     ) -> None:
@@ -57,6 +59,7 @@ class Backend:
         self.life = life
         self.weight = weight
         self.slot = slot
+        self.place = place
         self.open: int = 0
         self.under_way = 0
         self.accepted: int = 0
@@ -86,6 +89,11 @@ class Backend:
         self.delay += 0.3 * (delay - self.delay)
         self.tell_policies()
 
+    def tell(self, frame: Frame) -> None:
+        """Sends the worker a frame, unless its channel is closed."""
+        if not self.channel.is_closed:
+            self.channel.send(frame.encode())
+
     def tell_policies(self) -> None:
         """Its ``connections`` or ``delay`` have changed."""
         self._table.changed(self)
@@ -109,34 +117,43 @@ class Backend:
                 scheduling=frame.scheduling,
                 default=self._scheduling,
                 mode=frame.mode,
+                is_listening=frame.is_listening,
             )
             fds = [os.dup(port.sock_for(self).fileno())]
         except OSError as error:
             text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
-            self.channel.send(frames.Refused(frame.number, error.errno or errno.EINVAL, text).encode())
+            self.tell(frames.Refused(frame.number, error.errno or errno.EINVAL, text))
             return
         except (ValueError, OverflowError) as error:  # no such policy, or a port or backlog out of range
-            self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
+            self.tell(frames.Refused(frame.number, errno.EINVAL, str(error)))
             return
         except BaseException as error:  # the user's own policy could not be made: the worker would wait for ever
             logger.error("%s can't be opened", frame.endpoint, exc_info=error)
-            self.channel.send(frames.Refused(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}").encode())
+            self.tell(frames.Refused(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}"))
             return
-        port.holders.add(self)
+        self._table.got(self, port)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
         self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
 
     def _on_serving(self, frame: frames.Serving) -> None:
         port = self._table.by_number.get(frame.port)
-        if port is not None and self.life.takes_connections:
+        if port is None or not self.life.takes_connections or self._table.is_closed:
+            return
+        try:
+            port.listen()
+        except OSError as error:  # another process has begun to listen there
+            logger.error("%s: %s", port.address, error.strerror)
+        else:
             port.serve(self)
             self.ports.add(port.number)
+            self._table.serving(self)
             self._listening(port.address)
 
     def _on_unlisten(self, frame: frames.Unlisten) -> None:
-        self.ports.discard(frame.port)
         if port := self._table.by_number.get(frame.port):
             self._table.release(self, port)
+        self.ports.discard(frame.port)
+        self.tell(frames.Unlistened(frame.port))
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
         if port := self._table.by_number.get(number):

@@ -127,12 +127,13 @@ async def _serve(
         for name in _TLS_TIMEOUTS:
             if name in tls:
                 raise ValueError(f"{name} is only meaningful with ssl")
-    ports = await session.ports.open_all(endpoints, backlog=backlog)
+    starts = options.get("start_serving", True)
+    ports = await session.ports.open_all(endpoints, backlog=backlog, is_listening=bool(starts))
     if options.get("keep_alive"):  # from Python 3.13 on; connections inherit it from the listening socket
         for port in ports:
             port.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     server = ClusterServer(loop, ports, protocol_factory, tls)
-    if options.get("start_serving", True):
+    if starts:
         server.serve()
     return server
 

@@ -7,7 +7,9 @@ import errno
 import logging
 import os
 import socket
+import sys
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -17,6 +19,7 @@ from ..._wire.codec import encode
 from ..._wire.descriptors import Descriptors
 from ..._wire.endpoint import Endpoint
 from ..._wire.frame import Route, on, on_descriptors, on_ints
+from ..current import current_session
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -24,6 +27,7 @@ BACKLOG = 100
 """The default backlog, which is asyncio's own: how many connections the kernel keeps waiting."""
 
 ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
+_UNWINDING = 0.05  # seconds for an exception that has closed a server to end the program, so that the worker fails
 _BACKOFF = 0.1  # seconds without accepting after descriptors have run out
 
 
@@ -86,6 +90,8 @@ class Port:
         sock: The listening socket. The port owns it.
         is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
         taker: What serves its connections; None if nothing does.
+        backlog: How many connections the kernel is to keep waiting, if the port is not listening yet; else None.
+        is_closed_by_primary: Whether the primary has closed it: nobody can connect any more.
         connections: The open connections that came from this port.
     """
 
@@ -100,12 +106,27 @@ class Port:
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
+        self.backlog: int | None = None
+        self.is_closed_by_primary = False
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None
         self.connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._released = asyncio.Event()
+        self._drains = 0
+        self._is_closed = False
+
+    def listen(self) -> None:
+        """Lets clients connect, where the port was opened without that.
+
+        Raises:
+            OSError: They can't, see ``listen(2)``.
+        """
+        if self.backlog is not None and not self.is_closed_by_primary:
+            self.sock.listen(self.backlog)
+            self.backlog = None
 
     def serve(self, taker: Taker) -> None:
         """Sends connections to this taker from now on. Must be called on the taker's loop."""
@@ -115,7 +136,7 @@ class Port:
 
     def resume(self) -> None:
         """Its taker wants connections again: starts to accept, unless the primary accepts."""
-        if not self.is_handed_over and self._accepting_on is None:
+        if not self.is_handed_over and self._accepting_on is None and not self.is_closed_by_primary:
             self._accept_on(asyncio.get_running_loop())
 
     def settle(self, taken: int, returned: int) -> None:
@@ -129,7 +150,7 @@ class Port:
             self._accepting_on = None
 
     def _accept_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self.taker is not None and not self._ports.is_stopped:
+        if self.taker is not None and not self._ports.is_stopped and not self.is_closed_by_primary:
             self._accepting_on = loop
             loop.add_reader(self.sock.fileno(), self._on_readable)
 
@@ -150,10 +171,11 @@ class Port:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
-            logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
             self.stop()
-            loop.call_later(_BACKOFF, self._accept_on, loop)
+            if error.errno != errno.EINVAL:  # else the primary has closed the port, and will say so
+                # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
+                logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
+                loop.call_later(_BACKOFF, self._accept_on, loop)
         if accepted:
             self._ports.tell(encode(frames.ACCEPTED, self.number, accepted))
 
@@ -182,18 +204,45 @@ class Port:
 
     async def drain(self) -> None:
         """Returns when all connections from this port have been closed, or after `stop_draining`."""
-        await self._idle.wait()
+        self._drains += 1
+        try:
+            await self._idle.wait()
+        finally:
+            self._drains -= 1
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether anybody waits in `drain`."""
+        return self._drains > 0
 
     def stop_draining(self) -> None:
-        """Ends `drain` even if connections are open."""
+        """Ends `drain` and `wait_released` for good."""
         self._idle.set()
+        self._released.set()
 
     def close(self) -> None:
         """Takes no more connections, and closes the socket. Idempotent."""
         self.stop()
         self.taker = None
-        self._ports.forget(self)
         self.sock.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._ports.forget(self)
+
+    async def wait_released(self) -> None:
+        """Returns when the primary has closed the port, or keeps it for others. `close` must have been called."""
+        await self._released.wait()
+
+    def released(self) -> None:
+        """The primary has closed the port, or keeps it for others."""
+        self._released.set()
+
+    def closed_by_primary(self) -> None:
+        """The primary has closed the port: it has no more connections to accept."""
+        self.is_closed_by_primary = True
+        self.stop()
+        if sys.platform != "linux" and self.taker is not None:
+            self.sock.close()  # on Linux the primary has closed all duplicates
 
 
 class Ports:
@@ -204,6 +253,7 @@ class Ports:
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
+        self._releasing: deque[Port] = deque()  # closed ones, in the order in which the primary was told
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.is_stopped: bool = False
         self._connections = 0
@@ -213,6 +263,8 @@ class Ports:
         self.routes: tuple[Route, ...] = (
             on_descriptors(frames.Listened, self._on_listened),
             on(frames.Refused, self._on_refused),
+            on(frames.Unlistened, self._on_unlistened),
+            on(frames.PortClosed, self._on_port_closed),
             on_ints(frames.Connections, self._on_connections),
         )
 
@@ -222,7 +274,13 @@ class Ports:
             self._channel.send(frame)
 
     async def open(
-        self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None, mode: int | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        backlog: int,
+        scheduling: str | None = None,
+        mode: int | None = None,
+        is_listening: bool = True,
     ) -> Port:
         """Asks the primary for a port.
 
@@ -231,6 +289,7 @@ class Ports:
             backlog: The backlog of a new port.
             scheduling: The policy of a new port; None: the cluster's.
             mode: The permissions of a new Unix socket's file; None: as the primary's umask has it.
+            is_listening: Whether clients may connect at once; else a new port is only bound until `Port.listen`.
 
         Raises:
             OSError: It can't be opened, or this worker has it open already.
@@ -242,21 +301,33 @@ class Ports:
         future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
         self._requests[number] = endpoint, future
         try:
-            self._channel.send(frames.Listen(number, endpoint, backlog, scheduling, mode).encode())
-            return await future
+            self._channel.send(frames.Listen(number, endpoint, backlog, scheduling, mode, is_listening).encode())
+            port = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().close()
             raise
+        if not is_listening:
+            port.backlog = backlog
+        return port
 
     async def open_all(
-        self, endpoints: Iterable[Endpoint], *, backlog: int, scheduling: str | None = None, mode: int | None = None
+        self,
+        endpoints: Iterable[Endpoint],
+        *,
+        backlog: int,
+        scheduling: str | None = None,
+        mode: int | None = None,
+        is_listening: bool = True,
     ) -> list[Port]:
         """Asks the primary for several ports; if one can't be opened, closes the others. Otherwise like `open`."""
         ports: list[Port] = []
         try:
             for endpoint in endpoints:
-                ports.append(await self.open(endpoint, backlog=backlog, scheduling=scheduling, mode=mode))
+                port = await self.open(
+                    endpoint, backlog=backlog, scheduling=scheduling, mode=mode, is_listening=is_listening
+                )
+                ports.append(port)
         except BaseException:
             for port in ports:
                 port.close()
@@ -342,9 +413,49 @@ class Ports:
             self.tell(encode(frames.CLOSED, number, count))
 
     def forget(self, port: Port) -> None:
-        """This port has been closed."""
-        if self._open.pop(port.number, None) is not None:
-            self.tell(frames.Unlisten(port.number).encode())
+        """This port has been closed.
+
+        Where an exception has closed it, that is most likely about to end this process. The primary is then not told
+        at once: it keeps the port open for the replacement of a worker that fails, but not of one that goes on.
+        """
+        if self._open.pop(port.number, None) is None:
+            return
+        if self._channel.is_closed:
+            port.released()
+        elif not self.is_stopped and _is_unwinding():
+            port.released()
+            self._release_later(port)
+        else:
+            self._release(port)
+
+    def _release(self, port: Port) -> None:
+        self._releasing.append(port)
+        self.tell(frames.Unlisten(port.number).encode())
+
+    def _release_later(self, port: Port) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the program has left its loop already
+            return
+        loop.call_later(_UNWINDING, self._release_unless_reopened, port)
+
+    def _release_unless_reopened(self, port: Port) -> None:
+        if port.is_draining:  # the exception waits for the end of connections, in `wait_closed`
+            self._release_later(port)
+        elif port.number not in self._open:
+            self._release(port)
+
+    def _on_unlistened(self, frame: frames.Unlistened) -> None:
+        self._releasing.popleft().released()
+
+    def _on_port_closed(self, frame: frames.PortClosed) -> None:
+        if port := self._open.get(frame.port):
+            port.closed_by_primary()
+
+    def release_all(self) -> None:
+        """The channel to the primary has closed: it does not reply any more."""
+        while self._releasing:
+            self._releasing.popleft().released()
 
     def stop(self) -> None:
         """Takes no more connections on any port. Servers stay open."""
@@ -360,6 +471,19 @@ class Ports:
         """Ends `Port.drain` for all ports: this worker has no time left."""
         for port in self._all:
             port.stop_draining()
+
+
+def _is_unwinding() -> bool:
+    """Whether an exception is on its way out through the running code, and seems to be on its way to end the program.
+
+    A cancellation is, if it is the main task's, or if it comes to several tasks at a time, as when a task group fails.
+    """
+    error = sys.exception()
+    if not isinstance(error, asyncio.CancelledError):
+        return error is not None and not isinstance(error, GeneratorExit)
+    current = asyncio.current_task()
+    session = current_session()
+    return current is session.main or any(task.cancelling() for task in asyncio.all_tasks() if task is not current)
 
 
 def _bind_error(endpoint: Endpoint, code: int, text: str) -> OSError:

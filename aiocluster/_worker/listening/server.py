@@ -69,6 +69,8 @@ class ClusterServer(asyncio.AbstractServer):
             raise RuntimeError(f"server {self!r} is closed")
         if self._is_serving:
             return
+        for port in self._ports:
+            port.listen()
         self._is_serving = True
         for port in self._ports:
             port.serve(self)
@@ -105,6 +107,8 @@ class ClusterServer(asyncio.AbstractServer):
         A worker that has used up its time to leave does not wait for connections.
         """
         await self._closed.wait()
+        for port in self._ports:
+            await port.wait_released()
         while self._tasks:
             await asyncio.wait(self._tasks)
         if sys.version_info >= (3, 12):
