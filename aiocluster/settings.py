@@ -207,7 +207,8 @@ class Settings:
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``.
         silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess` instead of the primary's own.
         uid: The user id that workers run as. The primary must have the right to change it.
-        gid: The group id that workers run as. The primary must have the right to change it.
+        gid: The group id that workers run as. The primary must have the right to change it. None: where root starts
+            them as another ``uid``, that user's own group (passwd(5)). Workers are in no other group of root's.
         loop: The event loop of async targets: ``"auto"`` (uvloop if it is installed), ``"uvloop"`` or ``"asyncio"``.
         start_method: ``"spawn"``: a fresh interpreter for each worker. ``"template"``: workers are forked from a fork
             server, which has imported ``preload`` and the target's module, and share its memory.

@@ -26,6 +26,7 @@ from typing import Any
 
 from .._processes.environment import CHANNEL_FD
 from .._processes.exit_status import ExitStatus
+from .._processes.signals import blocked
 from .._processes.start import environment, start
 from .._processes.stdio import open_channel
 from .._processes.watch import ForeignProcess
@@ -58,13 +59,14 @@ class ForkServer:
         self._why_killed: StartupError | None = None
         first_frame = config.encode()
         with open_channel() as (ours, theirs), open_streams(silent=False) as streams, ExitStack() as undo:
-            process = start(
-                command(settings, "forkserver"),
-                streams.theirs,
-                env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
-                cwd=settings.cwd,
-                pass_fds=(theirs.fileno(),),
-            )
+            with blocked():
+                process = start(
+                    command(settings, "forkserver"),
+                    streams.theirs,
+                    env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
+                    cwd=settings.cwd,
+                    pass_fds=(theirs.fileno(),),
+                )
             undo.callback(process.send_signal, signal.SIGKILL)
             self._process = Child(process, streams)
             self._channel = Channel(ours)

@@ -17,6 +17,7 @@ from typing import IO
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
+from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, Stdio, open_stdio
 from .._processes.watch import Process
 from ..settings import Settings
@@ -98,7 +99,8 @@ class Child:
 
     def send_signal(self, number: int) -> None:
         """Sends a signal. Does nothing if the process has ended."""
-        self._process.send_signal(number)
+        if self._process.send_signal(number) and number == signal.SIGTERM:
+            self._process.send_signal(OURS)
 
     def take_early_stderr(self) -> str:
         """Returns the last 4 KiB written to stderr before the worker was online; "" once it has been online."""
@@ -142,7 +144,7 @@ def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: s
     Raises:
         OSError: The interpreter can't be started.
     """
-    with open_streams(silent=settings.silent) as streams:
+    with open_streams(silent=settings.silent) as streams, blocked():
         process = start.start(
             command(settings, "bootstrap"),
             streams.theirs,

@@ -21,9 +21,10 @@ from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
 from .._processes.stdio import PipeReader, open_channel
 from .._processes.title import set_title
+from .._wire.addresses import addresses
 from .._wire.channel import Channel
 from .._wire.codec import pack
-from .._wire.endpoint import Endpoint
+from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.windows import send_to_all
@@ -308,18 +309,23 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
         Raises:
             OSError: The port can't be opened.
+            OverflowError: The port is not within 0-65535.
             ValueError: Both a path and a host or port are given, or there is no such policy.
         """
         if path is not None:
             if host is not None or port is not None:
                 raise ValueError("path can't be combined with host and port")
-            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.path.abspath(path))
+            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.fsencode(os.path.abspath(path)))
         else:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host or "0.0.0.0", port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            found = await addresses(
+                asyncio.get_running_loop(),
+                host or "0.0.0.0",
+                port_number(port or 0),
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
             )
             family, kind, _, _, address = found[0]
-            endpoint = self._shared.ports.another(Endpoint(family, kind, host=str(address[0]), port=int(address[1])))
+            endpoint = self._shared.ports.another(Endpoint.of(family, kind, address))
         opened = self._shared.ports.open(
             endpoint, backlog=backlog, scheduling=scheduling, default=self.settings.scheduling, mode=mode
         )
@@ -381,16 +387,6 @@ def _config(settings: Settings, target: TargetName, *, name: str | None) -> Work
         primary_pid=os.getpid(),
         graceful_timeout=settings.graceful_timeout,
         heartbeat=settings.heartbeat,
-        ignore_sigint=_has_terminal(),
         name=name,
         peers={},
     )
-
-
-def _has_terminal() -> bool:
-    """Whether this process has a terminal, so that Ctrl-C reaches it and its workers."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiocluster.primary")
 
+_FOR_ALL_WITHIN = 0.25  # seconds in which a signal that is sent to all processes reaches them all
+
 _AT_MOST_ONCE: Final = frozenset({Fork.name, Online.name, Disconnect.name, Exit.name})
 
 
@@ -84,6 +86,7 @@ class Shared:
         ports: The shared ports.
         changed: Called when a worker's state has changed.
         gone: Called with the session of a worker that has both disconnected and exited.
+        is_ending: Whether all workers are about to be told to leave, so that none needs a signal of its own.
     """
 
     settings: Settings
@@ -93,6 +96,7 @@ class Shared:
     ports: PortTable = field(default_factory=PortTable)
     changed: Callable[[], None] = _nothing
     gone: Callable[[Session], None] = _nothing
+    is_ending: Callable[[], bool] = bool
 
 
 class Session:
@@ -172,6 +176,7 @@ class Session:
                 on(frames.Report, self._on_report),
                 on(frames.Failed, self._on_failed),
                 on(frames.Leaving, self._on_leaving),
+                on(frames.Signalled, self._on_signalled),
                 *self.backend.routes,
             ],
         )
@@ -336,6 +341,15 @@ class Session:
         if self._deadline.set(seconds):  # else it has been told to leave already, within less time
             self.channel.send(frames.Leave(float(seconds)).encode())
         self._leave("own")
+
+    def _on_signalled(self, frame: frames.Signalled) -> None:
+        """Waits a little: if the signal was for all, it has reached this process too, or soon will."""
+        if frame.signal == signal.SIGTERM:
+            asyncio.get_running_loop().call_later(_FOR_ALL_WITHIN, self._on_signalled_alone)
+
+    def _on_signalled_alone(self) -> None:
+        if not self.life.is_leaving and not self.shared.is_ending():
+            self.kill(signal.SIGTERM)
 
     # ---- the end
 

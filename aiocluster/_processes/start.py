@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from .environment import OWN
+from .login_group import login_group
 from .watch import OwnProcess
 
 Streams = tuple[int | None, int | None, int | None]
@@ -48,7 +49,7 @@ def start(
         cwd: Its working directory.
         pass_fds: Other descriptors that it inherits.
         uid: Its user; root only. This and ``gid`` also remove root's supplementary groups.
-        gid: Its group; root only.
+        gid: Its group; root only. None: the group of ``uid``, if that is given (`login_group`).
         session: Whether it leads a new session, with a new process group and no terminal (setsid(2)).
         group: Its process group; 0: it leads a new one (setpgid(2)).
 
@@ -56,6 +57,7 @@ def start(
         OSError: It can't be started.
     """
     stdin, stdout, stderr = streams
+    group_id = login_group(uid) if gid is None else gid
     popen = subprocess.Popen(
         argv,
         executable=executable,
@@ -66,8 +68,8 @@ def start(
         env=env,
         pass_fds=pass_fds,
         user=uid,
-        group=gid,
-        extra_groups=[] if os.getuid() == 0 and (uid is not None or gid is not None) else None,
+        group=group_id,
+        extra_groups=[] if os.geteuid() == 0 and group_id is not None else None,
         start_new_session=session,
         process_group=group,
     )

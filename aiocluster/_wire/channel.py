@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import logging
 import socket
+import termios
 import time
 from array import array
 from collections import deque
@@ -72,6 +74,7 @@ class Channel:
         self._sock = sock
         self._decoder = Decoder(limit)
         self._arrived: deque[Descriptors] = deque()
+        self._last_read = 0  # bytes
         self._outbox: deque[bytes | Delayed | WithDescriptors] = deque()
         self._unsent: bytes | memoryview = b""  # the rest of a partial write
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -330,6 +333,7 @@ class Channel:
             return None
         except OSError:
             data, ancillary, flags = b"", [], 0  # the other end was killed before it had read all our bytes
+        self._last_read = len(data)
         has_descriptors = bool(ancillary or flags & CTRUNC)
         if has_descriptors:
             self._arrived.append(received(ancillary))
@@ -366,10 +370,22 @@ class Channel:
     # ---- the end
 
     def finish(self) -> None:
-        """The other process has ended: reads what it sent, then closes as at the end of the stream."""
-        while not self.is_closed:
-            if self._read_once() is None:  # a child of that process still has its end open
-                self._end(None)
+        """The other process has ended: reads what it sent, then closes as at the end of the stream.
+
+        A child of that process may still have its end open, and go on writing: what comes after this call is not read.
+        """
+        left = self._unread()
+        while left > 0 and not self.is_closed and self._read_once() is not None:
+            left -= self._last_read
+        self._end(None)
+
+    def _unread(self) -> int:
+        """How many bytes have arrived that have not been read (``FIONREAD``)."""
+        if self.is_closed:
+            return 0
+        count = array("i", [0])
+        fcntl.ioctl(self._sock, termios.FIONREAD, count)
+        return count[0]
 
     def abandon(self) -> None:
         """Closes the copy in a forked child of the process that owns the channel. Touches no event loop."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from typing import Any, NamedTuple, Self
 
 
 class Endpoint(NamedTuple):
@@ -13,7 +14,9 @@ class Endpoint(NamedTuple):
         type: The number of the socket type.
         host: An IP address.
         port: The port number; 0 for any free one.
-        path: The absolute path of a Unix socket, instead of host and port.
+        flowinfo: IPv6 only: its flow label and traffic class (RFC 3493).
+        scope_id: IPv6 only: the interface of a link-local address, which is not unique without it.
+        path: The absolute path of a Unix socket, instead of host and port. Bytes, because a path need not be text.
         fd: A descriptor that is open in the primary, instead of all these; -1 if there is none.
         ordinal: Distinguishes several requests of one worker for port 0. The first request of each worker gets the same
             port, and so does the second.
@@ -23,11 +26,45 @@ class Endpoint(NamedTuple):
     type: int
     host: str = ""
     port: int = 0
-    path: str = ""
+    flowinfo: int = 0
+    scope_id: int = 0
+    path: bytes = b""
     fd: int = -1
     ordinal: int = 0
+
+    @classmethod
+    def of(cls, family: int, type: int, sockaddr: Any) -> Self:
+        """The endpoint of an address as `socket.socket.bind` takes it.
+
+        Raises:
+            OverflowError: The port is out of range; the text is that of `socket.socket.bind`.
+        """
+        if isinstance(sockaddr, (str, bytes)):
+            return cls(int(family), int(type), path=os.fsencode(sockaddr))
+        host, port, *rest = sockaddr
+        return cls(int(family), int(type), str(host), port_number(port), *rest)
+
+    @property
+    def sockaddr(self) -> Any:
+        """The address as `socket.socket.bind` takes it."""
+        if self.path:
+            return self.path
+        if ":" in self.host:  # IPv6
+            return self.host, self.port, self.flowinfo, self.scope_id
+        return self.host, self.port
 
     def __str__(self) -> str:
         if self.fd >= 0:
             return f"the primary's descriptor {self.fd}"
-        return repr(self.path or (self.host, self.port))
+        return repr(os.fsdecode(self.path) if self.path else self.sockaddr)
+
+
+def port_number(port: int) -> int:
+    """Returns ``port``.
+
+    Raises:
+        OverflowError: It is out of range, where getaddrinfo(3) would take its lowest 16 bits.
+    """
+    if not 0 <= port <= 0xFFFF:
+        raise OverflowError("bind(): port must be 0-65535.")
+    return int(port)

@@ -160,7 +160,6 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
-    ignore_sigint: bool
     name: str | None
     peers: dict[int, str | None]
 
@@ -310,6 +309,12 @@ class Leaving(Frame, tag=48, by=WORKER):
     """
 
     seconds: float | None
+
+
+class Signalled(Frame, tag=52, by=WORKER):
+    """A signal that the application does not handle has reached the worker. The primary decides what it means."""
+
+    signal: int
 
 
 class Report(Frame, tag=50, by=WORKER):

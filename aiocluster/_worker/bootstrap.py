@@ -18,6 +18,8 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
+from .._processes.login_group import login_group
+from .._processes.signals import forget_in_forked_children
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
@@ -27,10 +29,14 @@ from . import current
 from .listening import patch
 from .load import load
 from .session import Session
+from .signals import Signals
 
 
 def main() -> NoReturn:
     """Becomes the worker that the environment describes. Never returns."""
+    signals = Signals()
+    signals.install()
+    forget_in_forked_children()
     early_stderr = _take_stderr()
     sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
@@ -38,6 +44,7 @@ def main() -> NoReturn:
     channel = Channel(sock)
     session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)
+    signals.session = session
     try:
         _end_with(session)
         _become(config)
@@ -160,12 +167,11 @@ def _take_stderr() -> _EarlyStderr:
 
 def _become(config: frames.WorkerConfig) -> None:
     """Applies the settings of the process itself. Its environment and working directory were set at its start."""
-    if config.ignore_sigint:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the primary too, which handles it
-    if config.gid is not None:
-        if os.getuid() == 0:
+    group = login_group(config.uid) if config.gid is None else config.gid
+    if group is not None:
+        if os.geteuid() == 0:
             os.setgroups([])
-        os.setgid(config.gid)
+        os.setgid(group)
     if config.uid is not None:
         os.setuid(config.uid)
     die_with_parent(config.primary_pid)

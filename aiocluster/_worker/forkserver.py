@@ -14,6 +14,7 @@ from collections import deque
 from typing import NoReturn
 
 from .._processes.environment import CHANNEL_FD, STDERR_FD
+from .._processes.signals import unblock
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
@@ -22,10 +23,13 @@ from .._wire.frame import Dispatch, Frame, on_descriptors
 from . import bootstrap
 from .listening import patch
 from .load import find_function, preload
+from .signals import be_deaf
 
 
 def main() -> NoReturn:
     """Becomes a fork server, and a worker in each process that it forks. Never returns."""
+    be_deaf()
+    unblock()
     sock = socket.socket(fileno=int(os.environ.pop(CHANNEL_FD)))
     sock.set_inheritable(False)
     config = bootstrap.read_config(sock)
@@ -66,7 +70,6 @@ class ForkServer:
     def serve(self) -> None:
         """Returns only in a new worker, whose environment and streams are set."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._signalled)
         self._channel.attach_blocking(Dispatch(frames.PRIMARY, [on_descriptors(frames.Fork, self._on_fork)]))
         poll = select.poll()
@@ -126,7 +129,6 @@ class ForkServer:
                 os.close(fd)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.close(self._wakeup)
             os.close(self._signalled)
             self._channel.abandon()

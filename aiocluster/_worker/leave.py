@@ -6,6 +6,8 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+from .signals import is_ours
+
 if TYPE_CHECKING:
     from .session import Session
 
@@ -22,7 +24,8 @@ async def leave(session: Session, timeout: float) -> None:
     other application keeps running until its connections are closed and its event handlers are done; then its main task
     is cancelled, as Ctrl-C does under ``asyncio.run``.
     """
-    if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler) and not is_ours(handler):
         await asyncio.sleep(min(_SETTLING, timeout))
         signal.raise_signal(signal.SIGTERM)
         return

@@ -105,6 +105,13 @@ class Session:
         if not self.channel.is_closed:
             self.channel.send(frame.encode())
 
+    def tell_signalled(self, number: int) -> bool:
+        """Tells the primary that a signal has come. Returns whether a loop runs that does so."""
+        if self._loop is None or self.channel.is_closed:
+            return False
+        self._loop.call_soon_threadsafe(self.tell, frames.Signalled(number))
+        return True
+
     def _report(self, delay: float, memory: int, tasks: int) -> None:
         self.tell(frames.Report(delay, memory, tasks))
 

@@ -111,7 +111,7 @@ async def exec(
         cwd (StrPath | None): Its working directory; None, the default: this process's.
         env (Mapping[str, str] | None): Its complete environment; None, the default: this process's.
         uid (int | None): Its user; needs root.
-        gid (int | None): Its group; needs root.
+        gid (int | None): Its group; needs root. None: with another ``uid``, that user's own group (passwd(5)).
         timeout (float | None): Seconds that it may take; None, the default: no limit.
         max_buffer (int | None): Bytes that it may write to each of stdout and stderr, 200 KiB by default; None: no
             limit. All of it is held in memory.

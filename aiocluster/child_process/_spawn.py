@@ -52,7 +52,7 @@ async def spawn(
         argv0: Its ``argv[0]``; None: ``command``.
         shell: True: ``/bin/sh`` runs ``command``, with the arguments quoted; a path: that shell runs it.
         uid: Its user; needs root.
-        gid: Its group; needs root.
+        gid: Its group; needs root. None: with another ``uid``, that user's own group (passwd(5)).
         detached: Whether it leads its own session and may outlive this process; see `ChildProcess.aclose`.
         timeout: Seconds after which it is sent ``kill_signal``; None: never.
         kill_signal: That signal.
@@ -141,7 +141,7 @@ async def fork(
         cwd: Its working directory; None: this process's.
         env: Its complete environment; None: this process's.
         uid: Its user; needs root.
-        gid: Its group; needs root.
+        gid: Its group; needs root. None: with another ``uid``, that user's own group (passwd(5)).
         detached: Whether it leads its own session and may outlive this process; see `ChildProcess.aclose`.
         timeout: Seconds after which it is sent ``kill_signal``; None: never.
         kill_signal: That signal.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import anyio
 
 from aiocluster import current_worker
+from aiocluster._wire import frames
 
 
 async def idle() -> None:
@@ -49,6 +51,19 @@ def exit_with(code: str) -> None:
 
 def kill_oneself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def leaves_an_heir() -> None:
+    """Leaves a process behind that writes valid frames to its channel for ever, as fast as it can."""
+    worker = current_worker()
+    channel = int(os.environ["AIOCLUSTER_CHANNEL_FD"])
+    os.set_inheritable(channel, True)
+    program = f"import os, sys\nwhile True:\n    os.write({channel}, {frames.Report(0.0, 1, 1).encode()!r} * 1000)\n"
+    async with worker.events("message") as heard:
+        heir = subprocess.Popen([sys.executable, "-c", program], close_fds=False)
+        await worker.send(heir.pid)
+        await anext(heard)
+    os._exit(7)
 
 
 async def misbehave() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import psutil
 import pytest
 
 from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
+from aiocluster._wire import frames
+from aiocluster._wire.endpoint import Endpoint
 from aiocluster.events import Disconnect, Error, Exit, Message
-from aiocluster.settings import Loop
+from aiocluster.settings import Loop, StartMethod
 from tests.primary import nobody
 from tests.support.events import several
 from tests.support.serving import ask, serving
@@ -31,6 +34,7 @@ from .inside_process import (
     exit_with,
     idle,
     kill_oneself,
+    leaves_an_heir,
     misbehave,
     never_reply,
     read_all,
@@ -211,6 +215,10 @@ def frame(*fields: Any) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
+def wish(family: int, kind: int, host: str = "") -> bytes:
+    return frames.Listen(1, Endpoint(int(family), int(kind), host), 100, None, None, True).encode()
+
+
 HOSTILE["unknown kind"] = frame(250)
 HOSTILE["kind of another type"] = frame("online")
 HOSTILE["too few fields"] = frame(42)
@@ -218,6 +226,15 @@ HOSTILE["fields of the wrong types"] = frame(45, "x", None, [])
 HOSTILE["more taken than given"] = frame(45, 1, 1000, 0)
 HOSTILE["a negative count taken"] = frame(45, 1, -1, 0)
 HOSTILE["a strange wish to listen"] = frame(42, 1, {"family": 99, "nonsense": 1})
+HOSTILE["serves a port it was not given"] = frame(43, 2)
+HOSTILE["closes a port it was not given"] = frame(44, 2)
+HOSTILE["a negative count accepted"] = frame(49, 1, -1)
+HOSTILE["more closed than open"] = frame(46, 1, 1000)
+HOSTILE["a negative count closed"] = frame(46, 1, -1)
+HOSTILE["listens at a host name"] = wish(socket.AF_INET, socket.SOCK_STREAM, host="localhost")
+HOSTILE["listens at no address"] = wish(socket.AF_INET6, socket.SOCK_STREAM, host="::1%" + "x" * 1000)
+HOSTILE["listens on a raw socket"] = wish(socket.AF_INET, socket.SOCK_RAW, host="127.0.0.1")
+HOSTILE["listens on packets"] = wish(socket.AF_PACKET, socket.SOCK_STREAM) if sys.platform == "linux" else b"\xff"
 HOSTILE["a frame of the primary's"] = frame(20, {})
 HOSTILE["descriptors that did not come"] = frame(2, os.getpid(), 3, b"\xc0")
 HOSTILE["confirms what was not sent"] = frame(9, os.getpid(), 1_000_000, b"")
@@ -274,6 +291,37 @@ async def test_a_workers_child_does_not_hold_the_channel() -> None:
             assert psutil.pid_exists(pid)
         finally:
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_an_heir_that_goes_on_writing(worker_loop: Loop) -> None:
+    """A worker has passed its channel on, and is gone; what has it now writes without end. The primary goes on."""
+    async with Primary(leaves_an_heir, loop=worker_loop) as primary, primary.events("message") as heard:
+        worker = await primary.fork()
+        heir = (await anext(heard)).message
+        try:
+            await worker.send("leave")
+            assert (await worker.wait()).code == 7
+            await worker.wait_gone()
+        finally:
+            os.kill(heir, signal.SIGKILL)
+
+
+# ---- uid and gid, once more
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+@pytest.mark.parametrize("uid", [65534, 54321])  # of these only the first one is in passwd(5)
+@pytest.mark.parametrize("start_method", ["spawn", "template"])
+async def test_a_uid_alone_leaves_every_group_of_roots(uid: int, start_method: StartMethod) -> None:
+    groups = os.getgroups()
+    os.setgroups([0, 4, 42])
+    try:
+        async with Primary(nobody.tell_ids, uid=uid, start_method=start_method, loop="asyncio") as primary:
+            async with primary.events("message") as heard:
+                await primary.fork()
+                assert (await anext(heard)).message == [uid, 65534, []]
+    finally:
+        os.setgroups(groups)
 
 
 # ---- orphans

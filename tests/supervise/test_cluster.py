@@ -20,7 +20,7 @@ import pytest
 from aiocluster import Cluster, ClusterError, RestartLimitError, RestartPolicy, StartupError, TargetError
 from aiocluster.events import Error, Exit, GiveUp
 from tests.support.events import several
-from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles
+from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles, wait_until_it_ignores
 
 from .inside_cluster import crash, crash_when_told, end_at_once, serve
 
@@ -293,7 +293,7 @@ class Leader:
         wait_until_it_handles(signal.SIGQUIT, self.process.pid)
         if target == "busy":
             for worker in self.workers:
-                wait_until_it_handles(signal.SIGTERM, worker.pid)
+                wait_until_it_ignores(signal.SIGTERM, worker.pid)
 
     def __enter__(self) -> Leader:
         return self

@@ -20,7 +20,7 @@ from aiocluster import Cluster
 from aiocluster.events import Exit
 from aiocluster.settings import StartMethod
 from tests.support.seeds import new_random
-from tests.support.serving import serving, wait_until_it_handles
+from tests.support.serving import serving, wait_until_it_ignores
 
 from .inside_cluster import serve
 from .test_cluster import busy
@@ -147,7 +147,7 @@ async def test_one_that_ignores_sigterm_is_killed_at_its_deadline(caplog: pytest
     cluster = Cluster(busy, workers=1, graceful_timeout=0.2)
     async with cluster, cluster.events("exit") as heard:
         (worker,) = cluster.workers.values()
-        await asyncio.to_thread(wait_until_it_handles, signal.SIGTERM, worker.pid)
+        await asyncio.to_thread(wait_until_it_ignores, signal.SIGTERM, worker.pid)
         began = time.monotonic()
         await cluster.stop()
         assert 2 < time.monotonic() - began < 6

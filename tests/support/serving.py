@@ -125,3 +125,12 @@ def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
         if any(int(mask, 16) >> (number - 1) & 1 for mask in masks):
             return
         time.sleep(0.005)
+
+
+def wait_until_it_ignores(number: signal.Signals, pid: int) -> None:
+    """Returns when that process ignores the signal. Workers handle many from their start."""
+    while True:
+        mask = re.findall(r"^SigIgn:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[0]
+        if int(mask, 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.005)

@@ -14,7 +14,7 @@ from aiocluster import Cluster, Primary, current_worker
 from aiocluster.events import Message, Shutdown
 from aiocluster.settings import Loop
 from tests.support.events import several
-from tests.support.serving import Client, ask, serving, wait_until_it_handles
+from tests.support.serving import Client, ask, serving, wait_until_it_ignores
 
 # ---- targets: servers whose every request waits until the primary says "answer"
 
@@ -249,7 +249,7 @@ async def test_sigkill_ends_what_ignores_sigterm(target: Any) -> None:
     async with cluster:
         workers = list(cluster.workers.values())
         for worker in workers:
-            wait_until_it_handles(signal.SIGTERM, worker.pid)
+            wait_until_it_ignores(signal.SIGTERM, worker.pid)
         began = time.monotonic()
     assert [worker.exit_signal for worker in workers] == [signal.SIGKILL] * 2
     assert time.monotonic() - began < 10

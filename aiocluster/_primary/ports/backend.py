@@ -13,10 +13,15 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.frame import Frame, Route, on, on_ints
 from ...address import Address
+from ...errors import ProtocolError
 from ..life import Life
+from . import bind
 from .table import Place, PortTable
 
 logger = logging.getLogger("aiocluster.ports")
+
+MOST_PORTS = 1024
+"""The most ports that one worker may have open. A limit on what it can make the primary keep."""
 
 
 class Backend:
@@ -67,6 +72,7 @@ class Backend:
         self.redispatched = 0
         self.delay: float = 0.0
         self.ports: set[int] = set()
+        self._given: set[int] = set()  # the numbers of the ports that it asked for, got, and has not given back
         self._table = table
         self._scheduling = scheduling
         self._listening = listening
@@ -109,8 +115,16 @@ class Backend:
 
     # ---- frames from the worker
 
+    def _check(self, number: int) -> None:
+        """Raises ProtocolError if the worker does not have this port: it would get other workers' clients."""
+        if number not in self._given:
+            raise ProtocolError(f"port {number}, which it does not have")
+
     def _on_listen(self, frame: frames.Listen) -> None:
+        bind.check(frame.endpoint)
         try:
+            if len(self._given) >= MOST_PORTS:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             port = self._table.open(
                 frame.endpoint,
                 backlog=frame.backlog,
@@ -131,11 +145,13 @@ class Backend:
             logger.error("%s can't be opened", frame.endpoint, exc_info=error)
             self.tell(frames.Refused(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}"))
             return
+        self._given.add(port.number)
         self._table.got(self, port)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
         self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
 
     def _on_serving(self, frame: frames.Serving) -> None:
+        self._check(frame.port)
         port = self._table.by_number.get(frame.port)
         if port is None or not self.life.takes_connections or self._table.is_closed:
             return
@@ -150,6 +166,8 @@ class Backend:
             self._listening(port.address)
 
     def _on_unlisten(self, frame: frames.Unlisten) -> None:
+        self._check(frame.port)
+        self._given.discard(frame.port)
         if port := self._table.by_number.get(frame.port):
             self._table.release(self, port)
         self.ports.discard(frame.port)
@@ -163,9 +181,13 @@ class Backend:
         self.returned += returned
 
     def _on_accepted(self, number: int, count: int) -> None:
+        if count < 0:
+            raise ProtocolError(f"{count} connections accepted")
         self.open += count
         self.accepted += count
 
     def _on_closed(self, number: int, count: int) -> None:
+        if not 0 <= count <= self.open:
+            raise ProtocolError(f"{count} connections closed, of {self.open} open")
         self.open -= count
         self.tell_policies()

@@ -9,6 +9,7 @@ import stat
 
 from ..._wire.endpoint import Endpoint
 from ...address import Address
+from ...errors import ProtocolError
 
 _FAMILIES = {
     (socket.AF_INET, socket.SOCK_STREAM): "tcp4",
@@ -29,11 +30,10 @@ def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
     Raises:
         OSError: It can't be bound, see ``bind(2)``.
     """
-    family = socket.AddressFamily(endpoint.family)
-    sock = socket.socket(family, endpoint.type)
+    sock = socket.socket(endpoint.family, endpoint.type)
     try:
         sock.setblocking(False)
-        if family == socket.AF_UNIX:
+        if endpoint.family == socket.AF_UNIX:
             _remove_stale(endpoint.path)
             sock.bind(endpoint.path)
             return sock
@@ -41,9 +41,9 @@ def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
+        if endpoint.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((endpoint.host, endpoint.port))
+        sock.bind(endpoint.sockaddr)
     except BaseException:
         sock.close()
         raise
@@ -90,12 +90,33 @@ def address_of(sock: socket.socket) -> Address:
     name = sock.getsockname()
     if family == "unix":
         return Address(family, path=os.fsdecode(name))
-    return Address(family, host=name[0], port=name[1])
+    host: str = name[0]
+    if family.endswith("6") and name[3]:
+        host += "%" + socket.if_indextoname(name[3])
+    return Address(family, host=host, port=name[1])
 
 
-def _remove_stale(path: str) -> None:
+def check(endpoint: Endpoint) -> None:
+    """Checks an endpoint that a worker asks for.
+
+    Raises:
+        ProtocolError: No listening call asks for it. A host name would have the primary wait for a name server, and a
+            raw socket is open to its rights alone.
+    """
+    if endpoint.fd >= 0:
+        return
+    if (endpoint.family, endpoint.type) not in _FAMILIES:
+        raise ProtocolError(f"a port of family {endpoint.family} and type {endpoint.type}")
+    if endpoint.family != socket.AF_UNIX:
+        try:
+            socket.inet_pton(endpoint.family, endpoint.host)
+        except (OSError, ValueError):
+            raise ProtocolError(f"a port at {endpoint.host!r:.60}, which is no IP address") from None
+
+
+def _remove_stale(path: bytes) -> None:
     """Removes a socket file on which no process listens. Unlike asyncio, it keeps one that is in use."""
-    if path.startswith("\0"):
+    if path.startswith(b"\0"):
         return
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
@@ -103,6 +124,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # where the backlog of a busy server is full, the answer is EAGAIN
         try:
             probe.connect(path)
         except ConnectionRefusedError:

@@ -41,10 +41,12 @@ class _Left:
     """The ports that the failed worker of one place has left for its replacement.
 
     Attributes:
+        slot: The number of its slot.
         ports: These ports.
         count: How many ports it listened on.
     """
 
+    slot: int
     ports: set[Port] = field(default_factory=set)
     count: int = 0
 
@@ -128,7 +130,7 @@ class PortTable:
         has_own_sockets = is_stream and scheduling in OWN_SOCKETS and _allows_more_sockets(endpoint)
         sock = inherit(endpoint.fd) if is_inherited else bind(endpoint, reuse_port=has_own_sockets)
         try:
-            if mode is not None and endpoint.path and not endpoint.path.startswith("\0"):
+            if mode is not None and endpoint.path and not endpoint.path.startswith(b"\0"):
                 os.chmod(endpoint.path, mode)  # before listen(): no client can connect yet
             address = address_of(sock)
             group = None
@@ -147,8 +149,7 @@ class PortTable:
             raise
         self._by_endpoint[endpoint] = self.by_number[port.number] = port
         if endpoint.port == 0 and not endpoint.path:  # it can also be asked for by the address that it got
-            assigned = Endpoint(sock.family, sock.type, address.host, address.port, address.path or "")
-            self._by_endpoint.setdefault(assigned, port)
+            self._by_endpoint.setdefault(Endpoint.of(sock.family, sock.type, sock.getsockname()), port)
         return port
 
     def _policy_of(self, scheduling: Any) -> Policy[Backend]:
@@ -221,7 +222,7 @@ class PortTable:
                 self._leave(backend, port)
 
     def _leave(self, backend: Backend, port: Port) -> None:
-        left = self._left.setdefault(backend.place, _Left())
+        left = self._left.setdefault(backend.place, _Left(backend.slot))
         left.ports.add(port)
         left.count = max(left.count, len(backend.ports))
 
@@ -242,9 +243,8 @@ class PortTable:
             for port in left.ports:
                 if not port.holders:
                     self._close_unless_wanted(port)
-                elif port.group is not None and all(holder.place != place for holder in port.holders):
-                    if isinstance(place, int):
-                        port.group.remove(place, port.adopt)
+                elif port.group is not None and all(holder.slot != left.slot for holder in port.holders):
+                    port.group.remove(left.slot, port.adopt)
 
     def _is_wanted(self, port: Port) -> bool:
         """Whether it stays open without holders."""

@@ -253,7 +253,8 @@ class Ports:
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
         self._open: dict[int, Port] = {}
-        self._releasing: deque[Port] = deque()  # closed ones, in the order in which the primary was told
+        self._releasing: deque[Port | None] = deque()  # closed ones, in the order in which the primary was told
+        self._unwinding: dict[int, Port] = {}  # closed ones of which the primary is to be told later
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.is_stopped: bool = False
         self._connections = 0
@@ -344,17 +345,16 @@ class Ports:
         if endpoint.port or endpoint.path or endpoint.fd >= 0:
             raise _bind_error(endpoint, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         return next(
-            one
-            for ordinal in range(1, len(taken) + 1)
-            if (one := Endpoint(endpoint.family, endpoint.type, endpoint.host, ordinal=ordinal)) not in taken
+            one for ordinal in range(1, len(taken) + 1) if (one := endpoint._replace(ordinal=ordinal)) not in taken
         )
 
     def _on_listened(self, frame: frames.Listened, descriptors: Descriptors) -> None:
         number = frame.port
         endpoint, future = self._requests.pop(frame.number)
         fds = descriptors.take()
+        self._unwinding.pop(number, None)
         if not fds:
-            self.tell(frames.Unlisten(number).encode())
+            self._release(number, None)
             if not future.done():
                 future.set_exception(OSError(errno.EMFILE, f"no descriptors left to listen on {endpoint}"))
             return
@@ -424,13 +424,14 @@ class Ports:
             port.released()
         elif not self.is_stopped and _is_unwinding():
             port.released()
+            self._unwinding[port.number] = port
             self._release_later(port)
         else:
-            self._release(port)
+            self._release(port.number, port)
 
-    def _release(self, port: Port) -> None:
+    def _release(self, number: int, port: Port | None) -> None:
         self._releasing.append(port)
-        self.tell(frames.Unlisten(port.number).encode())
+        self.tell(frames.Unlisten(number).encode())
 
     def _release_later(self, port: Port) -> None:
         try:
@@ -440,13 +441,17 @@ class Ports:
         loop.call_later(_UNWINDING, self._release_unless_reopened, port)
 
     def _release_unless_reopened(self, port: Port) -> None:
-        if port.is_draining:  # the exception waits for the end of connections, in `wait_closed`
+        if self._unwinding.get(port.number) is not port:
+            return  # it has been opened again
+        if port.is_draining or self._requests:  # the exception waits in `wait_closed`, or it is being opened again
             self._release_later(port)
-        elif port.number not in self._open:
-            self._release(port)
+        else:
+            del self._unwinding[port.number]
+            self._release(port.number, port)
 
     def _on_unlistened(self, frame: frames.Unlistened) -> None:
-        self._releasing.popleft().released()
+        if port := self._releasing.popleft():
+            port.released()
 
     def _on_port_closed(self, frame: frames.PortClosed) -> None:
         if port := self._open.get(frame.port):
@@ -454,8 +459,10 @@ class Ports:
 
     def release_all(self) -> None:
         """The channel to the primary has closed: it does not reply any more."""
-        while self._releasing:
-            self._releasing.popleft().released()
+        for port in self._releasing:
+            if port is not None:
+                port.released()
+        self._releasing.clear()
 
     def stop(self) -> None:
         """Takes no more connections on any port. Servers stay open."""

@@ -8,6 +8,7 @@ import os
 import socket
 from typing import Any
 
+from ..._wire.addresses import addresses
 from ..._wire.endpoint import Endpoint
 
 
@@ -18,12 +19,12 @@ async def resolve(
     hosts = [None] if host == "" or host is None else [host] if isinstance(host, str) else list(host)
     endpoints: dict[Endpoint, None] = {}
     for one in hosts:
-        infos = await loop.getaddrinfo(one, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+        infos = await addresses(loop, one, port, family=family, type=socket.SOCK_STREAM, flags=flags)
         if not infos:
             raise OSError(f"getaddrinfo({one!r}) returned empty list")
         for found, kind, _, _, address in infos:
             if found != socket.AF_INET6 or has_ipv6():
-                endpoints[Endpoint(found, kind, str(address[0]), int(address[1]))] = None
+                endpoints[Endpoint.of(found, kind, address)] = None
     return list(endpoints)
 
 
@@ -37,7 +38,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def whole_path(path: Any) -> str:
+def whole_path(path: Any) -> bytes:
     """A Unix socket's absolute path: the primary's working directory may be another one."""
-    name = os.fsdecode(path)
-    return name if name.startswith("\0") else os.path.abspath(name)
+    name = os.fsencode(path)
+    return name if name.startswith(b"\0") else os.path.abspath(name)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from ..._wire.addresses import addresses
 from ..._wire.endpoint import Endpoint
 from .exclusive import sharing_session
 from .port import Port
@@ -31,13 +32,13 @@ def create_datagram_endpoint(original: Callable[..., Any]) -> Callable[..., Any]
         if options.get("family") == socket.AF_UNIX or isinstance(local_addr, str):
             return await original(self, protocol_factory, local_addr, remote_addr, **options)
         host, port = local_addr[:2]
-        infos = await self.getaddrinfo(
-            host, port, family=options.get("family", 0), type=socket.SOCK_DGRAM, flags=options.get("flags", 0)
+        infos = await addresses(
+            self, host, port, family=options.get("family", 0), type=socket.SOCK_DGRAM, flags=options.get("flags", 0)
         )
         if not infos:
             raise OSError("getaddrinfo() returned empty list")
         family, kind, _, _, address = infos[0]
-        shared = await session.ports.open(Endpoint(family, kind, str(address[0]), int(address[1])), backlog=0)
+        shared = await session.ports.open(Endpoint.of(family, kind, address), backlog=0)
         try:
             if options.get("allow_broadcast"):
                 shared.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

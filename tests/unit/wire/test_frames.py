@@ -127,7 +127,8 @@ EXAMPLES = {
     "dict[int, str | None]": {},
     "list[str]": [],
     "list[typing.Any]": [],
-    str(Endpoint): [2, 1, "127.0.0.1", 80, "", -1, 0],
+    "list[int] | None": None,
+    str(Endpoint): list(Endpoint(2, 1, "127.0.0.1", 80)),
     str(frames.TargetName): ["script", "/a/script.py"],
 }
 
@@ -211,4 +212,4 @@ def test_records_among_the_fields_become_arrays_and_records_again() -> None:
 
 def test_an_endpoint_is_one_again() -> None:
     endpoint = Endpoint(int(socket.AF_INET), int(socket.SOCK_STREAM), "127.0.0.1", 80)
-    assert frames.Listen.parse(sent(frames.Listen(1, endpoint, 100, None, None))).endpoint == endpoint
+    assert frames.Listen.parse(sent(frames.Listen(1, endpoint, 100, None, None, True))).endpoint == endpoint

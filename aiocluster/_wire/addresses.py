@@ -1,0 +1,23 @@
+"""From host names to the addresses of endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+
+async def addresses(
+    loop: asyncio.AbstractEventLoop, host: Any, port: Any, *, family: int = 0, type: int, flags: int = 0
+) -> list[Any]:
+    """What getaddrinfo(3) returns, by way of the loop's own listening calls.
+
+    asyncio's do not ask getaddrinfo(3) about an IP address: it would take the lowest 16 bits of a port out of range.
+    """
+    if isinstance(loop, asyncio.BaseEventLoop):
+        resolved = loop._ensure_resolved  # type: ignore[attr-defined]
+        return list(await resolved((host, port), family=family, type=type, flags=flags, loop=loop))
+    # uvloop's getaddrinfo() takes an IP address apart by itself, and loses its scope, or what is wrong with the port.
+    if (isinstance(host, str) and "%" in host) or (isinstance(port, int) and not 0 <= port <= 0xFFFF):
+        return await loop.run_in_executor(None, socket.getaddrinfo, host, port, family, type, 0, flags)
+    return list(await loop.getaddrinfo(host, port, family=family, type=type, flags=flags))
