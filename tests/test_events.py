@@ -7,15 +7,20 @@ import dataclasses
 import gc
 import logging
 import re
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
 
 from aiocluster import events
 from aiocluster._events.emitter import NAMES, Emitter, EventHub, WorkerEvent
 from aiocluster.events import Address, Disconnect, Error, Event, Message, Shutdown, Undelivered
+from tests.support.raising import TYPES, raise_one, raise_one_later
+
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 EVENT_NAMES = {
     "setup",
@@ -34,8 +39,14 @@ EVENT_NAMES = {
 }
 
 EVENTS: list[type[Event]] = [
-    getattr(events, name) for name in vars(events)["__all__"] if name not in ("Event", "Address")
+    getattr(events, name) for name in vars(events)["__all__"] if name not in ("Event", "Address", "Reason")
 ]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> NewLoop:
+    made: NewLoop = request.param
+    return made
 
 
 class Thing(Emitter[WorkerEvent]):
@@ -288,15 +299,74 @@ def test_the_error_of_a_workers_handler_is_heard_above(caplog: pytest.LogCapture
     assert len(caplog.records) == 1
 
 
-async def test_keyboard_interrupt_is_not_swallowed() -> None:
+@pytest.mark.parametrize("what", TYPES)
+async def test_whatever_a_handler_raises_it_stops_nothing(what: str, caplog: pytest.LogCaptureFixture) -> None:
     thing = Thing()
+    heard: list[Event] = []
+    thing.on("message", lambda event: raise_one(what))
+    thing.on("message", lambda event: raise_one_later(what))
+    thing.on("message", heard.append)
+    errors: list[Error] = []
+    thing.on("error", errors.append)
+    thing._hub.emit_messages(7, iter([1, 2]), (), None)
+    thing.emit(Message(7, 3))
+    assert heard == [Message(7, 1), Message(7, 2), Message(7, 3)]
+    assert len(errors) == 3
+    await thing.drain()
+    names = [f"{type(event.error).__module__}.{type(event.error).__qualname__}" for event in errors]
+    assert names == [TYPES[what]] * 6
+    assert len(caplog.records) == 6
 
-    def interrupt(event: Event) -> None:
-        raise KeyboardInterrupt
 
-    thing.on("shutdown", interrupt)
+def test_ctrl_c_in_a_handler_ends_the_loop_and_stops_no_other_handler(new_loop: NewLoop) -> None:
+    thing = Thing()
+    heard: list[Event] = []
+
+    def interrupt(event: Message) -> None:
+        if event.message == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    thing.on("message", interrupt)
+    thing.on("message", heard.append)
+    thing.on("error", heard.append)
+
+    async def emit() -> None:
+        thing._hub.emit_messages(7, iter([1, 2]), (), None)
+        await asyncio.get_running_loop().create_future()
+
+    loop = new_loop()
+    task = loop.create_task(emit())
     with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
+    assert heard == [Message(7, 1), Message(7, 2)]
+
+
+def test_ctrl_c_in_an_async_handler_ends_the_loop(new_loop: NewLoop) -> None:
+    thing = Thing()
+    heard: list[Event] = []
+    thing.on("error", heard.append)
+
+    @thing.on("shutdown")
+    async def interrupt(event: Shutdown) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    async def emit() -> None:
         thing.emit(shutdown())
+        await asyncio.get_running_loop().create_future()
+
+    loop = new_loop()
+    task = loop.create_task(emit())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
+    assert heard == []
 
 
 # ---- async handlers
@@ -370,6 +440,12 @@ async def test_cancel_and_a_cancelled_drain_cancel_the_handlers() -> None:
     thing.emit(shutdown())
     await asyncio.sleep(0)
     thing._hub.cancel()
+    await thing.drain()
+    assert cancelled == [1]
+
+    assert thing._hub._tasks == set()
+    thing.emit(shutdown())
+    thing._hub.cancel()  # before its first step: the handler's coroutine is closed all the same
     await thing.drain()
     assert cancelled == [1]
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
 
 from .._checks import function
+from .._interruption import ends_task, pass_on_interruption
 from ..events._either import Error
 from ..events._message import Event, Message, MessageDraft
 from .stream import EventStream
@@ -128,13 +129,16 @@ class EventHub:
         return bool(self._called.get(name))
 
     def emit(self, event: Event) -> None:
-        """Calls the handlers now. If one raises, logs it, emits `Error`, and continues with the next."""
+        """Calls the handlers now. If one raises, logs it, emits `Error`, and continues with the next.
+
+        So it never raises, not even at Ctrl-C, which it passes on to the loop.
+        """
         for handler in self._called.get(event.name, ()):
             try:
                 result = handler(event)
                 if result is not None and inspect.isawaitable(result):
                     self._start(handler, event, result)
-            except Exception as error:
+            except BaseException as error:
                 self._failed(handler, event, error)
 
     def emit_messages(
@@ -154,7 +158,7 @@ class EventHub:
                     result = handler(event)
                     if result is not None and inspect.isawaitable(result):
                         self._start(handler, event, result)
-                except Exception as error:
+                except BaseException as error:
                     self._failed(handler, event, error)
 
     async def next(self, name: str, *, timeout: float | None = None) -> Any:
@@ -194,18 +198,26 @@ class EventHub:
 
     def _start(self, handler: Handler, event: Event, result: Any) -> None:
         async def run() -> None:
+            task = asyncio.current_task()
             try:
                 await result
-            except Exception as error:
+            except BaseException as error:
+                if ends_task(error, task):
+                    raise
                 self._failed(handler, event, error)
 
         tasks = self._root._tasks
         task = asyncio.get_running_loop().create_task(run())
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        if inspect.iscoroutine(result):
+            # If the task is cancelled before its first step, the coroutine would never be awaited.
+            task.add_done_callback(lambda task: result.close())
 
-    def _failed(self, handler: Handler, event: Event, error: Exception) -> None:
-        name = getattr(handler, "__qualname__", repr(handler))
+    def _failed(self, handler: Handler, event: Event, error: BaseException) -> None:
+        if pass_on_interruption(error):
+            return
+        name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
         logger.error("handler %s of event %r raised", name, event.name, exc_info=error)
         if event.name != Error.name:
             self.emit(Error(getattr(event, "worker", None), error))
@@ -300,7 +312,9 @@ class Emitter(Generic[E_contra]):
     def on(self, name: str, handler: Any = None) -> Any:
         """Calls ``handler(event)`` for each event of that name. Without a handler, returns a decorator.
 
-        Handlers are sync or async. If one raises, that is logged and emitted as ``error``; the others still run.
+        Handlers are sync or async. If one raises, that is logged and emitted as ``error``; the others still run. This
+        holds for every exception, also for `SystemExit`: to end the program, end its main task. What a signal raises
+        in a handler, such as Ctrl-C's `KeyboardInterrupt`, still ends the program.
 
         Raises:
             ValueError: There is no event of that name.

@@ -114,6 +114,7 @@ class Session:
         cause: What explains its end.
         backend: The worker as ports and policies know it.
         exit: Done when the process has ended.
+        exit_status: How it ended, once it has.
         failure: The uncaught exception that the worker reported; None if there was none.
         early_stderr: What it wrote to stderr before it was online; empty once it has been online.
         has_been_online: Whether it has ever been online.
@@ -138,7 +139,7 @@ class Session:
         self.stdout: PipeReader | None = child.stdout
         self.stderr: PipeReader | None = child.stderr
         self.happened: dict[str, Event] = {}
-        self._exit_status = ExitStatus(None)
+        self.exit_status = ExitStatus(None)
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
         self.early_stderr: str = ""
@@ -166,6 +167,8 @@ class Session:
             place=identity.slot if identity.name is None else identity.name,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
+            pid=child.pid,
+            has_other_rights=(shared.settings.uid, shared.settings.gid) != (None, None),
         )
         self._dispatch = Dispatch(
             frames.WORKER,
@@ -231,11 +234,10 @@ class Session:
             age=self.age,
         )
 
-    def why_not(self, what: str) -> str:
-        """Says why the worker ended before it was ``what``: with its traceback, or else the end of its stderr."""
-        told = self.failure.remote_traceback if self.failure else self.early_stderr
-        how = self._exit_status
-        return f"worker {self.identity.id} (pid {self.pid}) ended before it was {what}, by {how}\n\n{told.strip()}"
+    @property
+    def last_words(self) -> str:
+        """The traceback that it reported, or else the end of its stderr."""
+        return (self.failure.remote_traceback if self.failure else self.early_stderr).strip()
 
     # ---- actions
 
@@ -369,7 +371,7 @@ class Session:
         self._emit(Disconnect(self.worker))
 
     def _on_exit(self, end: ExitStatus) -> None:
-        self._exit_status = end
+        self.exit_status = end
         self.early_stderr = self.child.take_early_stderr()
         self.channel.finish()
         self.life.move("exit")

@@ -53,7 +53,7 @@ class Seen:
         slot: Its slot.
         generation: The generation that was wanted when it was started.
         instead_of: The process that it is to replace.
-        since: When it was forked; once it is online, when it was seen online.
+        since: When its start began; once it is online, when it was seen online.
         ports: The number of shared ports it listens on.
         is_forked: It has a pid.
         is_online: It is online, or was.
@@ -168,7 +168,8 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
     Args:
         want: The wanted state.
         seen: All processes, except those dropped by `Forget`.
-        may_start: When each slot may be filled again. math.inf: not before a reload. Missing: at once.
+        may_start: When each slot may be filled again, or its process be replaced. math.inf: not before a reload.
+            Missing: at once.
         now: A monotonic time, in seconds.
 
     Returns:
@@ -303,19 +304,24 @@ def _starts(
     outdated: list[Seen] = []
     for slot in want.slots:
         group = groups[slot]
-        newest = _newest(group)
-        if newest is not None and newest.is_up:
-            if newest.generation < want.generation or newest.is_due:
-                outdated.append(newest)
-        elif all(one.is_accepted for one in group) and not (isinstance(slot, str) and group):
-            when = may_start.get(slot, -math.inf)
-            if when <= now:
-                actions.append(Start(slot, want.generation))
-            else:
-                wake = min(wake, when)
+        old = _newest(group)
+        old = old if old is not None and old.is_up else None
+        is_wanting = _is_empty(slot, group) if old is None else old.generation < want.generation or old.is_due
+        when = may_start.get(slot, -math.inf)
+        if is_wanting and when > now:
+            wake = min(wake, when)
+        elif is_wanting and old is not None:
+            outdated.append(old)
+        elif is_wanting:
+            actions.append(Start(slot, want.generation))
     is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
     if outdated and not is_busy:
         first = outdated[0]
         is_agent = isinstance(first.slot, str)  # an agent never runs twice: the old one leaves first
         actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake
+
+
+def _is_empty(slot: Slot, group: list[Seen]) -> bool:
+    """Whether a slot without a working process can be filled: none starts there, and an agent's old one is gone."""
+    return all(one.is_accepted for one in group) and not (isinstance(slot, str) and group)

@@ -9,17 +9,18 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
-from ..errors import ClusterError, RestartLimitError, StartupError
-from ..events import GiveUp, Reason
+from ..errors import ClusterError, RestartLimitError
+from ..events import Error, GiveUp, Reason
 from ..settings import RestartPolicy
+from .failures import Failures, last_words, why_failed
 from .health import HealthCheck, Limits, Sample
-from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Seen, Slot, Start, awaits_heir, plan
+from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
+from .process import Process
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
@@ -30,23 +31,6 @@ _REASONS: Mapping[str, Reason] = {"not wanted": "told", "start_timeout": "late",
 _LAST_EXIT = 1.0  # seconds to wait for the last worker's exit, so that the error can quote its stderr
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Process(Seen):
-    """The observed state of a process, and the objects that its actions need.
-
-    Attributes:
-        worker: The worker; None until it has been forked.
-        fork: The task that forks the worker.
-        fork_error: Why the fork failed.
-        health_check: Its health check; None before the first sample.
-    """
-
-    worker: WorkerProcess | None = None
-    fork: asyncio.Task[None] | None = None
-    fork_error: Exception | None = None
-    health_check: HealthCheck | None = None
-
-
 def look_at(process: Process, now: float) -> None:
     """Updates the observed state of a process. Only this and `_sample` read a worker's state."""
     if process.worker is None:
@@ -55,7 +39,7 @@ def look_at(process: Process, now: float) -> None:
     session = process.worker._session
     life = session.life
     if not process.is_forked:
-        process.is_forked, process.since = True, now
+        process.is_forked = True
         process.signals.clear()  # sent before the worker existed, when the fork was cancelled too late
     if not process.is_online and session.has_been_online:
         process.is_online, process.since = True, now
@@ -130,6 +114,7 @@ class Reconciler:
         self._limits = limits
         self._chance = chance
         self._wanted = Wanted(policy, start_timeout)
+        self._failures = Failures()
         self._processes: dict[int, Process] = {}
         self._last_id = 0
         self._ready: dict[Slot, WorkerProcess] = {}
@@ -158,8 +143,8 @@ class Reconciler:
 
     @property
     def workers(self) -> int:
-        """How many workers are wanted."""
-        return len(self._wanted.want.workers)
+        """How many workers are wanted once all requests are done."""
+        return self._wanted.workers
 
     @property
     def restarts(self) -> int:
@@ -185,8 +170,8 @@ class Reconciler:
         await self._ask(Scale(workers=workers))
 
     async def reload(self) -> None:
-        """Replaces all processes, or waits for a reload that is already requested."""
-        await self._ask(self._wanted.reload or Reload())
+        """Replaces all processes, after what is under way. A call that finds a reload queued waits for that one."""
+        await self._ask(self._wanted.next_reload or Reload())
 
     async def _ask(self, request: Request) -> None:
         """Waits until the request is done. Cancelling the caller does not cancel the request."""
@@ -248,7 +233,8 @@ class Reconciler:
 
     async def end(self) -> None:
         """Ends the task and its child tasks. Kills processes that are still starting; the others keep running."""
-        assert self._task is not None
+        if self._task is None:
+            return
         self._task.cancel()
         await asyncio.wait([self._task])
         if not self._task.cancelled():
@@ -289,7 +275,7 @@ class Reconciler:
             self._check_health(now)
         while True:
             self._look(now)
-            actions, wake = plan(wanted.want, self._processes.values(), wanted.may_start, now)
+            actions, wake = plan(wanted.want, self._processes.values(), wanted.not_before, now)
             for action in actions:
                 self._carry_out(action, now)
             if actions:
@@ -321,7 +307,7 @@ class Reconciler:
 
     def _carry_out(self, action: Action, now: float) -> None:
         if isinstance(action, Start):
-            self._start(action)
+            self._start(action, now)
             return
         process = self._processes[action.id]
         worker = process.worker
@@ -360,8 +346,8 @@ class Reconciler:
 
     # ---- actions
 
-    def _start(self, action: Start) -> None:
-        process = self._add(slot=action.slot, generation=action.generation, instead_of=action.instead_of)
+    def _start(self, action: Start, now: float) -> None:
+        process = self._add(slot=action.slot, generation=action.generation, instead_of=action.instead_of, since=now)
         process.fork = self._child(self._fork(process))
 
     def _add(self, **known: Any) -> Process:
@@ -407,49 +393,41 @@ class Reconciler:
         self._unasked_ends = ends
 
     def _fail(self, process: Process, stays: int | None, now: float) -> None:
-        error = self._why_failed(process)
-        if not self._wanted.failed(process, error, now, self._chance(), stays=stays is not None):
-            logger.error("%s", error)
+        failure = why_failed(process, self.start_timeout)
+        slot, error, chance = process.slot, failure.error, self._chance()
+        if failure.is_shortage:
+            is_new = slot not in self._wanted.shortages
+            fails_request = self._wanted.lacked(process, error, now, chance)
+        else:
+            is_new = True
+            fails_request = self._wanted.failed(process, error, now, chance, stays=stays is not None)
+        if is_new and not fails_request:
+            self._failures.tell(failure)
+        if is_new and process.worker is None:
+            self._primary._hub.emit(Error(None, error))
         if stays is not None:
             self._processes[stays].is_due = False  # the next health check will set it again
         self._give_up_if_needed(process)
-
-    def _why_failed(self, process: Process) -> Exception:
-        worker = process.worker
-        if worker is None:
-            return process.fork_error or StartupError("a worker could not be forked")
-        what = "listening where its predecessor listens" if process.is_online else "online"
-        if signal.SIGKILL not in process.signals:
-            return StartupError(worker._session.why_not(what))
-        return StartupError(
-            f"worker {worker.id} (pid {worker.pid}) was not {what} within {self.start_timeout:g} seconds "
-            f"(start_timeout)\n\n{worker._session.early_stderr.strip()}"
-        )
 
     # ---- giving up, and the end
 
     def _give_up_if_needed(self, process: Process) -> None:
         if self._wanted.is_given_up and self.given_up is None:
             self.given_up = RestartLimitError()
-            self._giving_up = self._child(self._give_up(self.given_up, process.worker))
+            self._giving_up = self._child(self._give_up(self.given_up, process))
 
-    async def _give_up(self, error: RestartLimitError, worker: WorkerProcess | None) -> None:
+    async def _give_up(self, error: RestartLimitError, last: Process) -> None:
         policy = self._wanted.policy
         assert policy is not None
         text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
         logger.critical("%s", text)
-        if worker is not None:
+        if last.worker is not None:
             try:
                 async with asyncio.timeout(_LAST_EXIT):
-                    await worker.wait()
+                    await last.worker.wait()
             except TimeoutError:
                 pass
-            session = worker._session
-            if session.failure is not None:
-                text = f"{text}\n\nthe last one: {session.failure}"
-            elif session.early_stderr:
-                text = f"{text}\n\nthe last one wrote:\n{session.early_stderr}"
-        error.args = (text,)
+        error.args = (f"{text}\n\nthe last one: {last_words(last, self.start_timeout)}",)
         exits = tuple(one._session.exit.result() for _, one in self._unasked_ends if one.is_dead())
         self._primary._hub.emit(GiveUp(exits, policy.period))
         self.over.set()

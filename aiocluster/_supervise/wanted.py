@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..errors import ReloadError
 from ..settings import RestartPolicy
 from .plan import Seen, Slot, Want, is_settled
-from .restart import RestartHistory
+from .restart import RestartHistory, Shortage
 
 
 @dataclass(eq=False, slots=True)
@@ -58,7 +58,8 @@ class Wanted:
     Attributes:
         policy: As above.
         want: The wanted state, for `plan`.
-        may_start: When each slot may be filled again; see `plan`.
+        may_start: When the restart policy lets each slot be filled again; math.inf: only after a reload.
+        shortages: The slots whose start waits for descriptors, memory or processes.
         restarts: How many unexpected ends led to a replacement.
         is_given_up: Whether too many ended unexpectedly, so that only a reload fills slots again.
     """
@@ -67,6 +68,7 @@ class Wanted:
         self.policy = policy
         self.want = Want(start_timeout=start_timeout)
         self.may_start: dict[Slot, float] = {}
+        self.shortages: dict[Slot, Shortage] = {}
         self.restarts = 0
         self.is_given_up = False
         self._history = None if policy is None else RestartHistory(policy)
@@ -83,9 +85,27 @@ class Wanted:
         self._requests.append(request)
 
     @property
-    def reload(self) -> Reload | None:
-        """The reload that is under way or queued."""
-        return next((request for request in self._requests if isinstance(request, Reload)), None)
+    def next_reload(self) -> Reload | None:
+        """The reload that is queued and has not begun."""
+        return next((request for request in self._queued if isinstance(request, Reload)), None)
+
+    @property
+    def workers(self) -> int:
+        """How many workers are wanted once all requests are done."""
+        scales = (request.workers for request in reversed(self._requests) if isinstance(request, Scale))
+        return next(scales, len(self.want.workers))
+
+    @property
+    def _queued(self) -> Iterable[Request]:
+        return itertools.islice(self._requests, 1 if self._is_begun else 0, None)
+
+    @property
+    def not_before(self) -> Mapping[Slot, float]:
+        """When each slot may be filled again, for `plan`."""
+        if not self.shortages:
+            return self.may_start
+        retries = {slot: max(one.retry_at, self.may_start.get(slot, 0.0)) for slot, one in self.shortages.items()}
+        return {**self.may_start, **retries}
 
     def finish(self, seen: Iterable[Seen]) -> Request | None:
         """Removes and returns the request under way if it is done; else returns None."""
@@ -111,11 +131,13 @@ class Wanted:
                 new = tuple(next(free) for _ in range(workers - len(want.workers)))
                 for slot in want.workers[workers:]:
                     self.may_start.pop(slot, None)
+                    self.shortages.pop(slot, None)
                 self._opening = set(new)
                 self.want = replace(want, workers=want.workers[:workers] + new)
             case Reload():
                 self._opening = {slot for slot in want.slots if self._is_closed(slot)}
                 self.may_start.clear()
+                self.shortages.clear()
                 self._generation += 1
                 self._generation_before = want.generation
                 self.want = replace(want, generation=self._generation)
@@ -140,6 +162,7 @@ class Wanted:
     def accepted(self, slot: Slot) -> None:
         """Records that a slot has been filled."""
         self.may_start.pop(slot, None)
+        self.shortages.pop(slot, None)
         self._opening.discard(slot)
 
     def closed(self, slot: Slot) -> None:
@@ -169,13 +192,29 @@ class Wanted:
             chance: A random number from 0 to 1, which sets the jitter.
             stays: Whether its predecessor still works.
         """
+        self.shortages.pop(one.slot, None)
         is_first = one.slot in self._opening
         fails_request = self._fails_request(one, is_first)
         if fails_request:
             self._give_up_request(error)
-        if not stays and not is_first and not self._is_closed(one.slot):
+        is_excused = is_first or (stays and fails_request)
+        if not is_excused and not self._is_closed(one.slot):
             self.ended(one.slot, now, chance)
         return fails_request
+
+    def lacked(self, one: Seen, error: Exception, now: float, chance: float) -> bool:
+        """Records that a start failed for want of resources. It is tried again, and counts as no unexpected end.
+
+        A request that depends on it is given up once it has waited for ``start_timeout`` seconds. Returns whether.
+        The arguments are those of `failed`.
+        """
+        shortage = self.shortages.setdefault(one.slot, Shortage(since=now))
+        shortage.failed(now, chance)
+        has_waited = now - shortage.since >= self.want.start_timeout
+        if has_waited and self._fails_request(one, one.slot in self._opening):
+            self._give_up_request(error)
+            return True
+        return False
 
     def _is_closed(self, slot: Slot) -> bool:
         return self.may_start.get(slot) == math.inf
@@ -198,5 +237,7 @@ class Wanted:
             request.error = error
             agents = tuple(name for name in self.want.agents if name not in self._opening)
             workers = tuple(number for number in self.want.workers if number not in self._opening)
+            for slot in self._opening:
+                self.shortages.pop(slot, None)
             self.want = replace(self.want, agents=agents, workers=workers)
         self._opening.clear()

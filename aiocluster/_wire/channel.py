@@ -20,7 +20,7 @@ import termios
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from ..errors import ChannelClosedError, ProtocolError
@@ -74,6 +74,8 @@ class Channel:
         self._sock = sock
         self._decoder = Decoder(limit)
         self._arrived: deque[Descriptors] = deque()
+        self._frames: Iterator[RawFrame] | None = None  # of the bytes that were read last, while they are being handled
+        self._has_failed = False  # one of these could not be handled
         self._last_read = 0  # bytes
         self._outbox: deque[bytes | Delayed | WithDescriptors] = deque()
         self._unsent: bytes | memoryview = b""  # the rest of a partial write
@@ -111,6 +113,8 @@ class Channel:
         if self.is_closed:
             return
         loop.add_reader(self._sock.fileno(), self._on_readable)
+        if self._frames is not None:
+            loop.call_soon(self._on_readable)
         if self._outbox or self._unsent:
             self._schedule()
         if self._later:
@@ -305,10 +309,19 @@ class Channel:
     # ---- in
 
     def _on_readable(self) -> None:
+        if self.is_closed or self._loop is None:
+            return  # called again after an interruption, and too late
         self._flush_is_due = True  # replies queued in this iteration are sent at the end of this method
-        for _ in range(_READS_PER_TURN):
-            if not self._read_once():
-                break
+        try:
+            for _ in range(_READS_PER_TURN):
+                if not self._read_once():
+                    break
+        except BaseException:  # Ctrl-C: the loop may go on, and then so must this
+            self._flush_is_due = False
+            if self._loop is not None:
+                self._schedule()
+                self._loop.call_soon(self._on_readable)
+            raise
         if self._flush_is_due and not self.is_closed:
             if self._waits_for_room:
                 self._flush_is_due = False
@@ -327,6 +340,8 @@ class Channel:
 
     def _read_once(self) -> bool | None:
         """Makes one system call. Returns whether more is likely to be waiting; None if there was nothing to read."""
+        if self._frames is not None:
+            return self._hand_on(self._frames)  # the rest of what was read before an interruption
         try:
             data, ancillary, flags, _ = self._sock.recvmsg(_READ_SIZE, ANCILLARY_SIZE, RECEIVE_FLAGS)
         except BlockingIOError:
@@ -340,27 +355,39 @@ class Channel:
         if not data:
             self._end(None)
             return False
-        has_failed = False
+        self._frames = self._decoder.feed(data)
+        return self._hand_on(self._frames) and (has_descriptors or len(data) == _READ_SIZE)
+
+    def _hand_on(self, frames: Iterator[RawFrame]) -> bool:
+        """Passes frames to their receiver. If it is interrupted, the next call continues with the next frame.
+
+        Returns whether the channel is still open.
+        """
         try:
-            for frame in self._decoder.feed(data):
+            for frame in frames:
                 try:
                     self._receive(frame, self._take_descriptors)
                 except ProtocolError:
                     raise
-                except Exception:  # a bug on this side: only this frame is lost
+                except (SystemExit, KeyboardInterrupt):
+                    self._has_failed = True
+                    raise
+                except BaseException:  # a bug on this side: only this frame is lost
                     logger.exception("a frame of kind %s could not be handled", frame[0])
-                    has_failed = True
+                    self._has_failed = True
                 if self.is_closed:
                     return False
         except ProtocolError as error:
             self._end(error)
             return False
+        self._frames = None
+        has_failed, self._has_failed = self._has_failed, False
         if len(self._arrived) > (1 if self._decoder.buffered else 0):
             if not has_failed:
                 self._end(ProtocolError("descriptors came with a frame that names none"))
                 return False
             self._arrived.popleft().close()  # they belong to the frame that failed
-        return has_descriptors or len(data) == _READ_SIZE
+        return True
 
     def _take_descriptors(self) -> Descriptors:
         if not self._arrived:
@@ -402,6 +429,7 @@ class Channel:
         if self.is_closed:
             return
         self.is_closed = True
+        self._frames = None
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())

@@ -12,8 +12,10 @@ import inspect
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
+from .._interruption import ends_task, pass_on_interruption
 from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
@@ -23,6 +25,7 @@ from .frame import TakeDescriptors
 from .mailbox import Mailbox
 from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
 
+_LONGEST_TEXT = 100_000  # characters of an exception's text or traceback that a requester gets
 _WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
 _OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.FRAGMENT, kinds.DISCARD})
 
@@ -49,6 +52,7 @@ class Conversation:
         self._last_number = 0
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._served: dict[int, asyncio.Task[None]] = {}
+        self._unwanted: set[int] = set()  # those of `_served` whose requester no longer waits
         self._receivers: dict[int, Callable[[int, bytes, TakeDescriptors], None]] = {
             kinds.MESSAGES: self._on_messages,
             kinds.HANDLES: self._on_handles,
@@ -131,6 +135,7 @@ class Conversation:
             return
         if kind == kinds.CANCEL:
             if task := self._served.get(number):
+                self._unwanted.add(number)
                 task.cancel()
             return
         if kind == kinds.LOST:
@@ -176,7 +181,8 @@ class Conversation:
                 self._serve_awaitable(number, result)
                 return
             kind, reply = kinds.REPLY, pack(result)
-        except Exception as error:
+        except BaseException as error:
+            pass_on_interruption(error)
             kind, reply = kinds.FAILURE, pack(described(error))
         self.send_window.end_batch()
         if not self._asking.put_frame(kind, number, reply):
@@ -190,7 +196,11 @@ class Conversation:
 
     def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         task = self._served[number] = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(lambda task: self._served.pop(number, None))
+        task.add_done_callback(partial(self._on_served, number))
+
+    def _on_served(self, number: int, task: asyncio.Task[None]) -> None:
+        self._served.pop(number, None)
+        self._unwanted.discard(number)
 
     def _serve_awaitable(self, number: int, result: Awaitable[Any]) -> None:
         self._serve(number, self._answer(number, result))
@@ -199,10 +209,18 @@ class Conversation:
             self._served[number].add_done_callback(lambda task: result.close())
 
     async def _answer(self, number: int, result: Awaitable[Any]) -> None:
+        task = asyncio.current_task()
         try:
             kind, reply = kinds.REPLY, pack(await result)
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and ends_task(error, task):
+                raise  # the loop is closed
             kind, reply = kinds.FAILURE, pack(described(error))
+            if ends_task(error, task):
+                if number not in self._unwanted:
+                    self.send_window.end_batch()
+                    self._asking.put_frame(kind, number, reply)
+                raise
         await self._reply(kind, number, reply)
 
     async def _reply(self, kind: int, number: int, reply: bytes) -> None:
@@ -232,6 +250,7 @@ class Conversation:
         for reply in self._requests.values():
             if not reply.done():
                 reply.set_exception(ChannelClosedError(f"{self._label} disconnected before it replied"))
+        self._unwanted.update(self._served)
         served = list(self._served.values())
         for task in served:
             task.cancel()
@@ -242,15 +261,23 @@ class Conversation:
 def described(error: BaseException) -> tuple[str, str, str]:
     """The arguments of a `RemoteError` for this exception: type, text, traceback."""
     cls = type(error)
-    trace = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
-    return f"{cls.__module__}.{cls.__qualname__}", _printable(error), trace
-
-
-def _printable(error: BaseException) -> str:
     try:
-        return str(error).encode("utf-8", "backslashreplace").decode()
-    except Exception:
-        return f"<unprintable {type(error).__name__}>"
+        text = str(error)
+    except BaseException:
+        text = f"<unprintable {cls.__name__}>"
+    try:
+        trace = "".join(traceback.format_exception(error))
+    except BaseException:
+        trace = f"<unprintable traceback of {cls.__name__}>"
+    return _sendable(f"{cls.__module__}.{cls.__qualname__}"), _sendable(text), _sendable(trace)
+
+
+def _sendable(text: str) -> str:
+    """This text, cut if it is very long, without the surrogates that UTF-8 can't encode."""
+    if (left_out := len(text) - _LONGEST_TEXT) > 0:
+        half = _LONGEST_TEXT // 2
+        text = f"{text[:half]}\n… {left_out} characters …\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _received(fds: list[int]) -> tuple[socket.socket, ...]:

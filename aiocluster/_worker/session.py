@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 from .._wire import frames
@@ -216,4 +217,11 @@ async def _call(target: Any, args: list[Any]) -> Any:
     function = await asyncio.to_thread(find_function, named)
     if inspect.iscoroutinefunction(function):
         return await function(*args)
-    return await asyncio.to_thread(function, *args)
+    return await asyncio.to_thread(_run, function, args)
+
+
+def _run(function: Callable[..., Any], args: list[Any]) -> Any:
+    try:
+        return function(*args)
+    except StopIteration as error:  # a future can't hold it; `async def` turns it into the same
+        raise RuntimeError("the function raised StopIteration") from error

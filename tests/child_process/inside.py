@@ -72,6 +72,21 @@ async def answer() -> None:
     await parent.wait_for("disconnect")
 
 
+async def raise_what_it_is_told() -> None:
+    """Its handlers of messages and of requests raise what these name."""
+    from tests.support.raising import raise_one, raise_one_later
+
+    parent = the_parent()
+
+    def answer(message: Any, sender: int) -> Any:
+        when, what = message
+        return raise_one(what) if when == "now" else raise_one_later(what)
+
+    parent.on("message", lambda event: raise_one(event.message))
+    parent.handle_requests(answer)
+    await parent.wait_for("disconnect")
+
+
 async def serve() -> None:
     """Serves on the listening sockets that come, and takes connections that come."""
     parent = the_parent()

@@ -19,6 +19,7 @@ from aiocluster.child_process import ChildProcess, fork, spawn
 from aiocluster.errors import ChannelClosedError, ProtocolError, RemoteError, SerializationError
 from aiocluster.events import Error, Message
 from tests.support.events import several
+from tests.support.raising import TYPES
 
 from .processes import INSIDE, read_all
 
@@ -132,6 +133,18 @@ async def test_a_request_whose_child_dies_is_told() -> None:
         child.kill(signal.SIGKILL)
         with pytest.raises(ChannelClosedError, match=f"the child with pid {child.pid} disconnected before it replied"):
             await waiting
+
+
+@pytest.mark.parametrize("what", TYPES)
+async def test_what_handlers_raise_stays_with_them(what: str) -> None:
+    env = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    async with await forked("raise_what_it_is_told", env=env) as child:
+        await child.send(what)
+        for when in ("now", "later"):
+            with pytest.raises(RemoteError) as caught:
+                await child.request([when, what], timeout=20)
+            assert caught.value.type_name == TYPES[what]
+        assert child.connected
 
 
 # ---- handles

@@ -31,3 +31,14 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in used_up:
             os.close(fd)
+
+
+@contextlib.contextmanager
+def no_new_descriptor() -> Iterator[None]:
+    """It can open none, not even when it has closed others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -107,7 +107,8 @@ async def test_all_workers_of_a_primary_are_told_to_leave_under_load() -> None:
     async with Primary(serve) as primary, primary.events("listening") as heard:
         for _ in range(2):
             await primary.fork()
-            address = (await anext(heard)).address
+        await anext(heard)
+        address = (await anext(heard)).address
         async with Crowd(address) as crowd:
             await crowd.ended(200)
             await primary.disconnect()
@@ -119,10 +120,8 @@ async def test_a_socket_that_others_have_too_is_left_to_them() -> None:
     """As a service manager's: who connects during the stop is served by the next start."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         target, args = "tests.connections.inside:serve_descriptor", [str(sock.fileno())]
-        for _ in range(2):
-            cluster = Cluster(target, workers=1, args=args)
-            async with serving(cluster, 1) as address:
-                assert await ask(address) > 0
+        async with serving(Cluster(target, workers=1, args=args), 1) as address:
+            assert await ask(address) > 0
         client = await Client.connect(address)
         await client.send()
         cluster = Cluster(target, workers=1, args=args)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
+from aiocluster._primary.session import Session
 from aiocluster._wire import frames
 from aiocluster._wire.endpoint import Endpoint
 from aiocluster.events import Disconnect, Error, Exit, Message
@@ -78,6 +79,31 @@ async def leaves_a_child() -> None:
     child = subprocess.Popen(["sleep", "60"])
     await current_worker().send(child.pid)
     child.returncode = 0  # not this test's subject: spares the warning
+
+
+# ---- a bug of ours
+
+
+async def test_a_bug_in_the_primary_is_not_the_workers_fault(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its traceback is logged, and the healthy worker lives on."""
+    is_called = asyncio.Event()
+
+    def buggy(self: Session, frame: frames.Report) -> None:
+        is_called.set()
+        raise KeyError("a bug in the primary's own code")
+
+    monkeypatch.setattr(Session, "_on_report", buggy)
+    async with Primary(idle, heartbeat=0.05) as primary, several(primary, "error", "exit", "message") as heard:
+        worker = await primary.fork()
+        await is_called.wait()
+        assert (await anext(heard)).message == "running"
+        await worker.send("still there")
+        assert not worker.is_dead()
+    records = [record for record in caplog.records if record.name == "aiocluster.channel"]
+    assert records
+    assert all(record.exc_info is not None and record.exc_info[0] is KeyError for record in records)
 
 
 # ---- its life
@@ -216,7 +242,7 @@ def frame(*fields: Any) -> bytes:
 
 
 def wish(family: int, kind: int, host: str = "") -> bytes:
-    return frames.Listen(1, Endpoint(int(family), int(kind), host), 100, None, None, True).encode()
+    return frames.Listen(1, Endpoint(int(family), int(kind), host), 100, None, None, None, True).encode()
 
 
 HOSTILE["unknown kind"] = frame(250)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from aiocluster._wire.descriptors import MAX_DESCRIPTORS, Descriptors
 from aiocluster.errors import ChannelClosedError, ProtocolError
 from tests.support.turns import turns
 
+from .conftest import LOOPS
 from .ends import End, Pair, contents, marked, socket_pair
 
 PLAIN = 1
@@ -717,3 +719,75 @@ async def test_a_fork_abandons_its_copy_and_leaves_the_loop_alone() -> None:
         there.channel.send(encode(PLAIN, 2))
         assert await there.hears(1) == [[PLAIN, 1]]
         assert await here.hears(1) == [[PLAIN, 2]]
+
+
+# ---- interruptions
+
+
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_an_interrupted_channel_goes_on_where_it_was(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """At Ctrl-C the loop stops; it may run again, and then no frame is lost, none of what was to be sent either."""
+
+    def reply(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
+        if frame[0] == CARRYING:
+            there.contents.append([contents(fd) for fd in take().take()])
+        there.channel.send(encode(PLAIN, frame[1]))
+        if frame[1] % 100 == 50:
+            raise KeyboardInterrupt
+
+    async def talk() -> None:
+        here.attach(), there.attach()
+        for number in range(1000):
+            here.channel.send(encode(PLAIN, number, b"x" * 300))
+        here.channel.send(*carrying(b"mark"))
+        await here.hears(1001)
+
+    interruptions = 0
+    with closing(new_loop()) as loop, Pair(reply) as (here, there):
+        talking = loop.create_task(talk())
+        while not talking.done():
+            try:
+                loop.run_until_complete(talking)
+            except KeyboardInterrupt:
+                interruptions += 1
+        talking.result()
+        assert 1 <= interruptions <= 10  # uvloop raises those of one iteration once
+        assert [frame[1] for frame in there.frames] == [*range(1000), 1]
+        assert [frame[1] for frame in here.frames] == [*range(1000), 1]
+        assert there.contents == [[b"mark"]]
+
+
+def test_an_interrupted_channel_goes_on_on_another_loop() -> None:
+    def interrupt(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
+        if frame[1] == 1:
+            raise KeyboardInterrupt
+
+    async def first() -> None:
+        here.attach(), there.attach()
+        for number in range(10):
+            here.channel.send(encode(PLAIN, number))
+        await there.hears(10)
+
+    async def second() -> None:
+        there.attach()
+        await there.hears(10)
+
+    with Pair(interrupt) as (here, there):
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(first())
+        here.channel.detach()
+        there.channel.detach()
+        asyncio.run(second())
+        assert [frame[1] for frame in there.frames] == list(range(10))
+
+
+async def test_cancellation_and_the_like_out_of_a_receiver_cost_its_frame_and_nothing_else() -> None:
+    def fail(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
+        if frame[1] == 1:
+            raise asyncio.CancelledError
+
+    with Pair(fail) as (here, there):
+        here.attach(), there.attach()
+        for number in range(10):
+            here.channel.send(encode(PLAIN, number))
+        assert [frame[1] for frame in await there.hears(10)] == list(range(10))

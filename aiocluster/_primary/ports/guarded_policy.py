@@ -6,11 +6,10 @@ CancelledError would end all of the primary, not one connection's turn.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from ..._interruption import pass_on_interruption
 from ...address import Address
 from ...scheduling import Peeking, Policy, RoundRobin
 
@@ -44,7 +43,7 @@ class GuardedPolicy:
     def pick_instead(self, client: Any, error: BaseException) -> Backend:
         """The worker for a connection for which the policy has failed. At least one must be pickable."""
         logger.error("%s: the policy failed; round robin picks a worker instead", self._address, exc_info=error)
-        _pass_on_an_interrupt(error)
+        pass_on_interruption(error)
         return self._fallback.pick(client)
 
     def has_enough(self, first: bytes) -> bool:
@@ -54,7 +53,7 @@ class GuardedPolicy:
             return bool(self.policy.has_enough(first))
         except BaseException as error:
             logger.error("%s: the policy failed; what has arrived has to do", self._address, exc_info=error)
-            _pass_on_an_interrupt(error)
+            pass_on_interruption(error)
             return True
 
     def add(self, backend: Backend) -> None:
@@ -85,14 +84,4 @@ class GuardedPolicy:
                 tell(backend)
         except BaseException as error:
             logger.error("%s: the policy raised an exception", self._address, exc_info=error)
-            _pass_on_an_interrupt(error)
-
-
-def _pass_on_an_interrupt(error: BaseException) -> None:
-    """Raises a Ctrl-C that came while the policy ran again from the event loop, when no connection depends on it."""
-    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        asyncio.get_running_loop().call_soon(_raise, error)
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
+            pass_on_interruption(error)

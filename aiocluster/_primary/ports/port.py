@@ -14,7 +14,6 @@ accepting, and clients wait in the kernel's backlog.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import math
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
+from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
 from ...scheduling import Peeking, Policy
@@ -37,6 +37,7 @@ from .shut import close_everywhere, refuse_new
 if TYPE_CHECKING:
     from .backend import Backend
     from .reuse_port import Group
+    from .socket_file import SocketFile
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -63,7 +64,7 @@ class Port:
     Attributes:
         holders: The workers that have it open.
         hands_over: Whether the primary accepts and hands connections over; else the workers accept.
-        owns_path: Whether closing the port removes the Unix socket's file. The file of an inherited socket stays.
+        file: The Unix socket's file; None if it has none, or is inherited.
         is_stream: Whether clients connect to it; else it is a UDP port.
         is_inherited: Whether others have its socket, too, and go on with it: the user's program, a service manager.
         is_users: Whether the user opened it in the primary, so that it stays open without holders.
@@ -88,10 +89,11 @@ class Port:
         self.backlog = backlog
         self.group = group
         self.holders: set[Backend] = set()
-        self.owns_path = False
         self.is_stream: bool = sock.type == socket.SOCK_STREAM
         self.is_inherited = False
         self.is_users = False
+        self.file: SocketFile | None = None
+        self._moved_from: list[socket.socket] = []
         self.accepted: int = 0
         self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
@@ -254,8 +256,40 @@ class Port:
     def _try_again(self) -> None:
         self._retry = None
         self._resume()
+        self._empty_moved()
         if self.group is not None:
             self.group.close_removed(self.adopt)
+
+    def move(self, sock: socket.socket, file: SocketFile | None) -> None:
+        """Its path has been bound anew: it listens on this socket from now on, which it then owns.
+
+        Nobody can connect to the old one any more. Those that wait there are served.
+        """
+        is_accepting = self._is_accepting
+        self._pause()
+        self._moved_from.append(self.sock)
+        self.sock, self.file = sock, file
+        if self._outstanding:  # it serves, although who has bound the new one does not yet
+            self.listen()
+        self._empty_moved()
+        if is_accepting:
+            self._resume()
+        for backend in self.holders:
+            if backend.channel.is_closed:
+                continue
+            try:
+                fds = [os.dup(sock.fileno())]
+            except OSError as error:
+                logger.error("%s: can't give its new socket to a worker (%s)", self.address, error.strerror)
+            else:
+                backend.channel.send(kinds.Moved(self.number).encode(), fds, closer(fds))
+
+    def _empty_moved(self) -> None:
+        """Accepts what waits at sockets that it has moved from, and closes them."""
+        for sock in list(self._moved_from):
+            if self.adopt(sock):
+                self._moved_from.remove(sock)
+                sock.close()
 
     def adopt(self, sock: socket.socket) -> bool:
         """Accepts the connections in the queue of a worker's own socket. Returns whether it got them all."""
@@ -374,10 +408,8 @@ class Port:
                 close_everywhere(sock)
         if self.group is not None:
             self.group.close()
-        if self.owns_path and self.address.path is not None and not self.address.path.startswith("\0"):
-            with contextlib.suppress(OSError):
-                os.unlink(self.address.path)
-        self.sock.close()
+        for sock in (self.sock, *self._moved_from):
+            sock.close()
 
 
 def _name_of(scheduling: Any) -> str:

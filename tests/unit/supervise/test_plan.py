@@ -418,15 +418,107 @@ def test_an_agent_whose_replacement_fails_in_a_reload_is_left_to_the_restart_pol
     world.check_at_rest()
 
 
-def test_a_failed_replacement_for_a_limit_is_no_unasked_end() -> None:
-    world = entered(2)
+def test_a_failed_replacement_for_a_limit_goes_by_the_restart_policy() -> None:
+    world = entered(2, policy=RestartPolicy(limit=3, backoff=(1.0, 60.0)))
     old = world.current(1)
+    waits = []
+    for _ in range(4):
+        old.is_due = True
+        world.step()
+        began = world.now
+        world.pass_time(max(0.0, world.wake - world.now) if not world.of(1)[1:] else 0.0)
+        waits.append(world.now - began)
+        world.end(world.coming(1))
+        assert old.is_up
+        assert not old.is_due
+    assert waits == [0.0, 1.0, 1.0, 2.0]
+    assert world.wanted.is_given_up
+    old.is_due = True
+    world.pass_time(1000)
+    assert world.of(1) == [old]
+    assert world.wanted.restarts == 3
+    world.reload()
+    world.go_well()
+    assert not old.is_up
+    world.check_at_rest()
+
+
+def test_a_limit_is_not_retried_while_the_policy_says_wait_but_a_reload_is() -> None:
+    world = entered(1, policy=RestartPolicy(backoff=(100.0, 200.0)))
+    old = world.current(0)
     old.is_due = True
     world.step()
-    world.end(world.coming(1))
-    assert old.is_up
-    assert not old.is_due
-    assert world.wanted.restarts == 0
+    world.end(world.coming(0))
+    old.is_due = True
+    world.pass_time(99.0)
+    assert world.of(0) == [old]
+    world.reload()
+    world.come_online(world.coming(0))
+    world.end(old)
+    world.check_at_rest()
+
+
+# ---- want of resources
+
+
+def test_want_of_resources_is_no_unasked_end_and_is_retried() -> None:
+    world = entered(2, policy=RestartPolicy(limit=1))
+    world.end(world.current(1))
+    began = world.now
+    for _ in range(50):
+        world.lack(world.coming(1))
+        assert not world.of(1)
+        world.pass_time(world.wake - world.now)
+    assert 20.0 < world.now - began < 60.0
+    assert world.wanted.restarts == 1  # that of the one that had ended
+    world.go_well()
+    world.check_at_rest()
+    assert not world.wanted.shortages
+
+
+def test_first_workers_wait_for_resources_as_long_as_a_start_may_take() -> None:
+    world = World(RestartPolicy())
+    request = Scale(workers=2)
+    world.wanted.ask(request)
+    world.step()
+    world.come_online(world.coming(0))
+    while world.now < START_TIMEOUT - 1.5:
+        world.lack(world.coming(1))
+        world.pass_time(world.wake - world.now)
+    assert request not in world.finished
+    world.come_online(world.coming(1))
+    assert world.finished == [request]
+    assert request.error is None
+    world.check_at_rest()
+
+
+def test_first_workers_that_lack_resources_for_too_long_end_the_start() -> None:
+    world = World(RestartPolicy())
+    request = Scale(workers=2)
+    world.wanted.ask(request)
+    world.step()
+    world.come_online(world.coming(0))
+    while not world.finished:
+        world.lack(world.coming(1))
+        world.pass_time(max(0.0, world.wake - world.now) if not world.finished else 0.0)
+    assert START_TIMEOUT <= world.now < START_TIMEOUT + 2.0
+    assert isinstance(request.error, StartupError)
+    assert list(world.wanted.want.workers) == [0]
+    world.check_at_rest()
+
+
+def test_a_reload_waits_for_resources_too_and_the_old_ones_stay() -> None:
+    world = entered(2)
+    old = [world.current(slot) for slot in range(2)]
+    request = world.reload()
+    while request not in world.finished:
+        for one in [one for one in world.processes.values() if not one.is_accepted]:
+            world.lack(one)
+        world.pass_time(max(0.0, world.wake - world.now) if not request.error else 0.0)
+    assert START_TIMEOUT <= world.now < START_TIMEOUT + 2.0
+    assert isinstance(request.error, ReloadError)
+    assert all(one.is_up for one in old)
+    world.go_well()
     world.check_at_rest()
 
 
@@ -529,7 +621,7 @@ def test_a_stop_at_once_stays_one() -> None:
 # ---- histories
 
 KINDS = [
-    *["online", "online", "online", "well", "well", "listen", "gone", "gone", "fail", "end", "end", "leave"],
+    *["online", "online", "online", "well", "well", "listen", "gone", "gone", "fail", "end", "end", "leave", "lack"],
     *["time", "time", "long", "due", "hang", "scale", "scale", "reload", "reload"],
 ]
 POLICIES = [RestartPolicy(), RestartPolicy(limit=2, period=30.0), RestartPolicy(limit=1000, backoff=(0.0, 1.0))]
@@ -565,6 +657,8 @@ def happen(world: World, kind: str, one: Seen) -> None:
             world.fail(one)
         case "end":
             world.end(one)
+        case "lack":
+            world.lack(one)
         case "leave":
             world.leave(one)
         case "due" if one.is_accepted and one.is_up:

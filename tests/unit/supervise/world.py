@@ -47,6 +47,7 @@ class World:
         self.finished: list[Request] = []
         self.actions: list[Action] = []
         self._last_id = 0
+        self._lacking: set[int] = set()
         self._deadlines: dict[int, float] = {}
 
     # ---- what a cluster asks for
@@ -92,10 +93,9 @@ class World:
 
     def come_online(self, one: Seen, ports: int = PORTS) -> None:
         if not one.is_gone:
-            for name in ("is_forked", "is_online"):
-                if not getattr(one, name):
-                    setattr(one, name, True)
-                    one.since = self.now
+            one.is_forked = True
+            if not one.is_online:
+                one.is_online, one.since = True, self.now
             one.ports = ports
         self.step()
 
@@ -114,6 +114,13 @@ class World:
     def _end(self, one: Seen) -> None:
         one.is_gone, one.ports = True, 0
         one.is_failed = not one.is_leaving
+
+    def lack(self, one: Seen) -> None:
+        """It can't be forked for want of resources."""
+        if not one.is_forked and not one.is_gone:
+            self._lacking.add(one.id)
+            self._end(one)
+        self.step()
 
     def leave(self, one: Seen) -> None:
         """It leaves of its own accord."""
@@ -156,7 +163,7 @@ class World:
 
     def step(self) -> None:
         for _ in range(200):
-            actions, self.wake = plan(self.wanted.want, self.processes.values(), self.wanted.may_start, self.now)
+            actions, self.wake = plan(self.wanted.want, self.processes.values(), self.wanted.not_before, self.now)
             for action in actions:
                 self.actions.append(action)
                 self._carry_out(action)
@@ -216,10 +223,16 @@ class World:
         assert one.is_gone
         assert not one.is_accepted
         one.is_settled = True
-        reload = self.wanted.reload
-        is_in_reload = self.wanted._is_begun and self.wanted._requests[0] is reload
+        reload = self.wanted._requests[0] if self.wanted._is_begun else None
+        is_in_reload = isinstance(reload, Reload)
         is_of_reload = is_in_reload and one.generation == self.wanted.want.generation
-        self.wanted.failed(one, StartupError("as it should"), self.now, 0.5, stays=stays is not None)
+        error = StartupError("as it should")
+        if one.id in self._lacking:
+            restarts = self.wanted.restarts
+            is_of_reload = self.wanted.lacked(one, error, self.now, 0.5) and is_of_reload
+            assert self.wanted.restarts == restarts
+        else:
+            self.wanted.failed(one, error, self.now, 0.5, stays=stays is not None)
         if stays is not None:
             assert self.processes[stays].is_up
             self.processes[stays].is_due = False
@@ -231,6 +244,7 @@ class World:
 
     def _check_start(self, action: Start) -> None:
         others = list(self.processes.values())
+        assert self.now >= self.wanted.not_before.get(action.slot, 0.0), "earlier than the restart policy says"
         if isinstance(action.slot, str):
             assert not [one for one in others if one.slot == action.slot], "two of an agent"
             assert action.instead_of is None
@@ -240,7 +254,6 @@ class World:
         else:
             in_slot = [one for one in others if one.slot == action.slot]
             assert not any(one.is_up for one in in_slot), "a second one, instead of nobody"
-            assert self.now >= self.wanted.may_start.get(action.slot, 0.0), "earlier than the restart policy says"
 
     def _check_leave(self, one: Seen) -> None:
         want = self.wanted.want
@@ -300,7 +313,7 @@ class World:
         assert not wanted._requests
         for slot in wanted.want.slots:
             if wanted.may_start.get(slot) == math.inf:
-                assert not self.of(slot)
+                assert len(self.of(slot)) <= 1  # one that has a limit, if it could not be replaced
             else:
                 one = self.current(slot)
                 assert one.generation >= wanted.want.generation

@@ -1,0 +1,94 @@
+"""Why processes failed, in words: for the errors that are raised, and for the log, which has each traceback once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from dataclasses import dataclass
+
+from ..errors import ClusterError, StartupError
+from .process import Process
+from .restart import is_shortage
+
+logger = logging.getLogger("aiocluster.cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a start failed.
+
+    Attributes:
+        line: What happened.
+        details: The worker's traceback, or the end of its stderr; "" if there is neither.
+        error: What a caller who waits for the start is told.
+        is_shortage: Whether only descriptors, memory or processes were lacking.
+    """
+
+    line: str
+    details: str
+    error: Exception
+    is_shortage: bool = False
+
+
+class Failures:
+    """Logs why processes failed."""
+
+    def __init__(self) -> None:
+        self._last_details = ""
+
+    def tell(self, failure: Failure) -> None:
+        """Logs a failure; its details only if they are not those of the one before."""
+        if failure.is_shortage:
+            logger.warning("%s; it is tried again until it works", failure.line)
+        elif failure.details and failure.details == self._last_details:
+            logger.error("%s, as before", failure.line)
+        else:
+            self._last_details = failure.details
+            logger.error("%s", _joined(failure.line, failure.details), exc_info=_unexpected(failure.error))
+
+
+def why_failed(process: Process, start_timeout: float) -> Failure:
+    """Returns why a process ended before it could do its slot's work."""
+    worker = process.worker
+    if worker is None:
+        return _why_not_forked(process.fork_error or StartupError("a worker could not be forked"))
+    what = "listening where its predecessor listens" if process.is_online else "online"
+    if signal.SIGKILL in process.signals:
+        line = f"worker {worker.id} (pid {worker.pid}) was not {what} within {start_timeout:g} seconds (start_timeout)"
+    else:
+        line = f"worker {worker.id} (pid {worker.pid}) ended before it was {what}, by {worker._session.exit_status}"
+    details = worker._session.last_words
+    return Failure(line, details, StartupError(_joined(line, details)))
+
+
+def _why_not_forked(error: Exception) -> Failure:
+    if isinstance(error, ClusterError):
+        line, _, details = str(error).partition("\n")
+        return Failure(line, details.strip(), error)
+    line = f"no worker can be started: {error if isinstance(error, OSError) else repr(error)}"
+    told = StartupError(line)
+    told.__cause__ = error
+    return Failure(line, "", told, is_shortage(error))
+
+
+def last_words(process: Process, start_timeout: float) -> str:
+    """Returns how a process ended that ended once too often."""
+    worker = process.worker
+    if worker is None:
+        return str(why_failed(process, start_timeout).error)
+    session = worker._session
+    if session.failure is not None:
+        return str(session.failure)
+    if session.exit_status.code == 0:
+        return f"worker {worker.id}: its target returned; a worker runs for as long as its target does"
+    return _joined(f"worker {worker.id} ended by {session.exit_status}", session.last_words)
+
+
+def _joined(line: str, details: str) -> str:
+    return f"{line}\n\n{details}" if details else line
+
+
+def _unexpected(error: Exception) -> BaseException | None:
+    """Returns the error whose traceback helps: one that is neither ours nor the system's."""
+    cause = error.__cause__
+    return cause if not isinstance(error, OSError) and not isinstance(cause, OSError) else None

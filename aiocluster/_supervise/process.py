@@ -1,0 +1,27 @@
+"""`Process`: one process of a cluster, as the reconciler keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from .._primary.worker_process import WorkerProcess
+from .health import HealthCheck
+from .plan import Seen
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Process(Seen):
+    """The observed state of a process, and the objects that its actions need.
+
+    Attributes:
+        worker: The worker; None until it has been forked.
+        fork: The task that forks the worker.
+        fork_error: Why the fork failed.
+        health_check: Its health check; None before the first sample.
+    """
+
+    worker: WorkerProcess | None = None
+    fork: asyncio.Task[None] | None = None
+    fork_error: Exception | None = None
+    health_check: HealthCheck | None = None
