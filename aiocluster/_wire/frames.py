@@ -225,13 +225,13 @@ class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
     count: int
 
 
-class Unlistened(Frame, tag=29, by=PRIMARY):
+class Unlistened(Frame, tag=31, by=PRIMARY):
     """The reply to an `Unlisten`, in the order of these: the port has closed, unless others want it."""
 
     port: int
 
 
-class PortClosed(Frame, tag=30, by=PRIMARY):
+class PortClosed(Frame, tag=32, by=PRIMARY):
     """The primary has closed this port: nobody can connect to it any more."""
 
     port: int
