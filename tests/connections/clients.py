@@ -71,6 +71,7 @@ class Crowd:
     async def _come_and_go(self) -> None:
         while not self._is_over:
             self.ends[await self._once()] += 1
+            await asyncio.sleep(0)  # a Unix socket refuses at once, without the loop
 
     async def _once(self) -> str:
         loop = asyncio.get_running_loop()
