@@ -24,15 +24,38 @@ MAX_MESSAGE = MAX_FRAME - 64
 
 _LENGTH = Struct(">I")
 _unpack_length = _LENGTH.unpack_from
-_pack_frame = msgpack.Packer(autoreset=True).pack
+_pack_frame = msgpack.Packer(autoreset=True, unicode_errors="surrogatepass").pack
 
 RawFrame = list[Any]
+
+
+def _unpack_frame(body: bytes) -> Any:
+    # Paths, arguments and variables need not be UTF-8: Python has surrogates for other bytes (os.fsdecode), which pass.
+    return msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
 
 
 def encode(*fields: Any) -> bytes:
     """One frame as bytes: its kind, then its fields (int, str, bytes, bool, None and lists of these)."""
     body: bytes = _pack_frame(fields)
     return _LENGTH.pack(len(body)) + body
+
+
+def pack_fields(fields: list[Any]) -> bytes:
+    """Fields of a frame that travel in a message, as bytes."""
+    body: bytes = _pack_frame(fields)
+    return body
+
+
+def unpack_fields(body: bytes) -> Any:
+    """The fields that `pack_fields` packed.
+
+    Raises:
+        ProtocolError: The bytes are something else.
+    """
+    try:
+        return _unpack_frame(body)
+    except Exception as error:
+        raise ProtocolError(f"{len(body)} bytes are not fields: {error}") from None
 
 
 class Decoder:
@@ -84,7 +107,7 @@ class Decoder:
 
 def _frame(body: bytes) -> RawFrame:
     try:
-        frame = msgpack.unpackb(body, strict_map_key=False)
+        frame = _unpack_frame(body)
     except Exception as error:  # msgpack raises many types: ValueError, UnicodeDecodeError, its own
         raise ProtocolError(f"{len(body)} bytes are not a frame: {error}") from None
     if type(frame) is not list or not frame or type(frame[0]) is not int:

@@ -96,18 +96,23 @@ class Conversation:
         self._last_number += 1
         number = self._last_number
         reply = self._requests[number] = asyncio.get_running_loop().create_future()
+        is_sent = False
         try:
             if timeout is None:
                 await self._ask(kind, number, body)
+                is_sent = True
                 return await reply
             async with asyncio.timeout(timeout):
                 await self._ask(kind, number, body)
+                is_sent = True
                 return await reply
         except TimeoutError:
-            self._asking.put_control(kinds.CANCEL, number)
+            if is_sent:
+                self._asking.put_control(kinds.CANCEL, number)
             raise TimeoutError(f"{self._label} did not reply within {timeout} seconds") from None
         except asyncio.CancelledError:
-            self._asking.put_control(kinds.CANCEL, number)
+            if is_sent:
+                self._asking.put_control(kinds.CANCEL, number)
             raise
         finally:
             self._requests.pop(number, None)

@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
 from .channel import Channel
@@ -73,20 +74,59 @@ class _Frame:
         self.cost = cost
         self.bodies = bodies
 
+    def acked(self) -> bool:
+        """A frame of it has been acknowledged. Returns whether that was the last one."""
+        return True
+
+    def unacked(self) -> list[bytes]:
+        """The messages that are not acknowledged."""
+        return self.bodies
+
 
 class _Batch(_Frame):
-    """The messages of one iteration of the loop, as one frame. Messages can join until it leaves."""
+    """The messages of one iteration of the loop, as one frame. Messages can join until it leaves.
 
-    __slots__ = ("flow",)
+    If the loop is blocked, those that have joined leave early, as a frame of their own. The flusher's thread then reads
+    `bodies` while the loop may add to it, so it never changes that list.
+    """
+
+    __slots__ = ("_acked", "_early", "_sent", "flow")
 
     def __init__(self, flow: SendWindow) -> None:
         super().__init__(0, [])
         self.flow = flow
+        self._sent = 0  # how many messages have left early
+        self._acked = 0  # how many of these are acknowledged
+        self._early: deque[int] | None = None  # `_sent` after each frame that left early and is not acknowledged
+
+    @property
+    def is_open(self) -> bool:
+        return self.flow._batch is self
 
     def render(self) -> bytes:
         if self.flow._batch is self:
             self.flow.end_batch()
-        return encode(kinds.MESSAGES, self.flow.peer, len(self.bodies), b"".join(self.bodies))
+        bodies = self.bodies[self._sent :] if self._sent else self.bodies
+        return encode(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+
+    def render_early(self) -> bytes:
+        bodies = self.bodies[self._sent :]
+        if not bodies:
+            return b""
+        self._sent += len(bodies)
+        if self._early is None:
+            self._early = deque()
+        self._early.append(self._sent)
+        return encode(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+
+    def acked(self) -> bool:
+        if not self._early:
+            return True
+        self._acked = self._early.popleft()
+        return False
+
+    def unacked(self) -> list[bytes]:
+        return self.bodies[self._acked :]
 
 
 class _Queue:
@@ -142,7 +182,10 @@ class SendWindow:
         if was_full:
             self._channel.flush()  # the receiver can begin while this process makes more
         batch = self._batch = _Batch(self)
-        self._channel.send(batch)
+        channel = self._channel
+        channel.send(batch)
+        if not channel.is_looked_after:
+            channel.look_after()
         self._under_way.append(batch)
         self._append = batch.bodies.append
         self._left = FRAGMENT + _OVERHEAD
@@ -258,12 +301,15 @@ class SendWindow:
         self.end_batch()  # later messages must not leave before this frame
         cost = len(body) + _OVERHEAD
         frame = encode(kind, self.peer, number, body)
+        channel = self._channel
         if ancillary is None:
-            self._channel.send(frame)
+            channel.send(frame)
         else:
             cost += len(ancillary.descriptors) * _DESCRIPTOR
             without = partial(self._without, ancillary, kind, number, body)
-            self._channel.send(frame, ancillary.descriptors, ancillary.release, without)
+            channel.send(frame, ancillary.descriptors, ancillary.release, without)
+        if not channel.is_looked_after:
+            channel.look_after()
         self._under_way.append(_Frame(cost, bodies))
         self._cost += cost
 
@@ -306,7 +352,8 @@ class SendWindow:
         """The receiver has handled so many frames since the flow began."""
         while self._acked < frames and self._under_way:
             self._acked += 1
-            self._cost -= self._under_way.popleft().cost
+            if self._under_way[0].acked():
+                self._cost -= self._under_way.popleft().cost
         if self._acked != frames:
             raise ProtocolError(f"{frames} frames acknowledged, of {self._acked} sent")
         if self._room is not None and self._cost < self._lane.window and not self._room.done():
@@ -318,7 +365,7 @@ class SendWindow:
         self.end_batch()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
-        returned = [body for frame in self._under_way for body in frame.bodies]
+        returned = [body for frame in self._under_way for body in frame.unacked()]
         self._under_way.clear()
         return returned
 
@@ -391,18 +438,26 @@ class ReceiveWindow:
         fragments.append(body)
         return b"".join(fragments)
 
-    def hold(self) -> Callable[[], None]:
-        """Delays the acknowledgement of the current frame until the returned function has been called."""
-        frame = self._received
+    @property
+    def frame(self) -> int:
+        """The number of the frame that has arrived last."""
+        return self._received
+
+    def hold(self, frame: int = 0) -> LetGo:
+        """Delays the acknowledgement of a frame, and of later ones, until the returned function has been called.
+
+        Args:
+            frame: Its number; an earlier frame must still be held. 0: the frame that has arrived last.
+        """
+        frame = frame or self._received
         self._held[frame] = self._held.get(frame, 0) + 1
+        return partial(self._let_go, frame)
 
-        def let_go() -> None:
-            self._held[frame] -= 1
-            if not self._held[frame]:
-                del self._held[frame]
-                self._ack_later()
-
-        return let_go
+    def _let_go(self, frame: int) -> None:
+        self._held[frame] -= 1
+        if not self._held[frame]:
+            del self._held[frame]
+            self._ack_later()
 
     def _ack_later(self) -> None:
         if not self._is_due:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame, flow_fields
+from .._wire.codec import RawFrame, flow_fields, unpack_fields
 from .._wire.conversation import Conversation, described
 from .._wire.frame import Dispatch, Frame, TakeDescriptors, on
 from .._wire.inbox import Inbox
@@ -198,6 +198,7 @@ class Session:
                 await self.inbox.drain()
         except TimeoutError:
             pass
+        self.channel.hurry()  # what these handlers have handled is acknowledged before this process ends
         self.ports.stop_draining()
 
     def _on_channel_end(self, error: Exception | None) -> None:
@@ -213,7 +214,7 @@ class Session:
 
 async def _call(target: Any, args: list[Any]) -> Any:
     """Calls the named function: an async one on this loop, a sync one in a thread."""
-    named = frames.FunctionTarget.parse(target)
+    named = frames.FunctionTarget.parse(unpack_fields(target))
     function = await asyncio.to_thread(find_function, named)
     if inspect.iscoroutinefunction(function):
         return await function(*args)

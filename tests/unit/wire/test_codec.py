@@ -18,7 +18,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiocluster._wire import codec
-from aiocluster._wire.codec import MAX_FRAME, MAX_MESSAGE, Decoder, RawFrame, encode, pack, unpack, unpack_batch
+from aiocluster._wire.codec import (
+    MAX_FRAME,
+    MAX_MESSAGE,
+    Decoder,
+    RawFrame,
+    encode,
+    pack,
+    pack_fields,
+    unpack,
+    unpack_batch,
+    unpack_fields,
+)
 from aiocluster.errors import ClusterError, MessageTooLargeError, ProtocolError, SerializationError
 
 utc = datetime.UTC
@@ -84,6 +95,20 @@ def test_buffered_counts_the_bytes_of_an_unfinished_frame() -> None:
 
 def test_a_map_in_a_frame_may_have_any_keys() -> None:
     assert list(Decoder().feed(encode(1, {2: "two", "three": 3}))) == [[1, {2: "two", "three": 3}]]
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "\ud800", "\udfff\ud800", "é", "𝄞"])
+def test_any_text_of_python_passes_in_a_frame(text: str) -> None:
+    """Paths, arguments and variables whose bytes are no UTF-8 have surrogates (os.fsdecode)."""
+    frame = [1, text, {text: [text]}]
+    assert list(Decoder().feed(encode(*frame))) == [frame]
+    assert unpack_fields(pack_fields(frame)) == frame
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\xa1\xff", b"\x01\x01"])
+def test_what_is_no_fields_is_a_protocol_error(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="are not fields"):
+        unpack_fields(body)
 
 
 def test_nothing_fed_is_nothing_found() -> None:
