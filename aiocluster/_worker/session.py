@@ -27,6 +27,9 @@ from .worker import Worker
 logger = logging.getLogger("aiocluster.worker")
 
 
+_TEXT = 16 * 1024  # characters: the primary is told at most so many of an error's text and of its traceback
+
+
 class Session:
     """The state of this process as a worker.
 
@@ -178,7 +181,8 @@ class Session:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
-            self.tell(frames.Failed(*described(error)))
+            name, text, trace = described(error)
+            self.tell(frames.Failed(name, text[:_TEXT], trace[-_TEXT:]))
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
