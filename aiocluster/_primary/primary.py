@@ -33,6 +33,7 @@ from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
+from .folders import Folders
 from .forkserver import ForkServer
 from .launch import Child, environment, spawn
 from .session import Identity, Session, Shared
@@ -71,8 +72,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return primary
 
     def _begin(self, given: Settings) -> None:
-        self._named = name_target(given.target, given.cwd)
         self._shared = Shared(given, gone=self._on_gone)
+        self._named = name_target(given.target, given.cwd, self._shared.folders)
         self._hub = self._shared.hub
         self._requests = self._shared.requests
         self._workers: dict[int, WorkerProcess] = {}
@@ -156,7 +157,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: There is no such setting, or it is of the wrong type.
         """
         changed = self.settings._changed("Primary", settings)
-        target = name_target(changed.target, changed.cwd)
+        target = name_target(changed.target, changed.cwd, self._shared.folders)
         self._shared.settings = changed
         interpreter = _interpreter(changed)
         self._retire_fork_servers(lambda of, named: of != interpreter or (named == self._named and named != target))
@@ -165,7 +166,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     def _check_target(self, target: Any) -> None:
         """Raises `TargetError` if workers could not find this target."""
-        name_target(target, self.settings.cwd)
+        name_target(target, self.settings.cwd, self._shared.folders)
 
     async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
@@ -207,15 +208,15 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
-        named = name_target(settings.target, settings.cwd)
-        config = _config(settings, named, name=name)
+        named = name_target(settings.target, settings.cwd, self._shared.folders)
+        config = _config(settings, named, self._shared.folders, name=name)
         config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
         slot = worker_id - 1 if slot is None else slot
         identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
         with open_channel() as (ours, theirs), ExitStack() as undo:
             if settings.start_method == "spawn":
-                child = spawn(settings, env or {}, worker_id, theirs, self._relay)
+                child = spawn(settings, env or {}, worker_id, theirs, self._relay, self._shared.folders)
             else:
                 fork_server = self._fork_server(settings, named)
                 whole = environment(settings, env or {}, worker_id)
@@ -251,8 +252,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            config = _config(settings, target, name=None)
-            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay)
+            config = _config(settings, target, self._shared.folders, name=None)
+            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
@@ -381,13 +382,13 @@ def _interpreter(settings: Settings) -> Hashable:
     )
 
 
-def _config(settings: Settings, target: TargetName, *, name: str | None) -> WorkerConfig:
+def _config(settings: Settings, target: TargetName, folders: Folders, *, name: str | None) -> WorkerConfig:
     """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet."""
     return WorkerConfig(
         target=target,
         args=list(settings.args),
         argv=[str(argument) for argument in sys.argv] or [""],
-        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path if isinstance(entry, str)],
+        path=folders.path(),
         uid=settings.uid,
         gid=settings.gid,
         loop=settings.loop,

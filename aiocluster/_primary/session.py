@@ -34,6 +34,7 @@ from ..errors import ProtocolError, RemoteError, TargetError
 from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
 from ..stats import WorkerStats
 from .deadline import Deadline
+from .folders import Folders
 from .launch import Child
 from .life import Life
 from .ports.backend import Backend
@@ -82,6 +83,7 @@ class Shared:
 
     Attributes:
         settings: The current settings.
+        folders: Where this process was started from.
         hub: Receives the events of all workers.
         requests: The handler of their requests.
         router: The workers by pid.
@@ -92,6 +94,7 @@ class Shared:
     """
 
     settings: Settings
+    folders: Folders = field(default_factory=Folders)
     hub: EventHub = field(default_factory=EventHub)
     requests: Requests = field(default_factory=Requests)
     router: Router = field(default_factory=Router)
@@ -281,7 +284,7 @@ class Session:
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
     ) -> Any:
         """Calls an importable function in the worker; see `Cluster.call`."""
-        target = name_target(function, self.shared.settings.cwd)
+        target = name_target(function, self.shared.settings.cwd, self.shared.folders)
         if not isinstance(target, frames.FunctionTarget):
             raise TargetError(f"{function!r} is no function")
         self.calls += 1
