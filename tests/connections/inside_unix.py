@@ -107,7 +107,16 @@ async def claim(path: str) -> None:
     sock.bind("")  # a name that Linux chooses
     sock.listen()
     session.ports._requests[500] = endpoint, asyncio.get_running_loop().create_future()
-    session.tell(frames.Listen(500, endpoint, 100, None, [], True))
+    fields: dict[str, Any] = {
+        "number": 500,
+        "endpoint": endpoint,
+        "backlog": 100,
+        "scheduling": None,
+        "inode": [],
+        "cleanup": True,
+        "is_listening": True,
+    }
+    session.tell(frames.Listen(**{name: fields[name] for name in frames.Listen.fields}))
     await session.ports._requests[500][1]
     session.ports._requests[500] = endpoint, asyncio.get_running_loop().create_future()
     session.channel.send(frames.Bound(500, [found.st_dev, found.st_ino]).encode(), [sock.fileno()])
