@@ -22,7 +22,7 @@ from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
-from .._wire.codec import pack
+from .._wire.codec import MAX_FRAME_OF_PEER, pack
 from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
@@ -226,7 +226,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
                 raise ClusterError("this Primary has been left")
-            channel = Channel(ours)
+            channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
             session = Session(identity, child, channel, self._shared)
@@ -365,7 +365,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self.worker(pid).send(message, handles)
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message to every worker except agents. Waits until the slowest worker has room for it."""
+        """Sends a message to every worker except agents. Waits until the slowest worker has room for it.
+
+        One that has no room, and has acknowledged nothing for 30 seconds, does not get it, which is logged: it is
+        stopped, or blocked, or runs no event loop.
+        """
         body = pack(message)
         workers = (session for session in self._all_sessions() if session.identity.name is None)
         await send_to_all([session.conversation.send_window for session in workers], body)
