@@ -220,6 +220,7 @@ class Session:
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:
             logger.error("the channel is broken: %s", error)
+        self.ports.release_all()
         for gone in set(self.peers.values()):
             self._end(gone)
         self.peers.clear()
