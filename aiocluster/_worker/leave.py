@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ class Leave:
     An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) is sent SIGTERM once the requests and calls
     that it serves and its event handlers are done; its connections it finishes itself. Any other application keeps
     running until its connections are closed, too; then its main task is cancelled, as Ctrl-C does under
-    ``asyncio.run``. When the time is over, the main task is cancelled in any case.
+    ``asyncio.run``. Where the loop runs in another thread than the main one, that one ends, too, with SystemExit. When
+    the time is over, the main task is cancelled in any case.
 
     Args:
         session: The worker.
@@ -77,11 +79,10 @@ class Leave:
     def _tell(self) -> None:
         """Has the application shut down."""
         self._has_told = True
-        main = self._session.main
         if not application_handles_sigterm():
             self._end_main()
-        elif not (isinstance(main, asyncio.Task) and main.cancelling()):  # else it is shutting down already
-            signal.raise_signal(signal.SIGTERM)
+        elif not self._session.is_interrupted:  # else it shuts down already, and a second signal would cut that off
+            _signal_the_main_thread()
 
     def _time_is_over(self) -> None:
         self._session.ports.stop_draining()
@@ -96,7 +97,17 @@ class Leave:
 
     def _end_main(self) -> None:
         self._has_told = True
-        if self._session.main is not None:
-            self._session.main.cancel()
+        session = self._session
+        if threading.current_thread() is not threading.main_thread():
+            session.has_left = True
+            _signal_the_main_thread()  # what the main thread does, no loop can end
+        if session.main is not None:
+            session.main.cancel()
         elif self._loop is not None:
             self._loop.stop()
+
+
+def _signal_the_main_thread() -> None:
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGTERM)

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,9 @@ from .worker import Worker
 logger = logging.getLogger("aiocluster.worker")
 
 
+_TEXT = 16 * 1024  # characters: the primary is told at most so many of an error's text and of its traceback
+
+
 class Session:
     """The state of this process as a worker.
 
@@ -41,7 +45,9 @@ class Session:
         ports: The shared ports that this process has open.
         peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
         workers: The conversations with other workers, without agents, by pid.
-        main: The future that the running loop runs until complete; None under ``run_forever``.
+        mains: The future that each running loop runs until complete.
+        has_left: Whether its work is done, and the main thread, which has no event loop, is to end.
+        is_interrupted: Whether KeyboardInterrupt or SystemExit ended a loop's main task, as aiohttp's do at a signal.
         loop: The event loop that reads the channel; None if none runs.
         leaving: Its way out, once it has been told to leave or has chosen to.
         is_terminated: Whether it got SIGTERM, and has not been told to leave.
@@ -57,13 +63,16 @@ class Session:
         self.ports: Ports = Ports(channel)
         self.inbox: Inbox = Inbox()
         self.requests: Requests = Requests()
-        self.main: asyncio.Future[Any] | None = None
+        self.mains: dict[asyncio.AbstractEventLoop, asyncio.Future[Any]] = {}
+        self.has_left: bool = False
+        self.is_interrupted: bool = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self.leaving: Leave | None = None
         self.is_terminated = False
         self.is_ending = False
         self.is_over = False
         self._has_failed = False
+        self._attaching = threading.Lock()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -87,15 +96,21 @@ class Session:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Starts reading the channel on this loop, unless another loop does. Returns whether it started."""
-        if self.loop is not None:
-            return False
-        self.loop = loop
+        with self._attaching:
+            if self.loop is not None:
+                return False
+            self.loop = loop
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)
         if self.leaving is not None:
             self.leaving.begin(loop)
         return True
+
+    @property
+    def main(self) -> asyncio.Future[Any] | None:
+        """The future that the loop which reads the channel runs until complete; None under ``run_forever``."""
+        return None if self.loop is None else self.mains.get(self.loop)
 
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this loop reads the channel. Other loops of this process share no ports."""
@@ -193,7 +208,8 @@ class Session:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
-            self.tell(frames.Failed(*described(error)))
+            name, text, trace = described(error)
+            self.tell(frames.Failed(name, text[:_TEXT], trace[-_TEXT:]))
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
@@ -246,6 +262,7 @@ class Session:
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:
             logger.error("the channel is broken: %s", error)
+        self.ports.release_all()
         for gone in set(self.peers.values()):
             self._end(gone)
         self.peers.clear()

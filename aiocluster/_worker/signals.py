@@ -26,6 +26,7 @@ class Signals:
     a worker that gets SIGTERM       does this
     ================================ =================================================================================
     followed by `OURS`               ends by it: the primary means it
+    has left, in another thread      ends what the main thread does, as ``sys.exit()`` does
     is leaving                       nothing. An application that has shut down because of this signal may raise it
                                      again, with the handler of before (uvicorn does so); but the worker has more to
                                      do: what follows the server's call, ``finally`` blocks, exit functions
@@ -56,6 +57,8 @@ class Signals:
         session = self.session
         if session is None or session.is_over:
             end_by_sigterm()
+        if session.has_left:
+            raise SystemExit(0)
         if session.leaving is not None:
             return
         session.is_terminated = True
