@@ -35,6 +35,7 @@ from .._wire.channel import Channel
 from .._wire.frame import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings, Stdin
+from .folders import Folders
 from .launch import Child, command, open_streams
 from .stderr import StderrRelay
 
@@ -48,9 +49,10 @@ class ForkServer:
         settings: The settings; ``executable``, ``exec_args``, ``env`` and ``cwd`` say how it is started.
         config: The worker config, which says what to import. Its workers get the same one.
         relay: Passes on its stderr, and that of its workers.
+        folders: Where this process was started from.
     """
 
-    def __init__(self, settings: Settings, config: frames.WorkerConfig, relay: StderrRelay) -> None:
+    def __init__(self, settings: Settings, config: frames.WorkerConfig, relay: StderrRelay, folders: Folders) -> None:
         loop = asyncio.get_running_loop()
         self._relay = relay
         self._is_retired = False
@@ -64,10 +66,10 @@ class ForkServer:
         with open_channel() as (ours, theirs), open_streams(relay) as streams, ExitStack() as undo:
             with blocked():
                 process = start(
-                    command(settings, "forkserver"),
+                    command(settings, "forkserver", folders),
                     streams.theirs,
                     env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
-                    cwd=settings.cwd,
+                    cwd=folders.cwd(settings.cwd),
                     pass_fds=(theirs.fileno(),),
                 )
             undo.callback(process.send_signal, signal.SIGKILL)

@@ -19,6 +19,7 @@ from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
 from ..settings import Settings, Stdin
+from .folders import Folders
 from .stderr import RelayedStderr, SilentStderr, StderrRelay
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
@@ -141,16 +142,22 @@ def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> d
     return start.environment({**os.environ, **(settings.env or {}), **env}, {WORKER_ID: str(worker_id)})
 
 
-def command(settings: Settings, module: str) -> list[str]:
+def command(settings: Settings, module: str, folders: Folders) -> list[str]:
     """Returns the command line of an interpreter that runs ``main()`` of ``aiocluster._worker.<module>``."""
     # Remove the working directory from sys.path: a queue.py in it would hide the standard module.
-    path = f"sys.path[:] = [*filter(None, sys.path), {_PACKAGE_PARENT!r}]"
+    path = f"sys.path[:] = [*filter(None, sys.path), {folders.now(_PACKAGE_PARENT)!r}]"
     code = f"import sys; {path}; from aiocluster._worker.{module} import main; main()"
-    return [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", code]
+    executable = settings.executable or folders.now(sys.executable)
+    return [os.fspath(executable), *settings.exec_args, "-c", code]
 
 
 def spawn(
-    settings: Settings, env: Mapping[str, str], worker_id: int, channel: socket.socket, relay: StderrRelay
+    settings: Settings,
+    env: Mapping[str, str],
+    worker_id: int,
+    channel: socket.socket,
+    relay: StderrRelay,
+    folders: Folders,
 ) -> Child:
     """Starts a new interpreter that becomes worker ``worker_id`` on this channel.
 
@@ -159,10 +166,10 @@ def spawn(
     """
     with open_streams(relay, stdin=settings.stdin, silent=settings.silent) as streams, blocked():
         process = start.start(
-            command(settings, "bootstrap"),
+            command(settings, "bootstrap", folders),
             streams.theirs,
             env={**environment(settings, env, worker_id), CHANNEL_FD: str(channel.fileno())},
-            cwd=settings.cwd,
+            cwd=folders.cwd(settings.cwd),
             pass_fds=(channel.fileno(),),
         )
         return Child(process, streams)

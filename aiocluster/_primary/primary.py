@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
-from .._wire.codec import pack
+from .._wire.codec import MAX_FRAME_OF_PEER, pack
 from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
@@ -33,6 +34,7 @@ from ..errors import ClusterError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
+from .folders import Folders
 from .forkserver import ForkServer
 from .launch import Child, environment, spawn
 from .session import Identity, Session, Shared
@@ -71,8 +73,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return primary
 
     def _begin(self, given: Settings) -> None:
-        self._named = name_target(given.target, given.cwd)
         self._shared = Shared(given, gone=self._on_gone)
+        self._named = name_target(given.target, given.cwd, self._shared.folders)
         self._hub = self._shared.hub
         self._requests = self._shared.requests
         self._workers: dict[int, WorkerProcess] = {}
@@ -156,7 +158,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: There is no such setting, or it is of the wrong type.
         """
         changed = self.settings._changed("Primary", settings)
-        target = name_target(changed.target, changed.cwd)
+        target = name_target(changed.target, changed.cwd, self._shared.folders)
         self._shared.settings = changed
         interpreter = _interpreter(changed)
         self._retire_fork_servers(lambda of, named: of != interpreter or (named == self._named and named != target))
@@ -165,7 +167,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     def _check_target(self, target: Any) -> None:
         """Raises `TargetError` if workers could not find this target."""
-        name_target(target, self.settings.cwd)
+        name_target(target, self.settings.cwd, self._shared.folders)
 
     async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
@@ -207,15 +209,13 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
-        named = name_target(settings.target, settings.cwd)
-        config = _config(settings, named, name=name)
+        named = name_target(settings.target, settings.cwd, self._shared.folders)
+        config = _config(settings, named, self._shared.folders, name=name)
         config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
-        slot = worker_id - 1 if slot is None else slot
-        identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
         with open_channel() as (ours, theirs), ExitStack() as undo:
             if settings.start_method == "spawn":
-                child = spawn(settings, env or {}, worker_id, theirs, self._relay)
+                child = spawn(settings, env or {}, worker_id, theirs, self._relay, self._shared.folders)
             else:
                 fork_server = self._fork_server(settings, named)
                 whole = environment(settings, env or {}, worker_id)
@@ -225,7 +225,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
                 raise ClusterError("this Primary has been left")
-            channel = Channel(ours)
+            slot = self._free_slot() if slot is None else slot
+            identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
+            channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
             session = Session(identity, child, channel, self._shared)
@@ -235,6 +237,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
         self._all_gone.clear()
         return session.worker
+
+    def _free_slot(self) -> int:
+        """Returns the lowest number that is no slot of a worker at work."""
+        taken = {session.identity.slot for session in self._all_sessions() if not session.life.is_over}
+        return next(slot for slot in itertools.count() if slot not in taken)
 
     def _discard(self, child: Child) -> None:
         """Ends a process that has become no worker, because its start failed."""
@@ -251,8 +258,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            config = _config(settings, target, name=None)
-            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay)
+            config = _config(settings, target, self._shared.folders, name=None)
+            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
@@ -275,7 +282,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             self._all_gone.set()
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
-        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
+        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`.
+
+        First the ports that workers have opened are closed: clients that have been let in are still served.
+        """
+        await self._shared.ports.drain(users=False)
         for session in self._all_sessions():
             session.tell_to_leave(self.settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
@@ -337,7 +348,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             uid=self.settings.uid,
             gid=self.settings.gid,
         )
-        opened.is_kept = True
+        self._shared.ports.listen(opened)
+        opened.is_users = True
         return opened.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
@@ -352,7 +364,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """
         endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
         opened = self._shared.ports.open(endpoint, backlog=100, scheduling=scheduling, default=self.settings.scheduling)
-        opened.is_kept = True
+        self._shared.ports.listen(opened)
+        opened.is_users = True
         return opened.address
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
@@ -364,7 +377,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self.worker(pid).send(message, handles)
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message to every worker except agents. Waits until the slowest worker has room for it."""
+        """Sends a message to every worker except agents. Waits until the slowest worker has room for it.
+
+        One that has no room, and has acknowledged nothing for 30 seconds, does not get it, which is logged: it is
+        stopped, or blocked, or runs no event loop.
+        """
         body = pack(message)
         workers = (session for session in self._all_sessions() if session.identity.name is None)
         await send_to_all([session.conversation.send_window for session in workers], body)
@@ -381,13 +398,13 @@ def _interpreter(settings: Settings) -> Hashable:
     )
 
 
-def _config(settings: Settings, target: TargetName, *, name: str | None) -> WorkerConfig:
+def _config(settings: Settings, target: TargetName, folders: Folders, *, name: str | None) -> WorkerConfig:
     """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet."""
     return WorkerConfig(
         target=target,
         args=list(settings.args),
         argv=[str(argument) for argument in sys.argv] or [""],
-        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path if isinstance(entry, str)],
+        path=folders.path(),
         uid=settings.uid,
         gid=settings.gid,
         loop=settings.loop,

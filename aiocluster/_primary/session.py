@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import time
@@ -29,10 +30,11 @@ from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
 from .._wire.windows import ReceiveWindow
 from ..address import Address
-from ..errors import RemoteError, TargetError
+from ..errors import ProtocolError, RemoteError, TargetError
 from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
 from ..stats import WorkerStats
 from .deadline import Deadline
+from .folders import Folders
 from .launch import Child
 from .life import Life
 from .ports.backend import Backend
@@ -81,6 +83,7 @@ class Shared:
 
     Attributes:
         settings: The current settings.
+        folders: Where this process was started from.
         hub: Receives the events of all workers.
         requests: The handler of their requests.
         router: The workers by pid.
@@ -91,6 +94,7 @@ class Shared:
     """
 
     settings: Settings
+    folders: Folders = field(default_factory=Folders)
     hub: EventHub = field(default_factory=EventHub)
     requests: Requests = field(default_factory=Requests)
     router: Router = field(default_factory=Router)
@@ -163,6 +167,7 @@ class Session:
             shared.ports,
             weight=identity.weight,
             slot=identity.slot,
+            place=identity.slot if identity.name is None else identity.name,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
             pid=child.pid,
@@ -280,7 +285,7 @@ class Session:
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
     ) -> Any:
         """Calls an importable function in the worker; see `Cluster.call`."""
-        target = name_target(function, self.shared.settings.cwd)
+        target = name_target(function, self.shared.settings.cwd, self.shared.folders)
         if not isinstance(target, frames.FunctionTarget):
             raise TargetError(f"{function!r} is no function")
         self.calls += 1
@@ -316,6 +321,8 @@ class Session:
         self._changed()
 
     def _on_report(self, frame: frames.Report) -> None:
+        if not 0 <= frame.delay < math.inf or frame.memory < 0 or frame.tasks < 0:  # policies compare them
+            raise ProtocolError(f"a report of {frame.delay} s, {frame.memory} bytes and {frame.tasks} tasks")
         self._reported_at = time.monotonic()
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
         self.backend.late(self.delay)

@@ -42,7 +42,7 @@ def load(config: WorkerConfig) -> Callable[[], Any]:
     if isinstance(target, ScriptTarget):
         path = target.path
         sys.argv[0] = path
-        sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
+        sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path)))  # as Python does
         return lambda: runpy.run_path(path, run_name="__main__")
     if isinstance(target, ModuleTarget):
         module = target.module
