@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import time
@@ -29,7 +30,7 @@ from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
 from .._wire.windows import ReceiveWindow
 from ..address import Address
-from ..errors import RemoteError, TargetError
+from ..errors import ProtocolError, RemoteError, TargetError
 from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
 from ..stats import WorkerStats
 from .deadline import Deadline
@@ -166,6 +167,7 @@ class Session:
             shared.ports,
             weight=identity.weight,
             slot=identity.slot,
+            place=identity.slot if identity.name is None else identity.name,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
             pid=child.pid,
@@ -319,6 +321,8 @@ class Session:
         self._changed()
 
     def _on_report(self, frame: frames.Report) -> None:
+        if not 0 <= frame.delay < math.inf or frame.memory < 0 or frame.tasks < 0:  # policies compare them
+            raise ProtocolError(f"a report of {frame.delay} s, {frame.memory} bytes and {frame.tasks} tasks")
         self._reported_at = time.monotonic()
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
         self.backend.late(self.delay)

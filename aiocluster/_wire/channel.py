@@ -84,6 +84,11 @@ class Channel:
     Args:
         sock: A connected Unix stream socket, which the channel then owns.
         limit: The longest frame it accepts, in bytes.
+
+    Attributes:
+        waits_for_room: Whether the socket is full, so that frames wait in the outbox.
+        is_closed: Whether this end is closed.
+        is_looked_after: Whether the flusher's thread will look at the outbox.
     """
 
     def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
@@ -101,12 +106,12 @@ class Channel:
         self._closed: Callable[[Exception | None], None] = _nothing
         self._later: list[Callable[[], None]] = []
         self._flush_is_due = False
-        self._waits_for_room = False
+        self.waits_for_room: bool = False
         self._refused_since: float | None = None  # since when the kernel has refused descriptors
         self._is_broken = False  # the other end no longer reads
         self._lock = Lock()  # held by the thread that makes frames leave, or closes the socket
         self.is_closed: bool = False
-        self.is_looked_after: bool = False  # by the flusher
+        self.is_looked_after: bool = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -151,7 +156,7 @@ class Channel:
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.remove_writer(self._sock.fileno())
         self._loop = None
-        self._flush_is_due = self._waits_for_room = False
+        self._flush_is_due = self.waits_for_room = False
 
     def later(self, callback: Callable[[], None]) -> None:
         """Calls this in a few milliseconds. If the loop ends first, calls it on the next loop that is attached."""
@@ -216,7 +221,7 @@ class Channel:
             self._outbox.extend(kept)
 
     def _schedule(self) -> None:
-        if self._loop is not None and not self._waits_for_room:
+        if self._loop is not None and not self.waits_for_room:
             self._flush_is_due = True
             self._loop.call_soon(self._flush_when_due)
 
@@ -226,7 +231,7 @@ class Channel:
 
     def flush(self) -> None:
         """Sends the queued frames now, as far as the socket has room, instead of at the end of the iteration."""
-        if self._loop is not None and not self._waits_for_room and not self.is_closed:
+        if self._loop is not None and not self.waits_for_room and not self.is_closed:
             self._flush()
 
     def flush_blocking(self) -> None:
@@ -265,8 +270,8 @@ class Channel:
                 self._drop_outbox()  # the other end no longer reads; frames it sent before may still be unread here
                 self._is_broken = True
         else:
-            if self._waits_for_room:
-                self._waits_for_room = False
+            if self.waits_for_room:
+                self.waits_for_room = False
                 if self._loop is not None:
                     self._loop.remove_writer(self._sock.fileno())
 
@@ -362,8 +367,8 @@ class Channel:
             self._outbox.extendleft(reversed(still_open))
 
     def _wait_for_room(self) -> None:
-        if not self._waits_for_room and self._loop is not None:
-            self._waits_for_room = True
+        if not self.waits_for_room and self._loop is not None:
+            self.waits_for_room = True
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
     def _on_refused(self) -> None:
@@ -386,11 +391,11 @@ class Channel:
             time.sleep(_RETRY_DELAY)
             return
         self._loop.remove_writer(self._sock.fileno())
-        self._waits_for_room = True
+        self.waits_for_room = True
         self._loop.call_later(_RETRY_DELAY, self._has_room)
 
     def _has_room(self) -> None:
-        self._waits_for_room = False
+        self.waits_for_room = False
         if not self.is_closed:
             self._flush()
 
@@ -411,7 +416,7 @@ class Channel:
                 self._loop.call_soon(self._on_readable)
             raise
         if self._flush_is_due and not self.is_closed:
-            if self._waits_for_room:
+            if self.waits_for_room:
                 self._flush_is_due = False
             else:
                 self._flush()

@@ -45,7 +45,8 @@ def inode_of(path: str | bytes) -> list[int] | None:
 def is_in_use(path: str | bytes) -> bool:
     """Whether a process listens on the socket at this path. Does not wait for it.
 
-    True also if that can't be told, as where this process may not connect.
+    True also if that can't be told, as where this process may not connect. On macOS, a server whose backlog is full
+    looks as if it were gone.
     """
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # where the backlog of a busy server is full, the answer is EAGAIN

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
@@ -31,6 +32,8 @@ from . import frames as kinds
 from .channel import Channel
 from .codec import MAX_MESSAGE, encode
 
+logger = logging.getLogger("aiocluster.messages")
+
 WINDOW = 512 * 1024
 """The most unacknowledged bytes from one sender to one receiver. With n workers, the primary buffers at most n windows
 for a receiver that has stopped reading."""
@@ -38,8 +41,12 @@ for a receiver that has stopped reading."""
 FRAGMENT = 32 * 1024
 """The most bytes in a batch or a fragment."""
 
+PATIENCE = 30.0
+"""Seconds that a message to all waits for a receiver that acknowledges nothing. Then that one does not get it."""
+
 _OVERHEAD = 32  # bytes that each message costs besides its own, so that empty messages are limited too
-_DESCRIPTOR = 4 * 1024  # bytes that a descriptor costs: the primary may have only a thousand for all receivers
+DESCRIPTOR = 4 * 1024
+"""Bytes that a descriptor costs: the primary may have only a thousand for all receivers."""
 
 
 class Ancillary(NamedTuple):
@@ -163,6 +170,7 @@ class SendWindow:
         self._acked = 0
         self._queue = _Queue(None)
         self._room: asyncio.Future[None] | None = None
+        self._is_deaf = False  # it has had a message dropped for it, and has acknowledged nothing since
         self.is_closed: bool = False
 
     def put(self, body: bytes) -> bool:
@@ -222,6 +230,38 @@ class SendWindow:
                 self._put_frame(kinds.MESSAGES, 1, body, [body])
             else:
                 await self._send_in_fragments(kinds.MESSAGES, 1, body, [body])
+
+    async def send_with_patience(self, body: bytes) -> None:
+        """Like `send`, but drops the message once the receiver has acknowledged nothing for `PATIENCE` seconds.
+
+        Later ones are dropped at once, until the receiver acknowledges something.
+        """
+        if self._is_deaf:
+            return
+        try:
+            async with asyncio.timeout(None) as limit:
+                watching = asyncio.get_running_loop().create_task(self._watch(limit))
+                try:
+                    await self.send(body)
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            if not self._is_deaf:
+                self._is_deaf = True
+                logger.warning(
+                    "dropped a message to all for %s, which has acknowledged nothing for %g seconds; later ones are "
+                    "dropped too until it does",
+                    self._label,
+                    PATIENCE,
+                )
+
+    async def _watch(self, limit: asyncio.Timeout) -> None:
+        """Ends the timeout once the receiver has acknowledged nothing for `PATIENCE` seconds."""
+        acked = -1
+        while self._acked != acked:
+            acked = self._acked
+            await asyncio.sleep(PATIENCE)
+        limit.reschedule(asyncio.get_running_loop().time())
 
     def put_frame(
         self,
@@ -305,7 +345,7 @@ class SendWindow:
         if ancillary is None:
             channel.send(frame)
         else:
-            cost += len(ancillary.descriptors) * _DESCRIPTOR
+            cost += len(ancillary.descriptors) * DESCRIPTOR
             without = partial(self._without, ancillary, kind, number, body)
             channel.send(frame, ancillary.descriptors, ancillary.release, without)
         if not channel.is_looked_after:
@@ -354,6 +394,7 @@ class SendWindow:
             self._acked += 1
             if self._under_way[0].acked():
                 self._cost -= self._under_way.popleft().cost
+        self._is_deaf = False
         if self._acked != frames:
             raise ProtocolError(f"{frames} frames acknowledged, of {self._acked} sent")
         if self._room is not None and self._cost < self._lane.window and not self._room.done():
@@ -380,11 +421,14 @@ def _no_batch(body: bytes) -> None:
 
 
 async def send_to_all(flows: Iterable[SendWindow], body: bytes) -> None:
-    """Sends a packed message to each of these. A receiver without room does not delay the others."""
+    """Sends a packed message to each of these. A receiver without room does not delay the others.
+
+    One that has no room and acknowledges nothing for `PATIENCE` seconds does not get it.
+    """
     waiting = []
     for flow in flows:
         if not flow.put(body):
-            waiting.append(flow.send(body))
+            waiting.append(flow.send_with_patience(body))
     if waiting:
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, ChannelClosedError):
@@ -408,6 +452,8 @@ class ReceiveWindow:
         self._acked = 0
         self._is_due = False
         self._unacked = 0  # bytes received since the last acknowledgement that was sent early
+        self._costs: deque[int] = deque()  # of the frames that are not acknowledged
+        self._cost = 0  # of all these
         self._fragments: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
 
@@ -415,13 +461,18 @@ class ReceiveWindow:
         """Counts a frame and its descriptors. Returns the whole body, or None if fragments of it are still missing.
 
         Raises:
-            ProtocolError: The fragments are longer than a message may be.
+            ProtocolError: The fragments are longer than a message may be, or the sender does not keep to the window.
         """
         self._received += 1
+        cost = len(body) + _OVERHEAD + descriptors * DESCRIPTOR
+        self._costs.append(cost)
+        self._cost += cost
+        if self._cost > 2 * self._lane.window:
+            raise ProtocolError(f"{self._cost} bytes are not acknowledged: more than the window allows")
         # Acknowledge in a later iteration: async handlers have started by then, so the messages are being handled. Do
         # not acknowledge each frame of a slow conversation: that would wake the other side twice for each message.
         self._ack_later()
-        self._unacked += len(body) + descriptors * _DESCRIPTOR
+        self._unacked += cost
         if self._unacked > self._lane.window // 4:
             self._unacked = 0
             self._channel.hurry()
@@ -468,5 +519,7 @@ class ReceiveWindow:
         self._is_due = False
         handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._acked and not self._channel.is_closed:
+            for _ in range(handled - self._acked):
+                self._cost -= self._costs.popleft()
             self._acked = handled
             self._channel.send(encode(self._lane.ack, self._peer, handled, b""))

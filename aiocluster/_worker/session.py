@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,9 @@ from .worker import Worker
 logger = logging.getLogger("aiocluster.worker")
 
 
+_TEXT = 16 * 1024  # characters: the primary is told at most so many of an error's text and of its traceback
+
+
 class Session:
     """The state of this process as a worker.
 
@@ -40,7 +44,8 @@ class Session:
         ports: The shared ports that this process has open.
         peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
         workers: The conversations with other workers, without agents, by pid.
-        main: The future that the running loop runs until complete; None under ``run_forever``.
+        mains: The future that each running loop runs until complete.
+        has_left: Whether its work is done, and the main thread, which has no event loop, is to end.
         is_leaving: Whether it has begun to leave, because it was told to or chose to.
         is_over: Whether it has closed the channel itself and is about to exit.
     """
@@ -53,11 +58,13 @@ class Session:
         self.ports: Ports = Ports(channel)
         self.inbox: Inbox = Inbox()
         self.requests: Requests = Requests()
-        self.main: asyncio.Future[Any] | None = None
+        self.mains: dict[asyncio.AbstractEventLoop, asyncio.Future[Any]] = {}
+        self.has_left: bool = False
         self.is_leaving: bool = False
         self.is_over = False
         self._has_failed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._attaching = threading.Lock()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -82,13 +89,19 @@ class Session:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Starts reading the channel on this loop, unless another loop does. Returns whether it started."""
-        if self._loop is not None:
-            return False
-        self._loop = loop
+        with self._attaching:
+            if self._loop is not None:
+                return False
+            self._loop = loop
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)
         return True
+
+    @property
+    def main(self) -> asyncio.Future[Any] | None:
+        """The future that the loop which reads the channel runs until complete; None under ``run_forever``."""
+        return None if self._loop is None else self.mains.get(self._loop)
 
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this loop reads the channel. Other loops of this process share no ports."""
@@ -178,7 +191,8 @@ class Session:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
-            self.tell(frames.Failed(*described(error)))
+            name, text, trace = described(error)
+            self.tell(frames.Failed(name, text[:_TEXT], trace[-_TEXT:]))
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
@@ -204,6 +218,7 @@ class Session:
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:
             logger.error("the channel is broken: %s", error)
+        self.ports.release_all()
         for gone in set(self.peers.values()):
             self._end(gone)
         self.peers.clear()

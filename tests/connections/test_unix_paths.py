@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 import sys
 import time
 from collections import Counter
@@ -99,6 +100,21 @@ async def test_a_path_that_the_user_gave_to_the_primary(public: Path) -> None:
     assert not path.exists()
 
 
+@needs_root
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED is Linux's")
+async def test_clients_see_the_credentials_of_the_worker(public: Path) -> None:
+    """Those of whoever called listen(2), see SO_PEERCRED in unix(7): not root's, and no primary's."""
+    os.chown(public, 65534, 65534)
+    path = str(public / "socket")
+    async with Primary(f"{INSIDE}:serve", args=[path], **NOBODY) as primary, primary.events("listening") as heard:
+        worker = await primary.fork()
+        await anext(heard)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        assert struct.unpack("3i", credentials) == (worker.pid, 65534, 65534)
+
+
 # ---- the same socket by its inode
 
 
@@ -126,6 +142,21 @@ async def test_unlinked_by_the_new_worker_of_a_reload(tmp_path: Path) -> None:
             await cluster.reload()
             (worker,) = cluster.workers.values()
             assert await ask(address) == worker.pid
+
+
+async def test_a_crashed_workers_replacement_gets_the_same_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    address = Address("unix", path=path)
+    async with Cluster(f"{INSIDE}:serve", workers=1, args=[path]) as cluster:
+        while not os.path.exists(path):
+            await asyncio.sleep(0.001)
+        inode = os.stat(path).st_ino
+        for _ in range(3):
+            (worker,) = cluster.workers.values()
+            await ask(address)
+            worker.kill(9)
+            assert await ask(address) != worker.pid
+            assert os.stat(path).st_ino == inode
 
 
 async def test_clients_that_wait_at_an_unlinked_socket_are_served(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiocluster import current_worker
-from aiocluster._wire.codec import MAX_MESSAGE
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import MAX_MESSAGE, encode, pack
 from aiocluster._wire.windows import WINDOW
 from aiocluster.events import Event
 
@@ -699,3 +700,42 @@ async def touch_what_is_named() -> None:
     await worker.send("ready")
     async for path in messages:
         open(path, "w").close()
+
+
+# ---- a worker that keeps to nothing
+
+
+def raw_channel() -> socket.socket:
+    """This worker's channel, to write to it what a compromised worker might. No call that uses it is answered."""
+    sock = socket.socket(fileno=os.dup(current_worker()._session.channel.fileno()))
+    sock.setblocking(True)
+    return sock
+
+
+def write_without_end(frame: bytes) -> None:
+    """Writes a frame again and again, until this worker is dropped; some 400 MB at most."""
+    with raw_channel() as sock:
+        for _ in range(400_000_000 // len(frame)):
+            sock.sendall(frame)
+
+
+async def write(frame: bytes) -> None:
+    with raw_channel() as sock:
+        sock.sendall(frame)
+    await asyncio.sleep(3600)
+
+
+async def fail_with_much_text() -> None:
+    """Reports a failure as an uncaught exception would be, with megabytes of text."""
+    current_worker()._session.report_failure(ValueError("x" * 10_000_000))
+
+
+async def is_awake() -> None:
+    """Returns at once: this worker is awake."""
+
+
+def ask_without_end(size: int) -> None:
+    """Writes requests to the primary, each with a number of its own, until this worker is dropped."""
+    with raw_channel() as sock:
+        for number in range(10_000):
+            sock.sendall(encode(kinds.REQUEST, os.getppid(), number, pack("x" * size)))

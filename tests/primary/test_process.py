@@ -244,7 +244,7 @@ def frame(*fields: Any) -> bytes:
 
 def wish(family: int, kind: int, host: str = "", path: bytes = b"", **fields: Any) -> bytes:
     endpoint = Endpoint(int(family), int(kind), host, path=path)
-    given: dict[str, Any] = {"scheduling": None, "inode": None, "cleanup": None, **fields}
+    given: dict[str, Any] = {"scheduling": None, "inode": None, "cleanup": None, "is_listening": True, **fields}
     return frames.Listen(number=1, endpoint=endpoint, backlog=100, **given).encode()
 
 
@@ -268,6 +268,8 @@ HOSTILE["listens at an endless path"] = wish(socket.AF_UNIX, socket.SOCK_STREAM,
 HOSTILE["an inode of many numbers"] = wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/a", inode=[1] * 1000)
 HOSTILE["listens with an endless policy"] = wish(socket.AF_INET, socket.SOCK_STREAM, "127.0.0.1", scheduling="x" * 2000)
 HOSTILE["binds a path that it did not ask for"] = frame(54, 99)
+HOSTILE["late by no number"] = frame(50, float("nan"), 1, 1)
+HOSTILE["late by less than nothing"] = frame(50, -1.0, 1, 1)
 HOSTILE["a frame of the primary's"] = frame(20, {})
 HOSTILE["descriptors that did not come"] = frame(2, os.getpid(), 3, b"\xc0")
 HOSTILE["confirms what was not sent"] = frame(9, os.getpid(), 1_000_000, b"")

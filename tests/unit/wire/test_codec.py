@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from aiocluster._wire import codec
 from aiocluster._wire.codec import (
+    MAX_CONTAINERS,
     MAX_FRAME,
     MAX_MESSAGE,
     Decoder,
@@ -436,6 +437,26 @@ def test_a_message_of_the_limit_passes_and_one_byte_more_does_not(monkeypatch: p
     with pytest.raises(MessageTooLargeError, match=r"^the message has 1001 bytes packed; the limit is 1000$"):
         pack(b"x" * 998)
     assert issubclass(MessageTooLargeError, ValueError)
+
+
+@pytest.mark.parametrize("one", [{}, []])
+def test_a_message_holds_only_so_many_lists_and_dicts(one: Any) -> None:
+    """An empty dict takes a byte packed and 72 unpacked: the limit of bytes alone would let 4.8 GB through."""
+    assert len(unpack(pack([one] * (MAX_CONTAINERS - 1)))) == MAX_CONTAINERS - 1
+    with pytest.raises(
+        MessageTooLargeError, match=r"^the message holds more lists and dicts than the limit of 1048576$"
+    ):
+        pack([one] * MAX_CONTAINERS)
+    hostile = b"\xdd" + struct.pack(">I", 2**20) + (b"\x80" if one == {} else b"\x90") * 2**20
+    with pytest.raises(ProtocolError, match=r"are not a message: the message holds more lists and dicts"):
+        unpack(hostile)
+
+
+@pytest.mark.parametrize("value", ["\u00e4" * 600_000, bytes(range(256)) * 30_000, [129] * 600_000, [1.5] * 300_000])
+def test_what_only_looks_like_many_lists_is_none(value: Any) -> None:
+    body = pack(value)
+    assert len(body) > MAX_CONTAINERS
+    assert unpack(body) == value
 
 
 def test_a_message_of_the_true_limit_fits_into_a_frame() -> None:
