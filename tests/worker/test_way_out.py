@@ -27,7 +27,7 @@ TERM = signal.SIGTERM
 
 
 def note(step: str) -> None:
-    with open(sys.argv[1], "a") as file:
+    with open(os.environ["STEPS"], "a") as file:
         file.write(f"{step}\n")
 
 
@@ -276,7 +276,7 @@ async def end_of(
     target: Any, path: Path, *, kill: Kill | None = None, timeout: float = 20.0, **settings: Any
 ) -> tuple[int | None, int | None, Reason]:
     """How a worker ends that is told to leave, or killed, once it runs."""
-    async with Primary(target, args=[str(path)], **settings) as primary:
+    async with Primary(target, args=[str(path)], env={"STEPS": str(path)}, **settings) as primary:
         worker = await primary.fork()
         await until(path, "running")
         if kill is not None:
@@ -394,7 +394,7 @@ async def test_a_thread_that_does_not_end(tmp_path: Path) -> None:
 
 async def test_a_child_that_a_worker_forks_ends_by_sigterm(tmp_path: Path) -> None:
     path = tmp_path / "steps"
-    async with Primary(terminates_a_forked_child, args=[str(path)]) as primary:
+    async with Primary(terminates_a_forked_child, args=[str(path)], env={"STEPS": str(path)}) as primary:
         worker = await primary.fork()
         exit = await worker.wait()
         assert (exit.code, exit.reason) == (0, "returned")
