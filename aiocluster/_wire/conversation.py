@@ -255,15 +255,13 @@ class Conversation:
 
     # ---- the end
 
-<<<<<<< HEAD
     def in_flight(self) -> list[asyncio.Future[Any]]:
         """Returns what has been asked and not been answered yet, by either side."""
         return [*self._requests.values(), *self._served.values()]
-=======
+
     def confirm_messages(self) -> None:
         """Acknowledges all messages, although handlers may still run: the channel is to be closed in good order."""
         self._receive_window.confirm()
->>>>>>> core
 
     async def end(self) -> None:
         """The other process is gone: returns the messages it did not acknowledge, and fails the requests to it."""
