@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
+from .._processes.orphans import Orphans
 from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
 from .._wire.addresses import addresses
@@ -29,7 +31,7 @@ from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, WorkerNotFoundError
+from ..errors import ClusterError, StoppingError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -84,7 +86,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
-        self._is_open = False
+        self._orphans = Orphans()
+        self._is_open = self._is_left = False
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -93,13 +96,15 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._relay = StderrRelay()
         self._relay.start()
-        self._is_open = True
+        self._is_open, self._is_left = True, False
         self._all_gone.set()
         set_title("primary")
+        self._orphans.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False
+        self._is_left = True
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
@@ -120,6 +125,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                     await asyncio.wait(self._closing)
                 await self._hub.drain()
             finally:
+                self._orphans.stop()
                 await self._relay.stop()
 
     # ---- workers
@@ -176,7 +182,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             weight: Its relative share of connections under weighted scheduling; at least 1.
 
         Raises:
-            ClusterError: This Primary has not been entered, or has been left.
+            ClusterError: This Primary has not been entered.
+            StoppingError: It has been left, or its Cluster is stopping. This is not logged if a handler of
+                the event ``exit`` raises it, which forks again.
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
             TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
@@ -205,6 +213,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             target: The target of this worker, in place of the one in the settings.
             timeout: Seconds that a fork server may take; None: no limit.
         """
+        if self._is_left or self._shared.is_stopping():
+            raise StoppingError("fork() works only inside `async with Primary(…)`, until all workers are told to end")
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
@@ -212,8 +222,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         config = _config(settings, named, self._shared.folders, name=name)
         config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
-        slot = worker_id - 1 if slot is None else slot
-        identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
         with open_channel() as (ours, theirs), ExitStack() as undo:
             if settings.start_method == "spawn":
                 child = spawn(settings, env or {}, worker_id, theirs, self._relay, self._shared.folders)
@@ -225,7 +233,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
-                raise ClusterError("this Primary has been left")
+                raise StoppingError("this Primary has been left")
+            slot = self._free_slot() if slot is None else slot
+            identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
@@ -236,6 +246,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
         self._all_gone.clear()
         return session.worker
+
+    def _free_slot(self) -> int:
+        """Returns the lowest number that is no slot of a worker at work."""
+        taken = {session.identity.slot for session in self._all_sessions() if not session.life.is_over}
+        return next(slot for slot in itertools.count() if slot not in taken)
 
     def _discard(self, child: Child) -> None:
         """Ends a process that has become no worker, because its start failed."""
@@ -276,7 +291,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             self._all_gone.set()
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
-        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
+        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`.
+
+        First the ports that workers have opened are closed: clients that have been let in are still served.
+        """
+        await self._shared.ports.drain(users=False)
         for session in self._all_sessions():
             session.tell_to_leave(self.settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
@@ -338,7 +357,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             uid=self.settings.uid,
             gid=self.settings.gid,
         )
-        opened.is_kept = True
+        self._shared.ports.listen(opened)
+        opened.is_users = True
         return opened.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
@@ -353,7 +373,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """
         endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
         opened = self._shared.ports.open(endpoint, backlog=100, scheduling=scheduling, default=self.settings.scheduling)
-        opened.is_kept = True
+        self._shared.ports.listen(opened)
+        opened.is_users = True
         return opened.address
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:

@@ -303,12 +303,18 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: str) -> None:
 
 @in_worker
 async def test_a_relative_path_is_the_workers(tmp_path: str) -> None:
-    os.chdir(tmp_path)
+    """Also where the whole path is longer than a socket's address can be."""
+    folder = Path(tmp_path, *["a long name of a folder"] * 10)
+    folder.mkdir(parents=True)
+    os.chdir(folder)
     async with await asyncio.start_unix_server(echo, "here") as server:
-        assert Path(tmp_path, "here").exists()
+        assert Path(folder, "here").exists()
         assert server.sockets[0].family == socket.AF_UNIX
-    while Path(tmp_path, "here").exists():  # the primary hears of it a moment later
-        await asyncio.sleep(0.001)
+        reader, writer = await asyncio.open_unix_connection("here")
+        writer.write(b"hello\n")
+        assert await reader.readline() == b"hello\n"
+        writer.close()
+        await writer.wait_closed()
 
 
 @in_worker

@@ -134,6 +134,8 @@ class ClusterListener(Listener[SocketStream]):
             self._accepted.popleft().close()
         for port in self._ports:
             port.close()
+        for port in self._ports:
+            await port.wait_released()
         await anyio.lowlevel.checkpoint()
 
     @property

@@ -50,6 +50,9 @@ def _run_until_complete(original: Original) -> Callable[..., Any]:
         main = session.mains[self] = asyncio.ensure_future(future, loop=self)
         try:
             return original(self, main)
+        except (KeyboardInterrupt, SystemExit):
+            session.is_interrupted = True
+            raise
         finally:
             del session.mains[self]
 
@@ -105,11 +108,12 @@ async def _open(
 ) -> list[Port]:
     """Opens the shared ports of these endpoints, or raises what the loop's own method raises."""
     backlog = check_backlog(given.get("backlog", BACKLOG), loop)
+    starts = bool(given.get("start_serving", True))
     ports: list[Port] = []
     try:
         for endpoint in endpoints:
             try:
-                ports.append(await session.ports.open(endpoint, backlog=backlog))
+                ports.append(await session.ports.open(endpoint, backlog=backlog, is_listening=starts))
             except ChannelClosedError:
                 raise
             except OSError as error:
@@ -154,6 +158,7 @@ def _create_unix_server(original: Original) -> Callable[..., Any]:
             named=plain if isinstance(self, asyncio.BaseEventLoop) else given["path"],
             backlog=check_backlog(given.get("backlog", BACKLOG), self),
             cleanup=bool(given["cleanup_socket"]) if "cleanup_socket" in given else _CLEANUP,
+            is_listening=bool(given.get("start_serving", True)),
         )
         return _serve(self, [port], given)
 

@@ -73,6 +73,8 @@ class ClusterServer(asyncio.AbstractServer):
             raise RuntimeError(f"server {self!r} is closed")
         if self._is_serving:
             return
+        for port in self._ports:
+            port.listen()
         self._is_serving = True
         self._context = copy_context()
         for port in self._ports:
@@ -110,8 +112,11 @@ class ClusterServer(asyncio.AbstractServer):
         Like earlier ones and uvloop's, it does not wait for the connections of a server that is closed already. A
         worker that has used up its time to leave does not wait for connections.
         """
-        if not self._closed.is_set() or self._waits_for_connections:
-            await self._closed.wait()
+        was_closed = self._closed.is_set()
+        await self._closed.wait()
+        for port in self._ports:
+            await port.wait_released()
+        if not was_closed or self._waits_for_connections:
             for port in self._ports:
                 await port.drain()
         elif "ssl" not in self._options:  # a client may never begin a handshake
