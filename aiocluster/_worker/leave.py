@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _SETTLING = 0.1
 """Seconds between the last connection taken and SIGTERM. At SIGTERM, frameworks close connections without a request as
 idle. This delay lets them first read the requests of new connections."""
+_SILENCE = 1.0
+"""Seconds that SIGTERM waits, at most, for clients that have connected and have not sent anything yet. Most send at
+once, but a busy machine may take its time over it. One that only connects can't hold up the worker for longer."""
 
 _LAST = 0.5
 """Seconds that an application has for its own shutdown if what is in flight has taken all the time."""
@@ -71,7 +74,7 @@ class Leave:
 
     async def _finish_work(self) -> None:
         if application_handles_sigterm():
-            await asyncio.gather(asyncio.sleep(_SETTLING), self._session.drain_work())
+            await asyncio.gather(_settle(self._session), self._session.drain_work())
         else:
             await self._session.drain()
         self._tell()
@@ -111,3 +114,12 @@ def _signal_the_main_thread() -> None:
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     signal.pthread_kill(main_thread, signal.SIGTERM)
+
+
+async def _settle(session: Session) -> None:
+    """Waits until the requests of new connections have most likely been read."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _SILENCE
+    await asyncio.sleep(_SETTLING)
+    while session.ports.has_silent_client() and loop.time() < until:
+        await asyncio.sleep(_SETTLING)
