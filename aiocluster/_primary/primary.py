@@ -20,6 +20,7 @@ from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
 from .._processes.stdio import PipeReader, open_channel
 from .._processes.title import set_title
+from .._wire import main_guard
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
 from .._wire.codec import pack
@@ -28,7 +29,7 @@ from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, WorkerNotFoundError
+from ..errors import ClusterError, TargetError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -69,7 +70,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return primary
 
     def _begin(self, given: Settings) -> None:
-        self._named = name_target(given.target, given.cwd)
+        try:
+            self._named = name_target(given.target, given.cwd)
+        except TargetError:
+            main_guard.check_is_loaded()  # then this says more
+            raise
         self._shared = Shared(given, gone=self._on_gone)
         self._hub = self._shared.hub
         self._requests = self._shared.requests
@@ -86,6 +91,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
+        main_guard.check(self._named)
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._is_open = True
         self._all_gone.set()

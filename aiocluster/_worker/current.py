@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .._wire import main_guard
+
 if TYPE_CHECKING:
     from .session import Session
     from .worker import Worker
@@ -22,6 +24,7 @@ def adopt(session: Session) -> None:
 def _forget() -> None:
     global _current
     session, _current = _current, None
+    main_guard.forget()
     if session is not None:
         session.channel.abandon()
 

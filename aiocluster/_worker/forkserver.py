@@ -16,7 +16,7 @@ from typing import NoReturn
 from .._processes.environment import CHANNEL_FD, STDERR_FD
 from .._processes.signals import unblock
 from .._processes.title import set_title
-from .._wire import frames
+from .._wire import frames, main_guard
 from .._wire.channel import Channel
 from .._wire.descriptors import Descriptors
 from .._wire.frame import Dispatch, Frame, on_descriptors
@@ -37,6 +37,7 @@ def main() -> NoReturn:
     try:
         bootstrap.set_path(config)
         patch.install()
+        main_guard.loads(config.target)
         preload(config)
         if isinstance(config.target, frames.FunctionTarget):
             find_function(config.target)
