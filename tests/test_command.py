@@ -80,9 +80,9 @@ def test_a_module_that_can_not_be_imported(tmp_path: Path) -> None:
 def test_arguments_are_the_targets(order: str, tmp_path: Path) -> None:
     (tmp_path / "args.py").write_text(
         "import os, signal, sys, time\n"
-        "from tests.support.serving import wait_until_it_handles\n"
+        "from tests.support.serving import wait_until_it_is_up\n"
         "print(sys.argv[1:], flush=True)\n"
-        "wait_until_it_handles(signal.SIGQUIT, os.getppid())\n"
+        "wait_until_it_is_up(os.getppid())\n"
         "os.kill(os.getppid(), signal.SIGTERM)\n"
         "time.sleep(60)\n"
     )

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.programs import environment, listening_address
-from tests.support.serving import EXAMPLES, wait_until_it_handles
+from tests.support.serving import EXAMPLES, wait_until_it_is_up
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -37,7 +37,7 @@ def test_hello(tmp_path: Path) -> None:
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             address = listening_address(process.pid)
-            wait_until_it_handles(signal.SIGTERM, process.pid)
+            wait_until_it_is_up(process.pid)
             assert process.stdout is not None
             process.send_signal(signal.SIGTERM)
             output = process.stdout.read()

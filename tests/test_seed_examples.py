@@ -26,7 +26,7 @@ from tests.support.programs import (
     started_example,
     whole_lines,
 )
-from tests.support.serving import EXAMPLES, ask, wait_until_it_handles
+from tests.support.serving import EXAMPLES, ask, wait_until_it_is_up
 
 SEEDS = {"000", "001", "002", "003", "004"}
 
@@ -157,7 +157,7 @@ def test_the_primary_takes_its_workers_along(number: signal.Signals) -> None:
     with started_example("smooth_restart.py") as process:
         assert process.stdout is not None
         workers = {process.stdout.readline().split()[1] for _ in range(2)}
-        wait_until_it_handles(signal.SIGQUIT, process.pid)
+        wait_until_it_is_up(process.pid)
         process.send_signal(number)
         stdout, stderr = ended(process)
     assert set(re.findall(r"^worker (\d+) exited: ", stdout, re.MULTILINE)) == workers

@@ -27,6 +27,7 @@ from .._wire.codec import pack
 from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
+from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
 from ..errors import ClusterError, TargetError, WorkerNotFoundError
@@ -298,7 +299,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             host: An address or a name; of a name, the first address is used. None: all IPv4 addresses.
             port: The port number. 0 or None: a free port, a different one for each call. Workers that ask for port 0
                 get the first of these, and the second when they ask again.
-            path: A Unix socket's path, instead of host and port.
+            path: A Unix socket's path, instead of host and port. This process binds it, with its own rights; the file
+                belongs to the ``uid`` and ``gid`` in the settings.
             mode: The permissions of a Unix socket's file, such as ``0o660``; None: those that the umask leaves.
             backlog: How many connections the kernel queues (listen(2)).
             scheduling: The policy; None: the one in the settings.
@@ -311,7 +313,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         if path is not None:
             if host is not None or port is not None:
                 raise ValueError("path can't be combined with host and port")
-            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=os.fsencode(os.path.abspath(path)))
+            endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))
         else:
             found = await addresses(
                 asyncio.get_running_loop(),
@@ -323,7 +325,13 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             family, kind, _, _, address = found[0]
             endpoint = self._shared.ports.another(Endpoint.of(family, kind, address))
         opened = self._shared.ports.open(
-            endpoint, backlog=backlog, scheduling=scheduling, default=self.settings.scheduling, mode=mode
+            endpoint,
+            backlog=backlog,
+            scheduling=scheduling,
+            default=self.settings.scheduling,
+            mode=mode,
+            uid=self.settings.uid,
+            gid=self.settings.gid,
         )
         opened.is_kept = True
         return opened.address

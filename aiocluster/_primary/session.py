@@ -166,6 +166,8 @@ class Session:
             slot=identity.slot,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
+            pid=child.pid,
+            has_other_rights=(shared.settings.uid, shared.settings.gid) != (None, None),
         )
         self._dispatch = Dispatch(
             frames.WORKER,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self, Unpack
@@ -17,16 +16,17 @@ from .._events.emitter import Emitter, PrimaryEvent
 from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
+from .._processes.title import set_title
 from .._wire.mailbox import RequestHandler
 from ..errors import ClusterError, ReloadError, WorkerNotFoundError
 from ..scheduling._registry import WEIGHTED
 from ..settings import ClusterSettings, Settings, Target
 from ..stats import ClusterStats
 from . import reload_on_change as watch
-from . import signals
 from .cpus import available_cpus
 from .health import Limits
 from .reconcile import Reconciler
+from .signals import Commands, Signals
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -68,6 +68,8 @@ class Cluster(Emitter[PrimaryEvent]):
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
+        self._signals = Signals(Commands(stop=self.stop, reload=self.reload, resize=self._resize))
+        self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
 
@@ -75,20 +77,24 @@ class Cluster(Emitter[PrimaryEvent]):
         if self._is_entered:
             raise ClusterError("this Cluster has been entered already; make another one")
         self._is_entered = True
-        await self._primary.__aenter__()
-        self._reconciler.begin()
+        self._signals.begin()
         try:
+            await self._primary.__aenter__()
+            set_title("primary, starting")
+            self._reconciler.begin()
             await self._reconciler.start_agents()
             await self._reconciler.scale(self._count)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._end()
+            await self.__aexit__()
             raise
+        set_title("primary")
+        self._signals.up()
         if self._watched:
             self._watching = asyncio.get_running_loop().create_task(self._reload_on_change())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._signals.leaving()
         with anyio.CancelScope(shield=True):
             try:
                 await self.stop()
@@ -99,7 +105,10 @@ class Cluster(Emitter[PrimaryEvent]):
         try:
             await self._reconciler.end()
         finally:
-            await self._primary.__aexit__(None, None, None)
+            try:
+                await self._primary.__aexit__(None, None, None)
+            finally:
+                await self._signals.end()
 
     # ---- status
 
@@ -191,7 +200,7 @@ class Cluster(Emitter[PrimaryEvent]):
 
         The old worker is told to leave once the new one is online and listens on as many ports. The new one imports the
         current code and runs with the current settings (`Primary.setup`). An agent never runs twice, so the old one
-        leaves first. A call during a reload waits for that reload.
+        leaves first. A call during a reload asks for one more after it, and further calls wait for the same one.
 
         Raises:
             ReloadError: A new worker failed to start. Old workers that have not been replaced yet stay.
@@ -222,6 +231,9 @@ class Cluster(Emitter[PrimaryEvent]):
             raise ClusterError("the cluster is not running: it can't be scaled")
         await self._reconciler.scale(workers)
 
+    async def _resize(self, by: int) -> None:
+        await self.scale(max(1, self._reconciler.workers + by))
+
     # ---- stopping
 
     async def stop(self, graceful: bool = True) -> None:
@@ -238,8 +250,9 @@ class Cluster(Emitter[PrimaryEvent]):
     async def serve_forever(self) -> None:
         """Runs until a signal stops the cluster, and returns when the workers are gone.
 
-        SIGINT and SIGTERM stop it gracefully, a second one at once. SIGQUIT stops it at once. SIGHUP calls `reload`.
-        SIGTTIN adds a worker, SIGTTOU removes one. Call this in the main thread, where Python handles signals.
+        SIGINT and SIGTERM stop it gracefully, a second one at once. SIGQUIT stops it at once. SIGHUP calls `reload`, or
+        stops it gracefully if the terminal has been lost. SIGTTIN adds a worker, SIGTTOU removes one. Python handles
+        signals in the main thread only, so a cluster that is entered in another thread does not hear them.
 
         Raises:
             RestartLimitError: Workers ended unexpectedly too often. Those still running are stopped when the
@@ -247,22 +260,11 @@ class Cluster(Emitter[PrimaryEvent]):
             ClusterError: The ``async with`` block has not been entered, or has been left.
         """
         self._check_is_open("serve_forever()")
-        await signals.until(
-            self._reconciler.over,
-            {
-                signal.SIGINT: self._stop_or_kill,
-                signal.SIGTERM: self._stop_or_kill,
-                signal.SIGQUIT: lambda: self.stop(graceful=False),
-                signal.SIGHUP: self.reload,
-                signal.SIGTTIN: lambda: self.scale(self._reconciler.workers + 1),
-                signal.SIGTTOU: lambda: self.scale(max(1, self._reconciler.workers - 1)),
-            },
-        )
+        with self._signals.served():
+            await self._reconciler.over.wait()
+            await self._signals.done()
         if self._reconciler.given_up is not None:
             raise self._reconciler.given_up
-
-    async def _stop_or_kill(self) -> None:
-        await self.stop(graceful=not self._reconciler.is_stopping)
 
     def _check_is_open(self, call: str) -> None:
         if not self._primary._is_open:

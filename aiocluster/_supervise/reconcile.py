@@ -116,8 +116,8 @@ class Reconciler:
 
     @property
     def workers(self) -> int:
-        """How many workers are wanted."""
-        return len(self._wanted.want.workers)
+        """How many workers are wanted once all requests are done."""
+        return self._wanted.workers
 
     @property
     def restarts(self) -> int:
@@ -143,8 +143,8 @@ class Reconciler:
         await self._ask(Scale(workers=workers))
 
     async def reload(self) -> None:
-        """Replaces all processes, or waits for a reload that is already requested."""
-        await self._ask(self._wanted.reload or Reload())
+        """Replaces all processes, after what is under way. A call that finds a reload queued waits for that one."""
+        await self._ask(self._wanted.next_reload or Reload())
 
     async def _ask(self, request: Request) -> None:
         """Waits until the request is done. Cancelling the caller does not cancel the request."""
@@ -188,7 +188,8 @@ class Reconciler:
 
     async def end(self) -> None:
         """Ends the task and its child tasks. Kills processes that are still starting; the others keep running."""
-        assert self._task is not None
+        if self._task is None:
+            return
         self._task.cancel()
         await asyncio.wait([self._task])
         if not self._task.cancelled():

@@ -85,9 +85,19 @@ class Wanted:
         self._requests.append(request)
 
     @property
-    def reload(self) -> Reload | None:
-        """The reload that is under way or queued."""
-        return next((request for request in self._requests if isinstance(request, Reload)), None)
+    def next_reload(self) -> Reload | None:
+        """The reload that is queued and has not begun."""
+        return next((request for request in self._queued if isinstance(request, Reload)), None)
+
+    @property
+    def workers(self) -> int:
+        """How many workers are wanted once all requests are done."""
+        scales = (request.workers for request in reversed(self._requests) if isinstance(request, Scale))
+        return next(scales, len(self.want.workers))
+
+    @property
+    def _queued(self) -> Iterable[Request]:
+        return itertools.islice(self._requests, 1 if self._is_begun else 0, None)
 
     @property
     def not_before(self) -> Mapping[Slot, float]:

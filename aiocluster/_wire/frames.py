@@ -195,6 +195,21 @@ class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):
     """True if the primary accepts connections; False if the worker does."""
 
 
+class Bind(Frame, tag=29, by=PRIMARY):
+    """The reply to the `Listen` of that number: no port is open there, and it is this worker's turn to bind the path.
+
+    It looks at the path once more: another worker may have bound it meanwhile. Then it sends `Bound` or `Unbound`.
+    """
+
+    number: int
+
+
+class Moved(Frame, tag=30, by=PRIMARY, descriptors=True):
+    """The port has another listening socket, because a worker has bound its path anew."""
+
+    port: int
+
+
 class Refused(Frame, tag=24, by=PRIMARY):
     """The reply to the `Listen` of that number: the port can't be opened."""
 
@@ -236,13 +251,30 @@ class Detached(Frame, tag=51, by=WORKER):
 
 
 class Listen(Frame, tag=42, by=WORKER):
-    """Asks for a shared port. The reply is `Listened` or `Refused`."""
+    """Asks for a shared port. The reply is `Listened` or `Refused`; for a Unix socket, it may be `Bind`."""
 
     number: int
     endpoint: Endpoint
     backlog: int
     scheduling: str | None
-    mode: int | None
+    inode: list[int] | None
+    """The device and inode of the socket that the worker finds at the path; empty if there is none. None if it may not
+    look."""
+    cleanup: bool | None
+    """Whether the file of the socket is removed when the port is closed; None: when the primary ends."""
+
+
+class Bound(Frame, tag=53, by=WORKER, descriptors=True):
+    """The worker has bound the path of the `Listen` of that number: its file, and the socket. The reply is the same."""
+
+    number: int
+    inode: list[int] | None
+
+
+class Unbound(Frame, tag=54, by=WORKER):
+    """The worker does not bind the path of the `Listen` of that number."""
+
+    number: int
 
 
 class Serving(Frame, tag=43, by=WORKER):

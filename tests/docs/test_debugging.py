@@ -22,7 +22,7 @@ from tests.docs.dap import debugging
 from tests.docs.ports import free_port
 from tests.docs.snippets import blocks, titled
 from tests.support.programs import listening_address, printed, whole_lines
-from tests.support.serving import ask, wait_until_it_handles
+from tests.support.serving import ask, wait_until_it_is_up
 
 PAGE = "debugging.md"
 
@@ -58,7 +58,7 @@ def running(script: Path) -> Iterator[subprocess.Popen[str]]:
     with process, process.stdout, process.stderr:
         try:
             yield process
-            wait_until_it_handles(signal.SIGTERM, process.pid)
+            wait_until_it_is_up(process.pid)
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
         finally:

@@ -21,7 +21,7 @@ from websockets.asyncio.client import connect
 from tests.docs.ports import free_port
 from tests.docs.snippets import ROOT, titled
 from tests.support.programs import environment, listening_address, printed, running_command, running_example
-from tests.support.serving import wait_until_it_handles
+from tests.support.serving import wait_until_it_handles, wait_until_it_is_up
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -79,7 +79,7 @@ def application(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     script.write_text(titled(PAGE, "app.py").replace("/run/app/app.sock", str(sock)))
     with subprocess.Popen([sys.executable, str(script)], env=environment()) as process:
         try:
-            wait_until_it_handles(signal.SIGHUP, process.pid)
+            wait_until_it_is_up(process.pid)
             yield process, str(sock)
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0

@@ -242,7 +242,7 @@ def frame(*fields: Any) -> bytes:
 
 
 def wish(family: int, kind: int, host: str = "") -> bytes:
-    return frames.Listen(1, Endpoint(int(family), int(kind), host), 100, None, None).encode()
+    return frames.Listen(1, Endpoint(int(family), int(kind), host), 100, None, None, None).encode()
 
 
 HOSTILE["unknown kind"] = frame(250)

@@ -20,7 +20,7 @@ import pytest
 from aiocluster import Cluster, ClusterError, RestartLimitError, RestartPolicy, StartupError, TargetError
 from aiocluster.events import Error, Exit, GiveUp
 from tests.support.events import several
-from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_handles, wait_until_it_ignores
+from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_ignores, wait_until_it_is_up
 
 from .inside_cluster import crash, crash_when_told, end_at_once, serve
 
@@ -290,7 +290,7 @@ class Leader:
         self.stdout = self.process.stdout
         self.workers = [psutil.Process(int(pid)) for pid in self.stdout.readline().split()]
         assert len(self.workers) == 2
-        wait_until_it_handles(signal.SIGQUIT, self.process.pid)
+        wait_until_it_is_up(self.process.pid)
         if target == "busy":
             for worker in self.workers:
                 wait_until_it_ignores(signal.SIGTERM, worker.pid)

@@ -16,7 +16,7 @@ import psutil
 
 from aiocluster.events import Address
 
-from .serving import EXAMPLES, wait_until_it_handles
+from .serving import EXAMPLES, wait_until_it_is_up
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,7 +63,7 @@ def running_command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Ad
     with process, process.stderr as stderr:
         try:
             address = listening_address(process.pid)
-            wait_until_it_handles(signal.SIGQUIT, process.pid)  # all its workers are online
+            wait_until_it_is_up(process.pid)
             yield process, address
         finally:
             process.send_signal(signal.SIGTERM)
@@ -88,7 +88,7 @@ def running_server(name: str, number: signal.Signals, **env: str) -> Iterator[tu
     with process, process.stdout, process.stderr:
         try:
             yield process, listening_address(process.pid)
-            wait_until_it_handles(number, process.pid)
+            wait_until_it_is_up(process.pid)
             process.send_signal(number)
             assert (process.stderr.read(), process.wait(20)) == ("", 0)
         finally:

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from aiocluster import Cluster, Primary, is_worker
 from aiocluster.events import Address, Listening
 
@@ -118,12 +120,18 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
 
 
 def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
-    """Returns when that process handles or ignores the signal; a cluster does when it serves for ever."""
+    """Returns when that process handles or ignores the signal."""
     while True:
         status = Path(f"/proc/{pid}/status").read_text()
         masks: list[str] = re.findall(r"^Sig(?:Cgt|Ign):\s*(\w+)$", status, re.MULTILINE)
         if any(int(mask, 16) >> (number - 1) & 1 for mask in masks):
             return
+        time.sleep(0.005)
+
+
+def wait_until_it_is_up(pid: int) -> None:
+    """Returns when that process is a primary whose first workers are online. Its title tells."""
+    while psutil.Process(pid).cmdline()[:1] != ["aiocluster: primary"]:
         time.sleep(0.005)
 
 

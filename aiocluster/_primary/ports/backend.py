@@ -11,12 +11,17 @@ from typing import Any
 
 from ..._wire import frames
 from ..._wire.channel import Channel
-from ..._wire.frame import Route, on, on_ints
+from ..._wire.descriptors import Descriptors
+from ..._wire.frame import Frame, Route, on, on_descriptors, on_ints
 from ...address import Address
 from ...errors import ProtocolError
 from ..life import Life
 from . import bind
+from .port import Port
+from .rights import rights_of
+from .socket_file import SocketFile
 from .table import PortTable
+from .turns import Turn
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -35,6 +40,8 @@ class Backend:
         slot: The number of its slot in the cluster. Its replacement gets the same slot.
         scheduling: The policy of ports that it opens without naming one.
         listening: Called with the address when the worker listens on a port.
+        pid: The worker's pid.
+        has_other_rights: Whether it runs as another user or group than the primary.
 
     Attributes:
         open: How many connections from shared ports it has open.
@@ -57,6 +64,8 @@ class Backend:
         slot: int,
         scheduling: Any,
         listening: Callable[[Address], None],
+        pid: int,
+        has_other_rights: bool,
     ) -> None:
         self.channel = channel
         self.life = life
@@ -70,11 +79,16 @@ class Backend:
         self.delay: float = 0.0
         self.ports: set[int] = set()
         self._given: set[int] = set()  # the numbers of the ports that it asked for, got, and has not given back
+        self._asks: dict[int, tuple[frames.Listen, Turn]] = {}  # for paths that it is to bind, by their number
         self._table = table
         self._scheduling = scheduling
         self._listening = listening
+        self._pid = pid
+        self._has_other_rights = has_other_rights
         self.routes: tuple[Route, ...] = (
             on(frames.Listen, self._on_listen),
+            on_descriptors(frames.Bound, self._on_bound),
+            on(frames.Unbound, self._on_unbound),
             on(frames.Serving, self._on_serving),
             on(frames.Unlisten, self._on_unlisten),
             on_ints(frames.Taken, self._on_taken),
@@ -92,6 +106,11 @@ class Backend:
         self.delay += 0.3 * (delay - self.delay)
         self.tell_policies()
 
+    def tell(self, frame: Frame) -> None:
+        """Sends the worker a frame, unless its channel is closed."""
+        if not self.channel.is_closed:
+            self.channel.send(frame.encode())
+
     def tell_policies(self) -> None:
         """Its ``connections`` or ``delay`` have changed."""
         self._table.changed(self)
@@ -102,6 +121,9 @@ class Backend:
 
     def leave(self) -> None:
         """The worker has ended. If it was not leaving, its ports stay open for its replacement."""
+        for _, turn in self._asks.values():
+            self._table.turns.end(turn)
+        self._asks.clear()
         self._table.forget(self)
         self.open = 0
 
@@ -113,33 +135,85 @@ class Backend:
             raise ProtocolError(f"port {number}, which it does not have")
 
     def _on_listen(self, frame: frames.Listen) -> None:
-        bind.check(frame.endpoint)
+        endpoint = frame.endpoint
+        bind.check(endpoint)
+        if len(self._given) + len(self._asks) >= MOST_PORTS:
+            self._refuse(frame.number, errno.EMFILE, os.strerror(errno.EMFILE))
+        elif endpoint.path:
+            self._on_listen_at_path(frame)
+        elif endpoint.fd >= 0 and self._has_other_rights and not self._table.is_offered(endpoint.fd):
+            self._refuse(frame.number, errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            self._answer(frame, partial(self._table.open, endpoint))
+
+    def _on_listen_at_path(self, frame: frames.Listen) -> None:
+        number, path = frame.number, frame.endpoint.path
+        port = self._table.at(frame.endpoint, frame.inode)
+        if port is None:
+            if number in self._asks:
+                raise ProtocolError(f"a second request with the number {number}")
+            turn = Turn(path, lambda: self.tell(frames.Bind(number)))
+            self._asks[number] = frame, turn
+            self._table.turns.add(turn)
+        elif port.number in self._given:
+            self._refuse(number, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        else:
+            self._answer(frame, lambda **how: port)
+
+    def _on_bound(self, frame: frames.Bound, descriptors: Descriptors) -> None:
+        listen, turn = self._ask(frame.number)
+        if turn.state == "waiting":
+            raise ProtocolError("it bound a path before its turn had come")
+        if turn.state == "over":  # it was too late: another worker may have bound the path
+            self._table.turns.add(turn)
+            return
+        del self._asks[frame.number]
         try:
-            if len(self._given) >= MOST_PORTS:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            port = self._table.open(
-                frame.endpoint,
-                backlog=frame.backlog,
-                scheduling=frame.scheduling,
-                default=self._scheduling,
-                mode=frame.mode,
-            )
+            sock = bind.adopt(descriptors.take())
+        except OSError as error:
+            self._refuse(frame.number, error.errno or errno.EINVAL, os.strerror(error.errno or errno.EINVAL))
+        else:
+            file = None
+            if frame.inode and len(frame.inode) == 2:
+                inode = frame.inode[0], frame.inode[1]
+                file = SocketFile(listen.endpoint.path, inode, rights_of(self._pid), listen.cleanup)
+            self._answer(listen, partial(self._table.share, listen.endpoint, sock, file, by=self))
+        finally:
+            self._table.turns.end(turn)
+
+    def _on_unbound(self, frame: frames.Unbound) -> None:
+        _, turn = self._ask(frame.number)
+        del self._asks[frame.number]
+        self._table.turns.end(turn)
+
+    def _ask(self, number: int) -> tuple[frames.Listen, Turn]:
+        if number not in self._asks:
+            raise ProtocolError(f"an answer about a path that it did not ask for ({number})")
+        return self._asks[number]
+
+    def _answer(self, frame: frames.Listen, open: Callable[..., Port]) -> None:
+        """Gives the worker the port that ``open`` returns, or tells it why it can't have it."""
+        try:
+            port = open(backlog=frame.backlog, scheduling=frame.scheduling, default=self._scheduling)
             fds = [os.dup(port.sock_for(self).fileno())]
         except OSError as error:
-            text = str(error) if error.errno is None else os.strerror(error.errno)  # "AF_UNIX path too long" has none
-            self.channel.send(frames.Refused(frame.number, error.errno or errno.EINVAL, text).encode())
+            text = str(error) if error.errno is None else os.strerror(error.errno)
+            self._refuse(frame.number, error.errno or errno.EINVAL, text)
             return
         except (ValueError, OverflowError) as error:  # no such policy, or a port or backlog out of range
-            self.channel.send(frames.Refused(frame.number, errno.EINVAL, str(error)).encode())
+            self._refuse(frame.number, errno.EINVAL, str(error))
             return
         except BaseException as error:  # the user's own policy could not be made: the worker would wait for ever
             logger.error("%s can't be opened", frame.endpoint, exc_info=error)
-            self.channel.send(frames.Refused(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}").encode())
+            self._refuse(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}")
             return
         port.holders.add(self)
         self._given.add(port.number)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
         self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
+
+    def _refuse(self, number: int, code: int, text: str) -> None:
+        self.tell(frames.Refused(number, code, text))
 
     def _on_serving(self, frame: frames.Serving) -> None:
         self._check(frame.port)

@@ -1,4 +1,4 @@
-"""Opening the sockets behind shared ports."""
+"""Opening the sockets behind shared ports, with the primary's rights. Workers bind Unix paths by themselves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import errno
 import os
 import socket
 import stat
+import sys
 
 from ..._wire.endpoint import Endpoint
+from ..._wire.handles import close
+from ..._wire.socket_file import ABSTRACT, inode_of, is_in_use
 from ...address import Address
 from ...errors import ProtocolError
 
@@ -24,7 +27,7 @@ def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
     """A non-blocking socket bound to this endpoint.
 
     Args:
-        endpoint: An address or a path.
+        endpoint: An address.
         reuse_port: Whether more sockets can be bound to the same endpoint (``SO_REUSEPORT``).
 
     Raises:
@@ -33,10 +36,6 @@ def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
     sock = socket.socket(endpoint.family, endpoint.type)
     try:
         sock.setblocking(False)
-        if endpoint.family == socket.AF_UNIX:
-            _remove_stale(endpoint.path)
-            sock.bind(endpoint.path)
-            return sock
         if endpoint.type == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
@@ -47,6 +46,76 @@ def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
     except BaseException:
         sock.close()
         raise
+    return sock
+
+
+def bind_path(path: bytes, *, mode: int | None, uid: int | None, gid: int | None) -> socket.socket:
+    """A non-blocking socket bound to this path. Removes a stale file of a socket that was there.
+
+    Args:
+        path: The path.
+        mode: The permissions of the file; None: as the umask has it.
+        uid: Its owner; None: this process's user.
+        gid: Its group; None: this process's group.
+
+    Raises:
+        OSError: It can't be bound, see ``bind(2)``. Unlike asyncio, this leaves a socket on which somebody listens
+            alone.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if path.startswith(ABSTRACT):
+            sock.bind(path)
+            return sock
+        if inode_of(path) and not is_in_use(path):
+            os.unlink(path)
+        sock.bind(path)
+        if (mode, uid, gid) != (None, None, None):
+            _give(path, mode, uid, gid)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _give(path: bytes, mode: int | None, uid: int | None, gid: int | None) -> None:
+    """Changes the permissions and the owner of a socket's file, but of nothing that somebody put in its place."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) if sys.platform == "linux" else -1
+    try:
+        found = os.stat(path, follow_symlinks=False) if fd < 0 else os.fstat(fd)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        file = path if fd < 0 else b"/proc/self/fd/%d" % fd
+        if mode is not None:
+            os.chmod(file, mode)  # before listen(): no client can connect yet
+        if uid is not None or gid is not None:
+            os.chown(file, -1 if uid is None else uid, -1 if gid is None else gid)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def adopt(fds: list[int]) -> socket.socket:
+    """The socket of a Unix path that a worker has bound. Closes all other descriptors in the list.
+
+    Raises:
+        OSError: The descriptor was lost on the way: this process has none left.
+        ProtocolError: It is something else.
+    """
+    if not fds:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    try:
+        sock = socket.socket(fileno=fds[0])
+        del fds[0]
+    except OSError:
+        raise ProtocolError("a descriptor that is no socket") from None
+    finally:
+        close(fds)
+    if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+        sock.close()
+        raise ProtocolError("a socket that is not bound to a path")
+    sock.setblocking(False)
     return sock
 
 
@@ -112,22 +181,3 @@ def check(endpoint: Endpoint) -> None:
             socket.inet_pton(endpoint.family, endpoint.host)
         except (OSError, ValueError):
             raise ProtocolError(f"a port at {endpoint.host!r:.60}, which is no IP address") from None
-
-
-def _remove_stale(path: bytes) -> None:
-    """Removes a socket file on which no process listens. Unlike asyncio, it keeps one that is in use."""
-    if path.startswith(b"\0"):
-        return
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # where the backlog of a busy server is full, the answer is EAGAIN
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except OSError:
-            pass

@@ -14,7 +14,6 @@ accepting, and clients wait in the kernel's backlog.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
+from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
 from ...scheduling import Peeking, Policy
@@ -35,6 +35,7 @@ from .peek import Connection, Peeker
 if TYPE_CHECKING:
     from .backend import Backend
     from .reuse_port import Group
+    from .socket_file import SocketFile
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -61,7 +62,7 @@ class Port:
     Attributes:
         holders: The workers that have it open.
         hands_over: Whether the primary accepts and hands connections over; else the workers accept.
-        owns_path: Whether closing the port removes the Unix socket's file. The file of an inherited socket stays.
+        file: The Unix socket's file; None if it has none, or is inherited.
         is_kept: Whether it stays open without holders: the last one failed, or the user opened the port.
         accepted: How many connections the primary has accepted.
         hears_changes: Whether its policy wants to know when a worker's load has changed.
@@ -84,7 +85,8 @@ class Port:
         self.backlog = backlog
         self.group = group
         self.holders: set[Backend] = set()
-        self.owns_path = False
+        self.file: SocketFile | None = None
+        self._moved_from: list[socket.socket] = []
         self.is_kept: bool = False
         self.accepted: int = 0
         self.hands_over: bool = policy is not None
@@ -236,8 +238,38 @@ class Port:
     def _try_again(self) -> None:
         self._retry = None
         self._resume()
+        self._empty_moved()
         if self.group is not None:
             self.group.close_removed(self.adopt)
+
+    def move(self, sock: socket.socket, file: SocketFile | None) -> None:
+        """Its path has been bound anew: it listens on this socket from now on, which it then owns.
+
+        Nobody can connect to the old one any more. Those that wait there are served.
+        """
+        is_accepting = self._is_accepting
+        self._pause()
+        self._moved_from.append(self.sock)
+        self.sock, self.file = sock, file
+        self._empty_moved()
+        if is_accepting:
+            self._resume()
+        for backend in self.holders:
+            if backend.channel.is_closed:
+                continue
+            try:
+                fds = [os.dup(sock.fileno())]
+            except OSError as error:
+                logger.error("%s: can't give its new socket to a worker (%s)", self.address, error.strerror)
+            else:
+                backend.channel.send(kinds.Moved(self.number).encode(), fds, closer(fds))
+
+    def _empty_moved(self) -> None:
+        """Accepts what waits at sockets that it has moved from, and closes them."""
+        for sock in list(self._moved_from):
+            if self.adopt(sock):
+                self._moved_from.remove(sock)
+                sock.close()
 
     def adopt(self, sock: socket.socket) -> bool:
         """Accepts the connections in the queue of a worker's own socket. Returns whether it got them all."""
@@ -308,10 +340,8 @@ class Port:
         self._pickable.clear()
         if self.group is not None:
             self.group.close()
-        if self.owns_path and self.address.path is not None and not self.address.path.startswith("\0"):
-            with contextlib.suppress(OSError):
-                os.unlink(self.address.path)
-        self.sock.close()
+        for sock in (self.sock, *self._moved_from):
+            sock.close()
 
 
 def _name_of(scheduling: Any) -> str:

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
+from ..._wire.socket_file import whole_path
 from ...scheduling import Policy
 from ...scheduling._registry import BY_KERNEL, OWN_SOCKETS, REUSE_PORT_IP_HASH, check, maker
 from ...stats import PortStats
 from . import bpf
-from .bind import address_of, bind, bind_another, inherit
+from .bind import address_of, bind, bind_another, bind_path, inherit
 from .port import Port
 from .reuse_port import Group
+from .socket_file import SocketFile, own_file
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocluster.ports")
 
 _CLOSE_DELAY = 0.05  # seconds
+_MOST_LEFT_FILES = 1024
+"""Of how many files of closed Unix sockets the primary remembers that they are to be removed. Others stay."""
 
 
 class PortTable:
@@ -31,16 +36,29 @@ class PortTable:
 
     Attributes:
         by_number: The open ports, by the number that frames call them by.
+        turns: Whose turn it is to bind a Unix path.
     """
 
     def __init__(self) -> None:
         self._by_endpoint: dict[Endpoint, Port] = {}
         self.by_number: dict[int, Port] = {}
+        self.turns = Turns()
         self._last_number = 0
+        self._left_files: dict[bytes, SocketFile] = {}  # of closed ports, to be removed at the end
         self._makers: dict[int, tuple[Any, Callable[[], Policy[Backend]]]] = {}
 
-    def open(self, endpoint: Endpoint, *, backlog: int, scheduling: Any, default: Any, mode: int | None = None) -> Port:
-        """Returns the port for this endpoint, and opens it if it is not open yet.
+    def open(
+        self,
+        endpoint: Endpoint,
+        *,
+        backlog: int,
+        scheduling: Any,
+        default: Any,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+    ) -> Port:
+        """Returns the port for this endpoint, and opens it with the primary's rights if it is not open yet.
 
         Args:
             endpoint: Where to listen.
@@ -48,6 +66,8 @@ class PortTable:
             scheduling: The policy that was asked for; None: no particular one.
             default: The policy of a new port if no particular one was asked for.
             mode: The permissions of a new Unix socket's file; None: as the umask has it.
+            uid: The owner of this file; None: this process's user.
+            gid: The group of this file; None: this process's group.
 
         Raises:
             ValueError: There is no such policy.
@@ -59,7 +79,10 @@ class PortTable:
             possible = _possible(preferred, endpoint)
             if possible is not preferred:
                 logger.warning("%s: the kernel can't choose by client address; using %r instead", endpoint, possible)
-            return self._open(endpoint, backlog, possible, mode)
+            if not endpoint.path:
+                return self._open(endpoint, backlog, possible)
+            sock = bind_path(endpoint.path, mode=mode, uid=uid, gid=gid)
+            return self._open(endpoint, backlog, possible, sock, own_file(endpoint.path))
         scheduling = port.scheduling if scheduling is None else _possible(scheduling, endpoint)
         if (port.scheduling, port.backlog) != (scheduling, backlog):
             logger.warning(
@@ -72,22 +95,89 @@ class PortTable:
             )
         return port
 
+    def at(self, endpoint: Endpoint, inode: list[int] | None) -> Port | None:
+        """The open port of a Unix path, if a worker that asks for it can see its file there; None: it may bind anew.
+
+        Args:
+            endpoint: The path.
+            inode: What the worker sees there, see `frames.Listen`.
+        """
+        if inode:
+            for port in self.by_number.values():
+                if port.file is not None and list(port.file.inode) == inode:
+                    return port
+        known = self._by_endpoint.get(endpoint)
+        # A port without a file of ours is abstract or inherited. One that the worker may not look at is the user's.
+        return known if known is not None and (inode is None or known.file is None) else None
+
+    def share(
+        self,
+        endpoint: Endpoint,
+        sock: socket.socket,
+        file: SocketFile | None,
+        *,
+        backlog: int,
+        scheduling: Any,
+        default: Any,
+        by: Backend,
+    ) -> Port:
+        """Returns the port of a Unix path that a worker has bound.
+
+        If other workers have that path open, its file had been removed. Then their port moves to the new socket, so
+        that whoever connects reaches them, too.
+
+        Args:
+            endpoint: The path.
+            sock: The bound socket. The port owns it.
+            file: Its file; None: it has none.
+            backlog: As for `open`.
+            scheduling: As for `open`.
+            default: As for `open`.
+            by: The worker.
+
+        Raises:
+            ValueError: There is no such policy.
+        """
+        port = self._by_endpoint.get(endpoint)
+        if port is not None and by not in port.holders:
+            port.move(sock, file)
+            return port
+        preferred = default if scheduling is None else scheduling
+        return self._open(endpoint, backlog, _possible(preferred, endpoint), sock, file)
+
+    def is_offered(self, fd: int) -> bool:
+        """Whether workers with other rights may have this descriptor of the primary's.
+
+        The user has made it a port, or it has been inherited and would be inherited on: it can't be a secret.
+        """
+        if Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd) in self._by_endpoint:
+            return True
+        return os.get_inheritable(fd)
+
     def another(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint itself; if it asks for a free port, the first such endpoint that is not open yet."""
         while endpoint.port == 0 and not endpoint.path and endpoint in self._by_endpoint:
             endpoint = endpoint._replace(ordinal=endpoint.ordinal + 1)
         return endpoint
 
-    def _open(self, endpoint: Endpoint, backlog: int, scheduling: Any, mode: int | None) -> Port:
-        check(scheduling)
+    def _open(
+        self,
+        endpoint: Endpoint,
+        backlog: int,
+        scheduling: Any,
+        sock: socket.socket | None = None,
+        file: SocketFile | None = None,
+    ) -> Port:
+        """Opens the port; ``sock`` and ``file``, if it is a Unix path, have been made already."""
         is_inherited = endpoint.fd >= 0
         is_stream = endpoint.type == socket.SOCK_STREAM
         has_own_sockets = is_stream and scheduling in OWN_SOCKETS and _allows_more_sockets(endpoint)
-        sock = inherit(endpoint.fd) if is_inherited else bind(endpoint, reuse_port=has_own_sockets)
+        if sock is None:
+            check(scheduling)
+            sock = inherit(endpoint.fd) if is_inherited else bind(endpoint, reuse_port=has_own_sockets)
         try:
-            if mode is not None and endpoint.path and not endpoint.path.startswith(b"\0"):
-                os.chmod(endpoint.path, mode)  # before listen(): no client can connect yet
-            if is_stream and not is_inherited and not has_own_sockets:
+            check(scheduling)
+            if is_stream and not is_inherited and not has_own_sockets and not _listens(sock):
                 sock.listen(backlog)  # if each worker has a socket of its own, this one only reserves the address
             address = address_of(sock)
             group = None
@@ -99,13 +189,16 @@ class PortTable:
             if is_stream and scheduling not in BY_KERNEL:
                 policy = self._policy_of(scheduling)
             port = Port(self._last_number, sock, address, scheduling, policy, backlog, group)
-            port.owns_path = bool(endpoint.path)
+            port.file = file
         except BaseException:
             sock.close()
             raise
         self._by_endpoint[endpoint] = self.by_number[port.number] = port
         if endpoint.port == 0 and not endpoint.path:  # it can also be asked for by the address that it got
-            self._by_endpoint.setdefault(Endpoint.of(sock.family, sock.type, sock.getsockname()), port)
+            name = sock.getsockname()
+            if sock.family == socket.AF_UNIX:
+                name = whole_path(name)
+            self._by_endpoint.setdefault(Endpoint.of(sock.family, sock.type, name), port)
         return port
 
     def _policy_of(self, scheduling: Any) -> Policy[Backend]:
@@ -156,6 +249,10 @@ class PortTable:
             self._close(port)
 
     def _close(self, port: Port) -> None:
+        if port.file is not None and port.file.cleanup:
+            port.file.remove()
+        elif port.file is not None and port.file.cleanup is None and len(self._left_files) < _MOST_LEFT_FILES:
+            self._left_files[port.file.path] = port.file
         port.close()
         del self.by_number[port.number]
         self._by_endpoint = {endpoint: one for endpoint, one in self._by_endpoint.items() if one is not port}
@@ -165,14 +262,21 @@ class PortTable:
         return tuple(port.stats() for port in self.by_number.values())
 
     def close(self) -> None:
-        """Closes every port."""
+        """Closes every port, and removes the files of sockets that workers' servers have left behind."""
         for port in list(self.by_number.values()):
             self._close(port)
+        for file in self._left_files.values():
+            file.remove()
+        self._left_files.clear()
 
 
 def _allows_more_sockets(endpoint: Endpoint) -> bool:
     """Whether several sockets can be bound to it."""
     return endpoint.fd < 0 and not endpoint.path
+
+
+def _listens(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _possible(scheduling: Any, endpoint: Endpoint) -> Any:

@@ -15,7 +15,8 @@ from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSo
 from ..._wire.endpoint import Endpoint
 from ..current import current_session
 from .port import BACKLOG, Connection, Port
-from .resolve import resolve, whole_path
+from .resolve import resolve
+from .unix import plain_path
 
 _LOST = -1
 
@@ -171,10 +172,11 @@ async def listen(
     if path is not None:
         if host is not None or port is not None:
             raise ValueError("path can't be combined with host and port")
-        endpoints = [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))]
-    else:
-        endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
-    return await _listen(endpoints, backlog, scheduling, mode)
+        plain = plain_path(asyncio.get_running_loop(), path)
+        ports = current_session().ports
+        return ClusterListener([await ports.open_path(plain, backlog=backlog, scheduling=scheduling, mode=mode)])
+    endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
+    return await _listen(endpoints, backlog, scheduling)
 
 
 async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListener:
@@ -193,8 +195,6 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
     return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
 
 
-async def _listen(
-    endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None, mode: int | None = None
-) -> ClusterListener:
-    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling, mode=mode)
+async def _listen(endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None) -> ClusterListener:
+    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling)
     return ClusterListener(ports)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from asyncio import base_events, unix_events
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from ..._wire.endpoint import Endpoint
 from ..current import connected_session
 from .exclusive import sharing_session
-from .port import BACKLOG
-from .resolve import resolve, whole_path
+from .port import BACKLOG, Port
+from .resolve import resolve
 from .server import ClusterServer
 from .udp import create_datagram_endpoint
+from .unix import plain_path
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -106,10 +108,20 @@ def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
         session = sharing_session(self)
         if session is None or path is None or options.get("sock") is not None:
             return await original(self, protocol_factory, path, **options)
-        endpoint = Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, path=whole_path(path))
-        return await _serve(self, session, [endpoint], protocol_factory, options)
+        plain = plain_path(self, path)
+        port = await session.ports.open_path(
+            plain,
+            named=plain if isinstance(self, asyncio.BaseEventLoop) else path,
+            backlog=options.get("backlog", BACKLOG),
+            cleanup=options.get("cleanup_socket", _CLEANUP),
+        )
+        return _served(self, [port], protocol_factory, options)
 
     return create_unix_server
+
+
+_CLEANUP = True if sys.version_info >= (3, 13) else None
+"""What closing a server does with the file of its socket, by default: before, asyncio leaves it."""
 
 
 async def _serve(
@@ -119,7 +131,16 @@ async def _serve(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
     options: dict[str, Any],
 ) -> ClusterServer:
-    backlog = options.get("backlog", BACKLOG)
+    ports = await session.ports.open_all(endpoints, backlog=options.get("backlog", BACKLOG))
+    return _served(loop, ports, protocol_factory, options)
+
+
+def _served(
+    loop: asyncio.AbstractEventLoop,
+    ports: list[Port],
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    options: dict[str, Any],
+) -> ClusterServer:
     tls = {name: options[name] for name in ("ssl", *_TLS_TIMEOUTS) if options.get(name) is not None}
     if isinstance(tls.get("ssl"), bool):
         raise TypeError("ssl argument must be an SSLContext or None")
@@ -127,7 +148,6 @@ async def _serve(
         for name in _TLS_TIMEOUTS:
             if name in tls:
                 raise ValueError(f"{name} is only meaningful with ssl")
-    ports = await session.ports.open_all(endpoints, backlog=backlog)
     if options.get("keep_alive"):  # from Python 3.13 on; connections inherit it from the listening socket
         for port in ports:
             port.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -8,8 +8,8 @@ import logging
 import os
 import socket
 import weakref
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from ..._wire import frames
 from ..._wire.channel import Channel
@@ -17,6 +17,9 @@ from ..._wire.codec import encode
 from ..._wire.descriptors import Descriptors
 from ..._wire.endpoint import Endpoint
 from ..._wire.frame import Route, on, on_descriptors, on_ints
+from ..._wire.handles import closer
+from ..._wire.socket_file import inode_of, whole_path
+from . import unix
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -188,6 +191,15 @@ class Port:
         """Ends `drain` even if connections are open."""
         self._idle.set()
 
+    def move(self, sock: socket.socket) -> None:
+        """Listens on this socket from now on, which the port then owns."""
+        loop = self._accepting_on
+        self.stop()
+        self.sock.close()
+        self.sock = sock
+        if loop is not None:
+            self._accept_on(loop)
+
     def close(self) -> None:
         """Takes no more connections, and closes the socket. Idempotent."""
         self.stop()
@@ -202,7 +214,7 @@ class Ports:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._last_number = 0
-        self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port]]] = {}
+        self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port | None]]] = {}
         self._open: dict[int, Port] = {}
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.is_stopped: bool = False
@@ -213,6 +225,8 @@ class Ports:
         self.routes: tuple[Route, ...] = (
             on_descriptors(frames.Listened, self._on_listened),
             on(frames.Refused, self._on_refused),
+            on(frames.Bind, self._on_bind),
+            on_descriptors(frames.Moved, self._on_moved),
             on_ints(frames.Connections, self._on_connections),
         )
 
@@ -221,42 +235,114 @@ class Ports:
         if not self._channel.is_closed:
             self._channel.send(frame)
 
-    async def open(
-        self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None, mode: int | None = None
-    ) -> Port:
-        """Asks the primary for a port.
+    async def open(self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None) -> Port:
+        """Asks the primary for a port at an IP address, or at a descriptor of the primary's.
 
         Args:
             endpoint: Where to listen.
             backlog: The backlog of a new port.
             scheduling: The policy of a new port; None: the cluster's.
-            mode: The permissions of a new Unix socket's file; None: as the primary's umask has it.
 
         Raises:
             OSError: It can't be opened, or this worker has it open already.
             ChannelClosedError: The channel to the primary is closed.
         """
         endpoint = self._numbered(endpoint)
+        number = self._next_number()
+        listen = frames.Listen(number, endpoint, backlog, scheduling, inode=None, cleanup=None)
+        port = await self._ask(number, endpoint, listen.encode())
+        assert port is not None
+        return port
+
+    async def open_path(
+        self,
+        path: Any,
+        *,
+        named: Any = None,
+        backlog: int,
+        scheduling: str | None = None,
+        mode: int | None = None,
+        cleanup: bool | None = True,
+    ) -> Port:
+        """Asks the primary for the port of a Unix socket. Where there is none yet, binds it in this process.
+
+        Args:
+            path: What `unix.plain_path` returns.
+            named: The path as the caller has named it, for errors; None: ``path``.
+            backlog: The backlog of a new port.
+            scheduling: The policy of a new port; None: the cluster's.
+            mode: The permissions of the file of a new port; None: as the umask has it.
+            cleanup: Whether closing the port removes the file; None: the end of the primary does.
+
+        Raises:
+            OSError: It can't be bound, or this worker has it open already.
+            ChannelClosedError: The channel to the primary is closed.
+        """
+        named = path if named is None else named
+        endpoint = Endpoint(int(socket.AF_UNIX), int(socket.SOCK_STREAM), path=whole_path(path))
+        try:
+            while True:
+                inode = inode_of(path)
+                number = self._next_number()
+                listen = frames.Listen(number, endpoint, backlog, scheduling, inode, cleanup)
+                port = await self._ask(number, endpoint, listen.encode())
+                if port is None:  # it is our turn to bind
+                    port = await self._bind(number, endpoint, inode, path, backlog, mode)
+                if port is not None:
+                    return port
+        except OSError as error:
+            raise unix.in_use(named) if error.errno == errno.EADDRINUSE else error from None
+
+    async def _bind(
+        self, number: int, endpoint: Endpoint, inode: list[int] | None, path: Any, backlog: int, mode: int | None
+    ) -> Port | None:
+        """Binds the path and gives the socket to the primary. None: the primary must be asked once more."""
+        try:
+            if inode_of(path) != inode:  # another worker has bound it while we waited for our turn
+                self.tell(frames.Unbound(number).encode())
+                return None
+            with unix.bind(path, backlog=backlog, mode=mode) as sock:
+                fd = os.dup(sock.fileno())
+        except BaseException:
+            self.tell(frames.Unbound(number).encode())
+            raise
+        return await self._ask(number, endpoint, frames.Bound(number, inode_of(path)).encode(), [fd])
+
+    def _next_number(self) -> int:
         self._last_number += 1
-        number = self._last_number
-        future: asyncio.Future[Port] = asyncio.get_running_loop().create_future()
+        return self._last_number
+
+    async def _ask(self, number: int, endpoint: Endpoint, frame: bytes, fds: Sequence[int] = ()) -> Port | None:
+        """Sends a frame, and returns what it is answered with; None: it is this worker's turn to bind the path.
+
+        It owns the descriptors.
+        """
+        future: asyncio.Future[Port | None] = asyncio.get_running_loop().create_future()
+        release = closer(list(fds))
+        try:
+            self._channel.send(frame, fds, release)
+        except BaseException:
+            release()
+            raise
         self._requests[number] = endpoint, future
         try:
-            self._channel.send(frames.Listen(number, endpoint, backlog, scheduling, mode).encode())
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                future.result().close()
+                if (port := future.result()) is not None:
+                    port.close()
+                else:
+                    self.tell(frames.Unbound(number).encode())
             raise
 
     async def open_all(
-        self, endpoints: Iterable[Endpoint], *, backlog: int, scheduling: str | None = None, mode: int | None = None
+        self, endpoints: Iterable[Endpoint], *, backlog: int, scheduling: str | None = None
     ) -> list[Port]:
         """Asks the primary for several ports; if one can't be opened, closes the others. Otherwise like `open`."""
         ports: list[Port] = []
         try:
             for endpoint in endpoints:
-                ports.append(await self.open(endpoint, backlog=backlog, scheduling=scheduling, mode=mode))
+                ports.append(await self.open(endpoint, backlog=backlog, scheduling=scheduling))
         except BaseException:
             for port in ports:
                 port.close()
@@ -270,7 +356,7 @@ class Ports:
             taken |= {port.endpoint, port.bound}
         if endpoint not in taken:
             return endpoint
-        if endpoint.port or endpoint.path or endpoint.fd >= 0:
+        if endpoint.port or endpoint.fd >= 0:
             raise _bind_error(endpoint, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         return next(
             one for ordinal in range(1, len(taken) + 1) if (one := endpoint._replace(ordinal=ordinal)) not in taken
@@ -298,6 +384,21 @@ class Ports:
         endpoint, future = self._requests.pop(frame.number)
         if not future.done():
             future.set_exception(_bind_error(endpoint, frame.errno, frame.text))
+
+    def _on_bind(self, frame: frames.Bind) -> None:
+        _, future = self._requests.pop(frame.number)
+        if future.done():  # the caller was cancelled
+            self.tell(frames.Unbound(frame.number).encode())
+        else:
+            future.set_result(None)
+
+    def _on_moved(self, frame: frames.Moved, descriptors: Descriptors) -> None:
+        port = self._open.get(frame.port)
+        fds = descriptors.take() if port is not None else []
+        if port is not None and fds:
+            port.move(socket.socket(fileno=fds[0]))
+        elif port is not None:
+            logger.error("no descriptors left for the new socket of %s", port.endpoint)
 
     def _on_connections(self, descriptors: Descriptors, number: int, count: int) -> None:
         fds = descriptors.take()
@@ -362,4 +463,6 @@ class Ports:
 
 def _bind_error(endpoint: Endpoint, code: int, text: str) -> OSError:
     """The error that asyncio raises, word for word."""
+    if endpoint.path:
+        return OSError(code, text)
     return OSError(code, f"error while attempting to bind on address {endpoint}: {text.lower()}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from typing import Any
 
@@ -36,9 +35,3 @@ def has_ipv6() -> bool:
         if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
             return False
     return True
-
-
-def whole_path(path: Any) -> bytes:
-    """A Unix socket's absolute path: the primary's working directory may be another one."""
-    name = os.fsencode(path)
-    return name if name.startswith(b"\0") else os.path.abspath(name)

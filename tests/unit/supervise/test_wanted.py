@@ -59,7 +59,7 @@ def test_nothing_is_wanted_at_first() -> None:
     assert wanted.want.start_timeout == 7.0
     assert wanted.begin() is None
     assert wanted.finish([]) is None
-    assert wanted.reload is None
+    assert (wanted.next_reload, wanted.workers) == (None, 0)
     assert (wanted.restarts, wanted.is_given_up, wanted.may_start) == (0, False, {})
 
 
@@ -110,18 +110,27 @@ def test_each_reload_is_of_a_generation_of_its_own_even_after_one_that_failed() 
     assert cluster.wanted.want.generation == 3
 
 
-def test_a_reload_is_known_while_it_is_queued_and_while_it_is_under_way() -> None:
+def test_a_reload_is_the_next_one_only_while_it_is_queued() -> None:
     cluster = Cluster(workers=1)
-    scale, reload = Scale(workers=1), Reload()
+    scale, reload, another = Scale(workers=1), Reload(), Reload()
     cluster.begin(scale)
     cluster.wanted.ask(reload)
-    assert cluster.wanted.reload is reload
+    assert cluster.wanted.next_reload is reload
     cluster.wanted.finish(cluster.seen.values())
     cluster.wanted.begin()
-    assert cluster.wanted.reload is reload
-    cluster.fill(0)
-    cluster.wanted.finish(cluster.seen.values())
-    assert cluster.wanted.reload is None
+    assert cluster.wanted.next_reload is None  # it may have renewed workers already
+    cluster.wanted.ask(another)
+    assert cluster.wanted.next_reload is another
+
+
+def test_the_number_of_workers_is_what_the_last_request_asks_for() -> None:
+    cluster = Cluster(workers=1)
+    assert cluster.wanted.workers == 1
+    cluster.begin(Scale(workers=2))
+    cluster.wanted.ask(Scale(workers=cluster.wanted.workers + 1))
+    cluster.wanted.ask(Reload())
+    assert len(cluster.wanted.want.workers) == 2
+    assert cluster.wanted.workers == 3
 
 
 def test_a_reload_fills_slots_that_were_left_empty() -> None:

@@ -223,8 +223,8 @@ class World:
         assert one.is_gone
         assert not one.is_accepted
         one.is_settled = True
-        reload = self.wanted.reload
-        is_in_reload = self.wanted._is_begun and self.wanted._requests[0] is reload
+        reload = self.wanted._requests[0] if self.wanted._is_begun else None
+        is_in_reload = isinstance(reload, Reload)
         is_of_reload = is_in_reload and one.generation == self.wanted.want.generation
         error = StartupError("as it should")
         if one.id in self._lacking:
