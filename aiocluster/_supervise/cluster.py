@@ -255,6 +255,8 @@ class Cluster(Emitter[PrimaryEvent]):
         signals in the main thread only, so a cluster that is entered in another thread does not hear them.
 
         Raises:
+            StartupError: A first worker has failed as every other one would, before it listened: its port is in use or
+                not allowed, or an import failed. The text is one line; the log has the traceback.
             RestartLimitError: Workers ended unexpectedly too often. Those still running are stopped when the
                 ``async with`` block is left.
             ClusterError: The ``async with`` block has not been entered, or has been left.
