@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(given[:end])
     options.args += given[end + 1 :]  # argparse accepts no more of these after an option
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.argv = [options.target, *options.args]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
     try:
         asyncio.run(_run(options))

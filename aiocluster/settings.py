@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, TypedDict, get_args
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from ._checks import number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
@@ -30,6 +30,15 @@ StrPath: TypeAlias = str | os.PathLike[str]
 Target: TypeAlias = Callable[..., Any] | StrPath | None
 Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
 StartMethod: TypeAlias = Literal["spawn", "template"]
+
+
+class HasFileno(Protocol):
+    """An object with a descriptor, such as an open file or a socket."""
+
+    def fileno(self) -> int: ...
+
+
+Stdin: TypeAlias = Literal["inherit"] | int | HasFileno | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,18 @@ def _path(name: str, value: object) -> StrPath:
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path, not {value!r}")
     without_nul(name, os.fspath(value))
+    return value
+
+
+def _stdin(name: str, value: Any) -> object:
+    if value is None or value == "inherit":
+        return value
+    if isinstance(value, (str, bytes, bool)) or not (isinstance(value, int) or hasattr(value, "fileno")):
+        raise TypeError(f'{name} must be None, "inherit", an open file or a descriptor, not {value!r}')
+    try:
+        os.fstat(value if isinstance(value, int) else value.fileno())
+    except (OSError, ValueError, OverflowError):
+        raise ValueError(f"{name} is not open: {value!r}") from None
     return value
 
 
@@ -200,12 +221,17 @@ class Settings:
 
     Attributes:
         target: What a worker runs; see the table of targets in the documentation. None: the main script.
-        args: ``sys.argv[1:]`` of a script or a module. A function that takes arguments is called with them too.
+        args: ``sys.argv[1:]`` of a script or a module, and what a function is called with. A function without
+            parameters finds them in ``sys.argv[1:]``, too. Without ``args``, functions and the main script see the
+            primary's ``sys.argv``.
         env: Environment variables to add to the primary's own.
         cwd: The working directory, which must exist. None: the primary's own.
+        stdin: What workers read as their standard input: an open file or a descriptor, which they all share, or
+            ``"inherit"``, the primary's own. None: the null device, which is at its end at once.
         executable: The interpreter: a path, or a name that is looked for in ``PATH``. None: the primary's own.
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``.
-        silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess` instead of the primary's own.
+        silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess`. Otherwise stdout is the primary's
+            own, and the primary passes stderr on to its own, in whole lines.
         uid: The user id that workers run as. The primary must have the right to change it.
         gid: The group id that workers run as. The primary must have the right to change it. None: where root starts
             them as another ``uid``, that user's own group (passwd(5)). Workers are in no other group of root's.
@@ -241,6 +267,7 @@ class Settings:
     args: Sequence[str] = _setting((), _strings, "fork")
     env: Mapping[str, str] | None = _setting(None, _optional(variables), "fork")
     cwd: StrPath | None = _setting(None, _optional(_folder), "fork")
+    stdin: Stdin = _setting(None, _stdin, "fork")
     executable: StrPath | None = _setting(None, _optional(_program), "fork")
     exec_args: Sequence[str] = _setting((), _strings, "fork")
     silent: bool = _setting(False, _is(bool, "True or False"), "fork")
@@ -296,6 +323,7 @@ class PrimarySettings(TypedDict, total=False):
     args: Sequence[str]
     env: Mapping[str, str] | None
     cwd: StrPath | None
+    stdin: Stdin
     executable: StrPath | None
     exec_args: Sequence[str]
     silent: bool

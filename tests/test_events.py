@@ -469,6 +469,104 @@ async def test_emit_soon_lets_the_caller_add_handlers_first() -> None:
     assert heard == [shutdown()]
 
 
+# ---- when a message has been handled
+
+
+class Holds:
+    """Counts how often a message is held, and let go."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.let_go = 0
+
+    def hold(self) -> Callable[[], None]:
+        self.held += 1
+        return self._let_go
+
+    def _let_go(self) -> None:
+        self.let_go += 1
+
+
+async def test_async_handlers_and_streams_hold_a_message_until_the_last_has_finished() -> None:
+    thing, holds = Thing(), Holds()
+    gate = asyncio.Event()
+
+    @thing.on("message")
+    async def slow(event: Message) -> None:
+        await gate.wait()
+        raise RuntimeError
+
+    async with thing.events("message") as one, thing.events() as other:
+        thing._hub.emit_messages(7, iter(["x"]), (), None, holds.hold)
+        assert holds.held == 3
+        thing.off("message", slow)
+        assert await anext(one) == await anext(other) == Message(7, "x")
+        assert holds.let_go == 0
+        waiting = asyncio.ensure_future(anext(one))
+        await asyncio.sleep(0)
+        assert holds.let_go == 1
+        other.close()
+        assert holds.let_go == 2
+        gate.set()
+        await thing.drain()
+        await asyncio.sleep(0)
+        assert holds.let_go == 3
+        waiting.cancel()
+
+
+async def test_sync_handlers_and_wait_for_hold_nothing() -> None:
+    thing, holds = Thing(), Holds()
+    thing.on("message", lambda event: "a result")
+    waiting = asyncio.ensure_future(thing.wait_for("message"))
+    await asyncio.sleep(0)
+    thing._hub.emit_messages(7, iter(["x"]), (), None, holds.hold)
+    thing._hub.emit(Message(7, "y"), holds.hold)
+    assert await waiting == Message(7, "x")
+    assert holds.held == 0
+
+
+async def test_a_closed_stream_lets_go_of_what_it_held() -> None:
+    thing, holds = Thing(), Holds()
+    async with thing.events("message") as stream:
+        thing._hub.emit_messages(7, iter(range(5)), (), None, holds.hold)
+        await anext(stream)
+    assert (holds.held, holds.let_go) == (5, 5)
+    stream.close()
+    assert holds.let_go == 5
+
+
+async def test_a_handler_that_is_cancelled_lets_go_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiocluster._events.emitter._CANCELLED", 0.01)
+    thing, holds = Thing(), Holds()
+    thing.on("message", lambda event: asyncio.sleep(100))
+    thing._hub.emit(Message(7, "x"), holds.hold)
+    thing._hub.cancel()
+    await thing.drain()
+    await asyncio.sleep(0)
+    assert holds.let_go == 0
+    while not holds.let_go:
+        await asyncio.sleep(0.002)
+
+
+async def test_a_stream_that_nothing_reads_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiocluster._events.stream._LIMIT", 10)
+    thing = Thing()
+    async with thing.events("shutdown", "message") as stream:
+        for number in range(20):
+            thing.emit(shutdown(number))
+            thing.emit(Message(7, number))
+        heard = [await anext(stream) for _ in range(30)]
+        assert [event.deadline for event in heard if isinstance(event, Shutdown)] == list(range(10))
+        assert [event.message for event in heard if isinstance(event, Message)] == list(range(20))
+        thing.emit(shutdown(21))
+        assert await anext(stream) == shutdown(21)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a stream of events() holds 10 events that nothing takes; later ones are dropped"
+    ]
+
+
 # ---- wait_for
 
 

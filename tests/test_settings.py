@@ -20,7 +20,7 @@ def test_the_defaults_are_the_promised_ones(monkeypatch: pytest.MonkeyPatch) -> 
     settings = Settings()
     assert settings.target is None
     assert settings.args == settings.exec_args == settings.preload == ()
-    assert {settings.env, settings.cwd, settings.executable, settings.uid, settings.gid} == {None}
+    assert {settings.env, settings.cwd, settings.stdin, settings.executable, settings.uid, settings.gid} == {None}
     assert settings.silent is False
     assert (settings.loop, settings.start_method, settings.scheduling) == ("auto", "spawn", "round_robin")
 
@@ -113,6 +113,9 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("gid", True, TypeError, "gid must be a whole number from 0 on, not True"),
         ("silent", 1, TypeError, "silent must be True or False, not 1"),
         ("cwd", 1, TypeError, "cwd must be a path, not 1"),
+        ("stdin", "pipe", TypeError, "stdin must be None, \"inherit\", an open file or a descriptor, not 'pipe'"),
+        ("stdin", True, TypeError, 'stdin must be None, "inherit", an open file or a descriptor, not True'),
+        ("stdin", -1, ValueError, "stdin is not open: -1"),
         ("executable", ["python"], TypeError, "executable must be a path, not ['python']"),
         ("loop", 1, TypeError, "loop must be one of"),
         ("args", [1], TypeError, "args must be a sequence of str, not of 1"),

@@ -19,7 +19,7 @@ from .._checks import function
 from .._interruption import ends_task, pass_on_interruption
 from ..events._either import Error
 from ..events._message import Event, Message, MessageDraft
-from .stream import EventStream
+from .stream import EventStream, Queued
 
 E = TypeVar("E", bound=Event)
 E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
@@ -52,7 +52,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocluster.events")
 
 Handler = Callable[[Any], Any]
+LetGo = Callable[[], None]
+Hold = Callable[[], LetGo]
 Seconds = float | None
+
+_CANCELLED = 1.0  # seconds between the cancellation of an async handler and the confirmation of its message
 
 _new = object.__new__
 
@@ -128,21 +132,31 @@ class EventHub:
         """Whether there is a handler for events of that name."""
         return bool(self._called.get(name))
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, hold: Hold | None = None) -> None:
         """Calls the handlers now. If one raises, logs it, emits `Error`, and continues with the next.
 
         So it never raises, not even at Ctrl-C, which it passes on to the loop.
+
+        Args:
+            event: The event.
+            hold: Called for each async handler and for each stream: what it returns is called once the handler has
+                ended, or the event has been taken from the stream and handled.
         """
         for handler in self._called.get(event.name, ()):
             try:
                 result = handler(event)
-                if result is not None and inspect.isawaitable(result):
-                    self._start(handler, event, result)
+                if result is not None:
+                    self._go_on(handler, event, result, hold)
             except BaseException as error:
                 self._failed(handler, event, error)
 
     def emit_messages(
-        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], worker: Any
+        self,
+        sender: int,
+        messages: Iterable[Any],
+        handles: tuple[socket.socket, ...],
+        worker: Any,
+        hold: Hold | None = None,
     ) -> None:
         """Emits a `Message` for each of these, faster than `emit` does: messages are the most frequent events."""
         called = self._called
@@ -156,8 +170,8 @@ class EventHub:
             for handler in called.get("message", ()):
                 try:
                     result = handler(event)
-                    if result is not None and inspect.isawaitable(result):
-                        self._start(handler, event, result)
+                    if result is not None:
+                        self._go_on(handler, event, result, hold)
                 except BaseException as error:
                     self._failed(handler, event, error)
 
@@ -196,7 +210,17 @@ class EventHub:
             if task is not asyncio.current_task():
                 task.cancel()
 
-    def _start(self, handler: Handler, event: Event, result: Any) -> None:
+    def _go_on(self, handler: Handler, event: Event, result: Any, hold: Hold | None) -> None:
+        """A handler has not yet finished with an event: it is async, or a stream's."""
+        if type(result) is Queued:
+            if hold is not None:
+                result.let_go = hold()
+        elif inspect.isawaitable(result):
+            task = self._start(handler, event, result)
+            if hold is not None:
+                task.add_done_callback(partial(_ended, hold()))
+
+    def _start(self, handler: Handler, event: Event, result: Any) -> asyncio.Task[None]:
         async def run() -> None:
             task = asyncio.current_task()
             try:
@@ -213,6 +237,7 @@ class EventHub:
         if inspect.iscoroutine(result):
             # If the task is cancelled before its first step, the coroutine would never be awaited.
             task.add_done_callback(lambda task: result.close())
+        return task
 
     def _failed(self, handler: Handler, event: Event, error: BaseException) -> None:
         if pass_on_interruption(error):
@@ -221,6 +246,18 @@ class EventHub:
         logger.error("handler %s of event %r raised", name, event.name, exc_info=error)
         if event.name != Error.name:
             self.emit(Error(getattr(event, "worker", None), error))
+
+
+def _ended(let_go: LetGo, task: asyncio.Task[None]) -> None:
+    """Confirms what a handler has handled.
+
+    One that was cancelled is given a little longer: if it was cancelled because the loop ends, nothing is confirmed,
+    and the message comes back to its sender.
+    """
+    if task.cancelled():
+        task.get_loop().call_later(_CANCELLED, let_go)
+    else:
+        let_go()
 
 
 class Emitter(Generic[E_contra]):
@@ -312,7 +349,8 @@ class Emitter(Generic[E_contra]):
     def on(self, name: str, handler: Any = None) -> Any:
         """Calls ``handler(event)`` for each event of that name. Without a handler, returns a decorator.
 
-        Handlers are sync or async. If one raises, that is logged and emitted as ``error``; the others still run. This
+        Handlers are sync or async. A message is acknowledged when its handlers have ended, so slow async ones slow the
+        sender down. If a handler raises, that is logged and emitted as ``error``; the others still run. This
         holds for every exception, also for `SystemExit`: to end the program, end its main task. What a signal raises
         in a handler, such as Ctrl-C's `KeyboardInterrupt`, still ends the program.
 

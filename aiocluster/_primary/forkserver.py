@@ -34,8 +34,10 @@ from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.frame import Dispatch, on
 from ..errors import StartupError
-from ..settings import Settings
+from ..settings import Settings, Stdin
+from .folders import Folders
 from .launch import Child, command, open_streams
+from .stderr import StderrRelay
 
 logger = logging.getLogger("aiocluster.forkserver")
 
@@ -62,10 +64,13 @@ class ForkServer:
     Args:
         settings: The settings; ``executable``, ``exec_args``, ``env`` and ``cwd`` say how it is started.
         config: The worker config, which says what to import. Its workers get the same one.
+        relay: Passes on its stderr, and that of its workers.
+        folders: Where this process was started from.
     """
 
-    def __init__(self, settings: Settings, config: frames.WorkerConfig) -> None:
+    def __init__(self, settings: Settings, config: frames.WorkerConfig, relay: StderrRelay, folders: Folders) -> None:
         loop = asyncio.get_running_loop()
+        self._relay = relay
         self._is_retired = False
         self._last_number = 0
         self._is_warm: asyncio.Future[None] = loop.create_future()
@@ -75,13 +80,13 @@ class ForkServer:
         self._why_killed: StartupError | None = None
         self._failure: frames.Failed | None = None
         first_frame = config.encode()
-        with open_channel() as (ours, theirs), open_streams(silent=False) as streams, ExitStack() as undo:
+        with open_channel() as (ours, theirs), open_streams(relay) as streams, ExitStack() as undo:
             with blocked():
                 process = start(
-                    command(settings, "forkserver"),
+                    command(settings, "forkserver", folders),
                     streams.theirs,
                     env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
-                    cwd=settings.cwd,
+                    cwd=folders.cwd(settings.cwd),
                     pass_fds=(theirs.fileno(),),
                 )
             undo.callback(process.send_signal, signal.SIGKILL)
@@ -108,14 +113,15 @@ class ForkServer:
         return not self._is_retired and not self._channel.is_closed
 
     async def fork(
-        self, env: Mapping[str, str], channel: socket.socket, *, silent: bool, timeout: float | None
+        self, env: Mapping[str, str], channel: socket.socket, *, stdin: Stdin, silent: bool, timeout: float | None
     ) -> Child:
         """Forks a worker.
 
         Args:
             env: The worker's complete environment, without the variables that name descriptors.
             channel: The worker's end of its channel.
-            silent: Whether stdout and stderr are pipes.
+            stdin: The setting ``stdin``.
+            silent: The setting ``silent``.
             timeout: Seconds until the worker must have been forked, the import of the application included. After
                 that the fork server is killed; its workers keep running. None: no limit.
 
@@ -129,7 +135,7 @@ class ForkServer:
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await self._fork(number, forked, env, channel, silent=silent)
+                return await self._fork(number, forked, env, channel, stdin=stdin, silent=silent)
         except TimeoutError:
             if timeout is None or not limit.expired():
                 raise
@@ -145,12 +151,12 @@ class ForkServer:
         env: Mapping[str, str],
         channel: socket.socket,
         *,
+        stdin: Stdin,
         silent: bool,
     ) -> Child:
         await asyncio.shield(self._is_warm)
-        with open_streams(silent=silent) as streams, ExitStack() as undo:
-            _, stdout, early_stderr = streams.theirs
-            fds = [fd for fd in (channel.fileno(), early_stderr, streams.stderr, stdout) if fd is not None]
+        with open_streams(self._relay, stdin=stdin, silent=silent) as streams, ExitStack() as undo:
+            fds = [channel.fileno(), *streams.theirs]
             if self._channel.is_closed:
                 raise StartupError("the fork server has ended")
             self._channel.send(frames.Fork(number, len(fds), dict(env)).encode(), fds)
@@ -166,7 +172,7 @@ class ForkServer:
             what = "forked a worker" if self._is_warm.done() else "imported the application"
             self._why_killed = StartupError(
                 f"the fork server (pid {self._process.pid}) had not {what} after {timeout:g} seconds (start_timeout)"
-                f"\n\n{self._process.take_early_stderr()}".strip()
+                f"\n\n{self._process.last_words()}".strip()
             )
             self.kill()
         return self._why_killed
@@ -197,7 +203,6 @@ class ForkServer:
     # ---- frames from the fork server
 
     def _on_warm(self, frame: frames.Warm) -> None:
-        self._process.close()
         self._is_warm.set_result(None)
 
     def _on_forked(self, frame: frames.Forked) -> None:
@@ -229,7 +234,7 @@ class ForkServer:
 
     def _on_exit(self, end: ExitStatus) -> None:
         was_warm = self._is_warm.done()
-        text = self._process.take_early_stderr().strip()
+        text = self._process.last_words()
         self._channel.finish()
         when = "" if was_warm else " before it had imported the application"
         failure = self._failure

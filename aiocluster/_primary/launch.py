@@ -1,4 +1,4 @@
-"""Starts a worker: its command line, its environment, and the file for its early stderr."""
+"""Starts a worker: its command line, its environment and its standard streams."""
 
 from __future__ import annotations
 
@@ -8,68 +8,82 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from .._processes import start
-from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
+from .._processes.environment import CHANNEL_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
 from .._processes.signals import OURS, blocked
-from .._processes.stdio import PipeReader, Stdio, open_stdio
+from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
-from ..settings import Settings
+from ..settings import Settings, Stdin
+from .folders import Folders
+from .stderr import RelayedStderr, SilentStderr, StderrRelay
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
-_TAIL = 4096  # bytes: an error text quotes at most this much of stderr
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The standard streams of a worker that is about to start.
-
-    Until the worker is online, its stderr is a file, so that an error can quote it. The bootstrap then copies the file
-    to the real stderr and switches to that.
+    """The standard streams of a process that is about to start.
 
     Attributes:
-        stdio: Pipes if the worker is silent; else this process's streams.
-        stderr: The descriptor of the real stderr.
-        early_stderr: The file.
+        theirs: The descriptors that it starts with.
+        stdout: Our end of its stdout if it is silent; else None.
+        stderr: Our end of its stderr: a `SilentStderr` if it is silent, else one that is passed on.
     """
 
-    stdio: Stdio
-    stderr: int
-    early_stderr: IO[bytes]
-
-    @property
-    def theirs(self) -> start.Streams:
-        """The descriptors that the worker starts with."""
-        stdin, stdout, _ = self.stdio.theirs
-        return stdin, stdout, self.early_stderr.fileno()
+    theirs: tuple[int, int, int]
+    stdout: PipeReader | None
+    stderr: SilentStderr | RelayedStderr
 
 
 @contextlib.contextmanager
-def open_streams(*, silent: bool) -> Iterator[Streams]:
-    """Opens the streams of a worker.
+def open_streams(relay: StderrRelay, *, stdin: Stdin = None, silent: bool = False) -> Iterator[Streams]:
+    """Opens the streams of a process.
 
-    On exit the worker's ends are closed in this process; after an exception, our ends are closed too.
+    On exit the process's ends are closed in this process; after an exception, our ends are closed too.
+
+    Args:
+        relay: Passes its stderr on, unless it is silent.
+        stdin: The setting ``stdin``.
+        silent: The setting ``silent``.
 
     Raises:
         OSError: No descriptors are left.
     """
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
-        early_stderr = undo.enter_context(tempfile.TemporaryFile())
+        if stdin == "inherit":
+            stdin = standard(0)
+        first = _null(theirs) if stdin is None else stdin if isinstance(stdin, int) else stdin.fileno()
         if silent:
-            stdio = theirs.enter_context(open_stdio("inherit", "pipe", "pipe"))
-            stderr = stdio.theirs[2]
-            assert stderr is not None
+            ours, second = _pipe(theirs)
+            stdout = PipeReader(ours)
+            undo.callback(stdout.close)
+            ours, third = _pipe(theirs)
+            silent_stderr = SilentStderr(ours)
+            undo.callback(silent_stderr.close)
+            yield Streams((first, second, third), stdout, silent_stderr)
         else:
-            stdio, stderr = Stdio(), os.dup(2)
-            theirs.callback(os.close, stderr)
-        yield Streams(stdio, stderr, early_stderr)
+            inherited = standard(1)
+            second = _null(theirs) if inherited is None else inherited
+            relayed, third = theirs.enter_context(relay.open())
+            yield Streams((first, second, third), None, relayed)
         undo.pop_all()
+
+
+def _null(theirs: contextlib.ExitStack) -> int:
+    fd = os.open(os.devnull, os.O_RDWR)
+    theirs.callback(os.close, fd)
+    return fd
+
+
+def _pipe(theirs: contextlib.ExitStack) -> tuple[int, int]:
+    ours, write = os.pipe()
+    theirs.callback(os.close, write)
+    return ours, write
 
 
 class Child:
@@ -83,11 +97,15 @@ class Child:
 
     def __init__(self, process: Process, streams: Streams) -> None:
         self.pid: int = process.pid
-        self.stdout: PipeReader | None = streams.stdio.stdout
-        self.stderr: PipeReader | None = streams.stdio.stderr
+        self.stdout: PipeReader | None = streams.stdout
+        self.stderr: PipeReader | None = streams.stderr if isinstance(streams.stderr, PipeReader) else None
+        self._stderr = streams.stderr
         self._process = process
-        self._early_stderr = streams.early_stderr
-        process.ended.add_done_callback(lambda future: process.reap())
+        process.ended.add_done_callback(self._on_ended)
+
+    def _on_ended(self, future: asyncio.Future[ExitStatus]) -> None:
+        self._process.reap()
+        self._stderr.settle()
 
     def watch(self, ended: Callable[[ExitStatus], None]) -> None:
         """Calls ``ended`` once, on the running loop, when the process has ended."""
@@ -102,23 +120,17 @@ class Child:
         if self._process.send_signal(number) and number == signal.SIGTERM:
             self._process.send_signal(OURS)
 
-    def take_early_stderr(self) -> str:
-        """Returns the last 4 KiB written to stderr before the worker was online; "" once it has been online."""
-        if self._early_stderr.closed:
-            return ""
-        with self._early_stderr as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            return file.read().decode(errors="replace")
+    def stderr_tail(self) -> bytes:
+        """Returns the last `TAIL` bytes that it has written to stderr."""
+        return self._stderr.tail()
 
-    def close(self) -> None:
-        """Closes the early stderr file. The streams stay open."""
-        self._early_stderr.close()
+    def last_words(self) -> str:
+        """Returns the same as text, for errors."""
+        return self.stderr_tail().decode(errors="replace").strip()
 
     async def discard(self) -> None:
         """Kills a process that nothing else knows of yet, and returns when it has ended. The streams are closed."""
         self.send_signal(signal.SIGKILL)
-        self.close()
         for stream in (self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
@@ -130,30 +142,34 @@ def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> d
     return start.environment({**os.environ, **(settings.env or {}), **env}, {WORKER_ID: str(worker_id)})
 
 
-def command(settings: Settings, module: str) -> list[str]:
+def command(settings: Settings, module: str, folders: Folders) -> list[str]:
     """Returns the command line of an interpreter that runs ``main()`` of ``aiocluster._worker.<module>``."""
     # Remove the working directory from sys.path: a queue.py in it would hide the standard module.
-    path = f"sys.path[:] = [*filter(None, sys.path), {_PACKAGE_PARENT!r}]"
+    path = f"sys.path[:] = [*filter(None, sys.path), {folders.now(_PACKAGE_PARENT)!r}]"
     code = f"import sys; {path}; from aiocluster._worker.{module} import main; main()"
-    return [os.fspath(settings.executable or sys.executable), *settings.exec_args, "-c", code]
+    executable = settings.executable or folders.now(sys.executable)
+    return [os.fspath(executable), *settings.exec_args, "-c", code]
 
 
-def spawn(settings: Settings, env: Mapping[str, str], worker_id: int, channel: socket.socket) -> Child:
+def spawn(
+    settings: Settings,
+    env: Mapping[str, str],
+    worker_id: int,
+    channel: socket.socket,
+    relay: StderrRelay,
+    folders: Folders,
+) -> Child:
     """Starts a new interpreter that becomes worker ``worker_id`` on this channel.
 
     Raises:
         OSError: The interpreter can't be started.
     """
-    with open_streams(silent=settings.silent) as streams, blocked():
+    with open_streams(relay, stdin=settings.stdin, silent=settings.silent) as streams, blocked():
         process = start.start(
-            command(settings, "bootstrap"),
+            command(settings, "bootstrap", folders),
             streams.theirs,
-            env={
-                **environment(settings, env, worker_id),
-                CHANNEL_FD: str(channel.fileno()),
-                STDERR_FD: str(streams.stderr),
-            },
-            cwd=settings.cwd,
-            pass_fds=(channel.fileno(), streams.stderr),
+            env={**environment(settings, env, worker_id), CHANNEL_FD: str(channel.fileno())},
+            cwd=folders.cwd(settings.cwd),
+            pass_fds=(channel.fileno(),),
         )
         return Child(process, streams)

@@ -18,12 +18,12 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
-from .._processes.stdio import PipeReader, open_channel
+from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
 from .._wire import main_guard
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
-from .._wire.codec import pack
+from .._wire.codec import MAX_FRAME_OF_PEER, pack
 from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
@@ -34,9 +34,11 @@ from ..errors import ClusterError, TargetError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
+from .folders import Folders
 from .forkserver import ForkServer
 from .launch import Child, environment, spawn
 from .session import Identity, Session, Shared
+from .stderr import StderrRelay
 from .target import name_target
 from .worker_process import WorkerProcess
 
@@ -71,12 +73,12 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return primary
 
     def _begin(self, given: Settings) -> None:
+        self._shared = Shared(given, gone=self._on_gone)
         try:
-            self._named = name_target(given.target, given.cwd)
+            self._named = name_target(given.target, given.cwd, self._shared.folders)
         except TargetError:
             main_guard.check_is_loaded()  # then this says more
             raise
-        self._shared = Shared(given, gone=self._on_gone)
         self._hub = self._shared.hub
         self._requests = self._shared.requests
         self._workers: dict[int, WorkerProcess] = {}
@@ -93,7 +95,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
         main_guard.check(self._named)
+        occupy_standard()
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
+        self._relay = StderrRelay()
+        self._relay.start()
         self._is_open = True
         self._all_gone.set()
         set_title("primary")
@@ -109,16 +114,19 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                     with anyio.move_on_after(_KILL_TIMEOUT if number == signal.SIGTERM else None):
                         await self._all_gone.wait()
         finally:
-            for fork_server in self._all_fork_servers:
-                fork_server.kill()
-                await fork_server.wait_gone()
-            for stream in list(self._streams):
-                stream.close()
-            self._shared.ports.close()
-            self._hub.cancel()
-            while self._closing:
-                await asyncio.wait(self._closing)
-            await self._hub.drain()
+            try:
+                for fork_server in self._all_fork_servers:
+                    fork_server.kill()
+                    await fork_server.wait_gone()
+                for stream in list(self._streams):
+                    stream.close()
+                self._shared.ports.close()
+                self._hub.cancel()
+                while self._closing:
+                    await asyncio.wait(self._closing)
+                await self._hub.drain()
+            finally:
+                await self._relay.stop()
 
     # ---- workers
 
@@ -155,7 +163,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: There is no such setting, or it is of the wrong type.
         """
         changed = self.settings._changed("Primary", settings)
-        target = name_target(changed.target, changed.cwd)
+        target = name_target(changed.target, changed.cwd, self._shared.folders)
         self._shared.settings = changed
         interpreter = _interpreter(changed)
         self._retire_fork_servers(lambda of, named: of != interpreter or (named == self._named and named != target))
@@ -164,7 +172,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     def _check_target(self, target: Any) -> None:
         """Raises `TargetError` if workers could not find this target."""
-        name_target(target, self.settings.cwd)
+        name_target(target, self.settings.cwd, self._shared.folders)
 
     async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
@@ -206,23 +214,25 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
-        named = name_target(settings.target, settings.cwd)
-        config = _config(settings, named, name=name)
+        named = name_target(settings.target, settings.cwd, self._shared.folders)
+        config = _config(settings, named, self._shared.folders, name=name)
         config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
         slot = worker_id - 1 if slot is None else slot
         identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
         with open_channel() as (ours, theirs), ExitStack() as undo:
             if settings.start_method == "spawn":
-                child = spawn(settings, env or {}, worker_id, theirs)
+                child = spawn(settings, env or {}, worker_id, theirs, self._relay, self._shared.folders)
             else:
                 fork_server = self._fork_server(settings, named)
                 whole = environment(settings, env or {}, worker_id)
-                child = await fork_server.fork(whole, theirs, silent=settings.silent, timeout=timeout)
+                child = await fork_server.fork(
+                    whole, theirs, stdin=settings.stdin, silent=settings.silent, timeout=timeout
+                )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
                 raise ClusterError("this Primary has been left")
-            channel = Channel(ours)
+            channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
             session = Session(identity, child, channel, self._shared)
@@ -248,7 +258,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            fork_server = self._fork_servers[how] = ForkServer(settings, _config(settings, target, name=None))
+            config = _config(settings, target, self._shared.folders, name=None)
+            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
@@ -360,7 +371,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self.worker(pid).send(message, handles)
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message to every worker except agents. Waits until the slowest worker has room for it."""
+        """Sends a message to every worker except agents. Waits until the slowest worker has room for it.
+
+        One that has no room, and has acknowledged nothing for 30 seconds, does not get it, which is logged: it is
+        stopped, or blocked, or runs no event loop.
+        """
         body = pack(message)
         workers = (session for session in self._all_sessions() if session.identity.name is None)
         await send_to_all([session.conversation.send_window for session in workers], body)
@@ -377,13 +392,13 @@ def _interpreter(settings: Settings) -> Hashable:
     )
 
 
-def _config(settings: Settings, target: TargetName, *, name: str | None) -> WorkerConfig:
+def _config(settings: Settings, target: TargetName, folders: Folders, *, name: str | None) -> WorkerConfig:
     """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet."""
     return WorkerConfig(
         target=target,
         args=list(settings.args),
-        argv0=sys.argv[0] if sys.argv else "",
-        path=[os.path.abspath(entry) if entry == "" else entry for entry in sys.path],
+        argv=[str(argument) for argument in sys.argv] or [""],
+        path=folders.path(),
         uid=settings.uid,
         gid=settings.gid,
         loop=settings.loop,

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 from .._wire import frames as kinds
 from .._wire.codec import RawFrame, encode, flow_fields
 from .._wire.frames import PeerJoined, PeerLeft
+from .._wire.windows import DESCRIPTOR
 from ..errors import ProtocolError
+from .arrears import Arrears, Waiting
 
 if TYPE_CHECKING:
+    from .._wire.descriptors import Descriptors
     from .._wire.frame import TakeDescriptors
     from .session import Session
 
@@ -30,6 +33,7 @@ class Router:
         self._own_pid = os.getpid()
         self._workers: dict[int, Session] = {}
         self._peers: dict[int, str | None] = {}
+        self._arrears = Arrears()
 
     @property
     def peers(self) -> dict[int, str | None]:
@@ -51,6 +55,7 @@ class Router:
             del self._workers[worker.pid]
             if self._peers.pop(worker.pid, self) is not self:
                 self._tell_others(worker, PeerLeft(worker.pid).encode())
+            self._arrears.forget(worker.pid)
 
     def _tell_others(self, worker: Session, frame: bytes) -> None:
         for other in self._workers.values():
@@ -63,7 +68,7 @@ class Router:
         ``PEER_LEFT`` tells the sender of a dropped frame that the receiver has gone.
 
         Raises:
-            ProtocolError: The frame is malformed, or a worker may not send it.
+            ProtocolError: The frame is malformed, or a worker may not send it, or it has sent too much.
         """
         kind, peer, number, body = flow_fields(frame)
         if kind == kinds.CALL:
@@ -77,14 +82,34 @@ class Router:
             if descriptors is not None:
                 descriptors.close()
         elif descriptors is None:
-            worker.channel.send(encode(kind, sender.pid, number, body))
+            routed = encode(kind, sender.pid, number, body)
+            if worker.channel.waits_for_room:
+                worker.channel.send(Waiting(self._arrears, sender.pid, peer, routed))
+            else:
+                worker.channel.send(routed)
         elif len(descriptors) != number:
             descriptors.close()
             worker.channel.send(self._without(sender, worker, number, body))
         else:
-            without = partial(self._without, sender, worker, number, body)
-            whole = encode(kind, sender.pid, number, body)
-            worker.channel.send(whole, descriptors.peek(), descriptors.close, without)
+            self._send_with_descriptors(sender, worker, number, body, descriptors)
+
+    def _send_with_descriptors(
+        self, sender: Session, worker: Session, number: int, body: bytes, descriptors: Descriptors
+    ) -> None:
+        cost = len(body) + number * DESCRIPTOR
+        try:
+            self._arrears.add(sender.pid, worker.pid, cost)
+        except ProtocolError:
+            descriptors.close()
+            raise
+
+        def release() -> None:
+            self._arrears.remove(sender.pid, worker.pid, cost)
+            descriptors.close()
+
+        without = partial(self._without, sender, worker, number, body)
+        whole = encode(kinds.HANDLES, sender.pid, number, body)
+        worker.channel.send(whole, descriptors.peek(), release, without)
 
     def _without(self, sender: Session, worker: Session, lost: int, body: bytes) -> bytes:
         """Tells the sender that descriptors were lost. Returns the frame that tells the receiver."""

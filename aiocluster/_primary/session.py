@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import time
@@ -23,15 +24,17 @@ from .._processes.exit_status import ExitStatus
 from .._processes.stdio import PipeReader
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame
+from .._wire.codec import RawFrame, pack_fields
 from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
+from .._wire.windows import ReceiveWindow
 from ..address import Address
-from ..errors import RemoteError, TargetError
+from ..errors import ProtocolError, RemoteError, TargetError
 from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
 from ..stats import WorkerStats
 from .deadline import Deadline
+from .folders import Folders
 from .launch import Child
 from .life import Life
 from .ports.backend import Backend
@@ -85,6 +88,7 @@ class Shared:
 
     Attributes:
         settings: The current settings.
+        folders: Where this process was started from.
         hub: Receives the events of all workers.
         requests: The handler of their requests.
         router: The workers by pid.
@@ -96,6 +100,7 @@ class Shared:
     """
 
     settings: Settings
+    folders: Folders = field(default_factory=Folders)
     hub: EventHub = field(default_factory=EventHub)
     requests: Requests = field(default_factory=Requests)
     router: Router = field(default_factory=Router)
@@ -125,7 +130,6 @@ class Session:
         failure: The uncaught exception that the worker reported; None if there was none.
         repeats: Why every other worker would fail in the same way; None: others may do better.
         is_failure_told: Whether the worker itself has written the traceback.
-        early_stderr: What it wrote to stderr before it was online; empty once it has been online.
         has_been_online: Whether it has ever been online.
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
@@ -153,7 +157,6 @@ class Session:
         self.failure: RemoteError | None = None
         self.repeats: str | None = None
         self.is_failure_told: bool = True
-        self.early_stderr: str = ""
         self.delay: float = 0.0
         self.memory: int = 0
         self.tasks: int = 0
@@ -198,8 +201,8 @@ class Session:
         asyncio.get_running_loop().call_soon(self._emit, Fork(self.worker))
         shared.changed()
 
-    def _deliver(self, sender: int, messages: Any, handles: Any, window: object) -> None:
-        self.hub.emit_messages(sender, messages, handles, self.worker)
+    def _deliver(self, sender: int, messages: Any, handles: Any, window: ReceiveWindow) -> None:
+        self.hub.emit_messages(sender, messages, handles, self.worker, window.hold)
 
     def _emit(self, event: Event) -> None:
         if event.name in _AT_MOST_ONCE or event.name == Listening.name:
@@ -247,7 +250,7 @@ class Session:
     @property
     def last_words(self) -> str:
         """The traceback that it reported, or else the end of its stderr."""
-        return (self.failure.remote_traceback if self.failure else self.early_stderr).strip()
+        return (self.failure.remote_traceback if self.failure else self.child.last_words()).strip()
 
     # ---- actions
 
@@ -292,12 +295,12 @@ class Session:
         self, function: Callable[..., Any] | str, args: Sequence[Any], *, timeout: float | None = None
     ) -> Any:
         """Calls an importable function in the worker; see `Cluster.call`."""
-        target = name_target(function)
+        target = name_target(function, self.shared.settings.cwd, self.shared.folders)
         if not isinstance(target, frames.FunctionTarget):
             raise TargetError(f"{function!r} is no function")
         self.calls += 1
         try:
-            return await self.conversation.request([target.array(), list(args)], timeout, frames.CALL)
+            return await self.conversation.request([pack_fields(target.array()), list(args)], timeout, frames.CALL)
         finally:
             self.calls -= 1
 
@@ -311,7 +314,6 @@ class Session:
 
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")
-        self.child.close()
         self.has_been_online = True
         self._online_since = time.monotonic()
         logger.info("worker %d (pid %d) is online", self.identity.id, self.pid)
@@ -329,6 +331,8 @@ class Session:
         self._changed()
 
     def _on_report(self, frame: frames.Report) -> None:
+        if not 0 <= frame.delay < math.inf or frame.memory < 0 or frame.tasks < 0:  # policies compare them
+            raise ProtocolError(f"a report of {frame.delay} s, {frame.memory} bytes and {frame.tasks} tasks")
         self._reported_at = time.monotonic()
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
         self.backend.late(self.delay)
@@ -386,7 +390,6 @@ class Session:
 
     def _on_exit(self, end: ExitStatus) -> None:
         self.exit_status = end
-        self.early_stderr = self.child.take_early_stderr()
         self.channel.finish()
         self.life.move("exit")
         self._deadline.cancel()
@@ -416,4 +419,3 @@ class Session:
         """Frees the remaining resources. The worker must be gone."""
         if self._closing is not None:
             await self._closing
-        self.child.close()

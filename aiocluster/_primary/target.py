@@ -16,35 +16,40 @@ from typing import Any
 from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
 from ..errors import TargetError
 from ..settings import Target
+from .folders import Folders
 
 
-def name_target(target: Target, cwd: str | os.PathLike[str] | None = None) -> TargetName:
+def name_target(
+    target: Target, cwd: str | os.PathLike[str] | None = None, folders: Folders | None = None
+) -> TargetName:
     """Returns how another process finds this target.
 
     Args:
         target: A function, a string, a path or None; see `Settings.target`.
         cwd: The workers' working directory; relative script paths start there.
+        folders: Where this process was started from.
 
     Raises:
         TargetError: No worker could find it. The text says what to do.
     """
+    folders = folders or Folders()
     if target is None:
-        return _main_script("None as a target runs the main script again")
+        return _main_script(folders, "None as a target runs the main script again")
     if isinstance(target, str):
         if _looks_like_a_path(target):
-            return _script(Path(target), cwd)
+            return _script(Path(target), folders, cwd)
         if ":" in target:
             module, _, name = target.partition(":")
-            return _member(module, name, cwd)
-        return _module(target, cwd)
+            return _member(module, name, folders, cwd)
+        return _module(target, folders, cwd)
     if isinstance(target, os.PathLike):
-        return _script(Path(target), cwd)
+        return _script(Path(target), folders, cwd)
     if callable(target):
-        return _function(target)
+        return _function(target, folders)
     raise TargetError(f"a target is a function, a string, a path or None, not {target!r}")
 
 
-def _function(function: Any) -> TargetName:
+def _function(function: Any, folders: Folders) -> TargetName:
     name = getattr(function, "__qualname__", "")
     module = getattr(function, "__module__", None)
     if "<lambda>" in name:
@@ -61,11 +66,11 @@ def _function(function: Any) -> TargetName:
     if found != function:  # not `is`: a class method is a new object each time
         raise TargetError(f"{module}:{name} is not {function!r}: give a function under its own module-level name")
     if module in ("__main__", "__mp_main__"):  # the second one in a worker, which may have a cluster of its own
-        return FunctionTarget("__mp_main__", name, _main_script(f"{name} is in the main script"))
+        return FunctionTarget("__mp_main__", name, _main_script(folders, f"{name} is in the main script"))
     return FunctionTarget(module, name)
 
 
-def _main_script(what: str) -> MainTarget:
+def _main_script(folders: Folders, what: str) -> MainTarget:
     """Returns how to run the main script again, in the same two ways as multiprocessing's spawn.
 
     In a worker that has imported it, the main script is ``__mp_main__``.
@@ -75,19 +80,21 @@ def _main_script(what: str) -> MainTarget:
     if spec is not None and spec.name not in ("__main__", None):
         return MainTarget(module=spec.name.removesuffix(".__main__"))
     path = getattr(main, "__file__", None)
+    path = path and folders.now(os.path.join(folders.cwd() or "", path))
     if path is None or not os.path.exists(path):  # such as "<stdin>"
         raise TargetError(f"{what}, and there is none here (an interactive session?): put it in a file")
-    return MainTarget(path=os.path.abspath(path))
+    return MainTarget(path=os.path.normpath(path))
 
 
 def _looks_like_a_path(target: str) -> bool:
     return target.endswith((".py", ".pyc")) or os.sep in target
 
 
-def _script(path: Path, cwd: str | os.PathLike[str] | None) -> TargetName:
-    whole = Path(cwd or ".", path).absolute()
+def _script(path: Path, folders: Folders, cwd: str | os.PathLike[str] | None) -> TargetName:
+    folder = folders.cwd(cwd) or "."
+    whole = Path(folders.now(os.path.join(folder, path)))
     if not whole.exists():
-        raise TargetError(f"there is no script {path} in {Path(cwd or '.').absolute()}")
+        raise TargetError(f"there is no script {path} in {folder}")
     if whole.is_dir() and not (whole / "__main__.py").exists():
         raise TargetError(f"{path} is a folder without a __main__.py")
     if not os.access(whole, os.R_OK):
@@ -95,28 +102,28 @@ def _script(path: Path, cwd: str | os.PathLike[str] | None) -> TargetName:
     return ScriptTarget(str(whole))
 
 
-def _module(module: str, cwd: str | os.PathLike[str] | None) -> TargetName:
-    spec = _find(module, cwd)
+def _module(module: str, folders: Folders, cwd: str | os.PathLike[str] | None) -> TargetName:
+    spec = _find(module, folders, cwd)
     if spec.submodule_search_locations is not None:
-        _find(f"{module}.__main__", cwd, f"{module} is a package without a __main__")
+        _find(f"{module}.__main__", folders, cwd, f"{module} is a package without a __main__")
     return ModuleTarget(module)
 
 
-def _member(module: str, name: str, cwd: str | os.PathLike[str] | None) -> TargetName:
+def _member(module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None) -> TargetName:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{module}:{name}: the part after the colon must be a name")
-    spec = _find(module, cwd)
+    spec = _find(module, folders, cwd)
     first = name.partition(".")[0]
     if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
         raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
     return FunctionTarget(module, name, in_cwd=True)
 
 
-def _find(module: str, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:
+def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:
     """Finds a module without importing anything."""
     if not all(part.isidentifier() for part in module.split(".")):
         raise TargetError(f"{module!r} is neither a module's name nor a script's path (which ends in .py)")
-    path: list[str] | None = [os.fspath(cwd or os.getcwd()), *sys.path]
+    path: list[str] | None = [folders.cwd(cwd) or ".", *folders.path()]
     spec: ModuleSpec | None = None
     name = ""
     for part in module.split("."):

@@ -107,6 +107,11 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
         """Its stderr as an anyio byte stream if it is silent; else None."""
         return self._session.stderr
 
+    @property
+    def stderr_tail(self) -> bytes:
+        """The last 8 KiB that it has written to stderr, also after its end. Reading it takes nothing from `stderr`."""
+        return self._session.child.stderr_tail()
+
     # ---- ending it
 
     def kill(self, signal: signal.Signals | int = signal.SIGTERM) -> None:

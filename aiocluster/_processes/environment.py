@@ -10,11 +10,8 @@ WORKER_ID: Final = "AIOCLUSTER_WORKER_ID"
 CHANNEL_FD: Final = "AIOCLUSTER_CHANNEL_FD"
 """The descriptor of the channel to the primary, for a worker and for a fork server."""
 
-STDERR_FD: Final = "AIOCLUSTER_STDERR_FD"
-"""The descriptor of a worker's real stderr. Until the worker is online, its descriptor 2 is a file."""
-
 PARENT_FD: Final = "AIOCLUSTER_PARENT_FD"
 """A child process's end of its channel, as ``descriptor:inode``. Node's name for it is NODE_CHANNEL_FD."""
 
-OWN: Final = frozenset({WORKER_ID, CHANNEL_FD, STDERR_FD, PARENT_FD})
+OWN: Final = frozenset({WORKER_ID, CHANNEL_FD, PARENT_FD})
 """All of these variables. They are never inherited: each is for one process only."""

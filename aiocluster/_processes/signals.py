@@ -31,8 +31,22 @@ def blocked() -> Iterator[None]:
 
 
 def unblock() -> None:
-    """Unblocks what `blocked` has blocked in the process that started this one."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_ALL)
+    """Unblocks what `blocked` has blocked in the process that started this one, and all else that was blocked there.
+
+    Whoever started the primary may have left some blocked. A fork server would not hear of its workers' ends then.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def hear_children() -> None:
+    """Gives SIGCHLD its default disposition where it is ignored, which whoever started this process may have left.
+
+    While it is ignored, the kernel reaps children at once, so that nobody learns how they ended (wait(2)), and what is
+    started inherits that. CPython lets only the main thread change it; elsewhere exit codes stay unknown.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @functools.cache  # there is no way back

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from .environment import OWN
 from .login_group import login_group
+from .signals import hear_children
 from .watch import OwnProcess
 
 Streams = tuple[int | None, int | None, int | None]
@@ -56,6 +57,7 @@ def start(
     Raises:
         OSError: It can't be started.
     """
+    hear_children()
     stdin, stdout, stderr = streams
     group_id = login_group(uid) if gid is None else gid
     popen = subprocess.Popen(

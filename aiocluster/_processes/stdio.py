@@ -83,6 +83,34 @@ def _given(entry: Entry) -> int | None:
     return subprocess.DEVNULL if entry == "ignore" else None
 
 
+def standard(fd: int) -> int | None:
+    """Returns ``fd``, one of 0 to 2, if it is a standard stream of this process; else None.
+
+    A process that was started with some of them closed opens files of its own there, such as an event loop's. Those are
+    not inheritable, as all that Python opens.
+    """
+    try:
+        return fd if os.get_inheritable(fd) else None
+    except OSError:
+        return None
+
+
+def occupy_standard() -> None:
+    """Opens the null device in place of each standard stream that is closed, as sshd and Node do.
+
+    Otherwise the next pipe or socket would get that number, and a process started by this one would take it for its
+    standard stream.
+
+    Raises:
+        OSError: There is no null device.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number, which is fd
+
+
 @contextlib.contextmanager
 def open_channel() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Opens a channel: our end and the process's end.
@@ -143,6 +171,7 @@ class PipeReader(_Pipe, ByteReceiveStream):
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
         self._is_at_end = False
+        self._fetched = b""
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Returns up to ``max_bytes`` bytes.
@@ -153,18 +182,47 @@ class PipeReader(_Pipe, ByteReceiveStream):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         while True:
+            if self._fetched:
+                data, self._fetched = self._fetched[:max_bytes], self._fetched[max_bytes:]
+                return data
             if self._fd < 0:
                 raise anyio.EndOfStream if self._is_at_end else anyio.ClosedResourceError
             try:
-                data = os.read(self._fd, max_bytes)
+                data = self._read(max_bytes)
             except BlockingIOError:
-                await anyio.wait_readable(self._fd)
+                with contextlib.suppress(anyio.ClosedResourceError):  # closed, or `fetch` has been faster
+                    await anyio.wait_readable(self._fd)
                 continue
-            if not data:
-                self._is_at_end = True
-                self.close()
-                raise anyio.EndOfStream
-            return data
+            if data:
+                return data
+
+    def fetch(self, limit: int) -> None:
+        """Takes up to ``limit`` bytes from the pipe now, without waiting. `receive` returns them."""
+        while self._fd >= 0 and len(self._fetched) < limit:
+            try:
+                self._fetched += self._read(limit - len(self._fetched))
+            except BlockingIOError:
+                break
+        if self._fetched and self._fd >= 0:
+            anyio.notify_closing(self._fd)  # wakes a `receive` that waits for the descriptor
+
+    def _read(self, max_bytes: int) -> bytes:
+        """Reads the descriptor, and closes it at the end of the stream."""
+        data = os.read(self._fd, max_bytes)
+        if not data:
+            self._is_at_end = True
+            self.close()
+        self._took(data)
+        return data
+
+    def _took(self, data: bytes) -> None:
+        """Called with what has been read from the pipe."""
+
+    def close(self) -> None:
+        """Closes this end at once. Idempotent."""
+        if self._fd >= 0 and not self._is_at_end:
+            self._fetched = b""
+        super().close()
 
     async def aclose(self) -> None:
         """Closes this end. A process that writes after that gets ``BrokenPipeError``. Idempotent."""

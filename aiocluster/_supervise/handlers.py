@@ -97,6 +97,8 @@ class Handlers:
             self._earlier[number] = default(number) if earlier is None else earlier
             signal.signal(number, self._on_signal)
             signal.siginterrupt(number, False)
+        # Whoever started this process may have left them blocked, and would then have no way to stop it.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._earlier)
 
     def _uninstall(self) -> None:
         self._put_back()

@@ -15,17 +15,20 @@ import asyncio
 import errno
 import fcntl
 import logging
+import select
 import socket
 import termios
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from threading import Lock
 from typing import Protocol
 
 from ..errors import ChannelClosedError, ProtocolError
 from .codec import MAX_FRAME, Decoder, RawFrame
 from .descriptors import ANCILLARY_SIZE, CTRUNC, RECEIVE_FLAGS, Descriptors, received
+from .flusher import TICK_IF_FULL, flusher
 
 logger = logging.getLogger("aiocluster.channel")
 
@@ -40,7 +43,18 @@ _REFUSED_FOR = 1.0  # seconds that a frame may block those behind it while the k
 class Delayed(Protocol):
     """A frame in the outbox that is encoded only when it leaves."""
 
-    def render(self) -> bytes: ...
+    @property
+    def is_open(self) -> bool:
+        """Whether the loop may still add to it."""
+        ...
+
+    def render(self) -> bytes:
+        """Closes it. Returns the frame, without what has left early."""
+        ...
+
+    def render_early(self) -> bytes:
+        """Returns a frame of what has been added so far; b"" if that has left already. Called in another thread."""
+        ...
 
 
 class WithDescriptors:
@@ -61,12 +75,20 @@ class WithDescriptors:
         self.otherwise = otherwise
 
 
+Queued = bytes | Delayed | WithDescriptors
+
+
 class Channel:
     """One end of a channel.
 
     Args:
         sock: A connected Unix stream socket, which the channel then owns.
         limit: The longest frame it accepts, in bytes.
+
+    Attributes:
+        waits_for_room: Whether the socket is full, so that frames wait in the outbox.
+        is_closed: Whether this end is closed.
+        is_looked_after: Whether the flusher's thread will look at the outbox.
     """
 
     def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
@@ -77,17 +99,19 @@ class Channel:
         self._frames: Iterator[RawFrame] | None = None  # of the bytes that were read last, while they are being handled
         self._has_failed = False  # one of these could not be handled
         self._last_read = 0  # bytes
-        self._outbox: deque[bytes | Delayed | WithDescriptors] = deque()
+        self._outbox: deque[Queued] = deque()
         self._unsent: bytes | memoryview = b""  # the rest of a partial write
         self._loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[RawFrame, Callable[[], Descriptors]], None] = _nothing
         self._closed: Callable[[Exception | None], None] = _nothing
         self._later: list[Callable[[], None]] = []
         self._flush_is_due = False
-        self._waits_for_room = False
+        self.waits_for_room: bool = False
         self._refused_since: float | None = None  # since when the kernel has refused descriptors
         self._is_broken = False  # the other end no longer reads
+        self._lock = Lock()  # held by the thread that makes frames leave, or closes the socket
         self.is_closed: bool = False
+        self.is_looked_after: bool = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -132,7 +156,7 @@ class Channel:
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.remove_writer(self._sock.fileno())
         self._loop = None
-        self._flush_is_due = self._waits_for_room = False
+        self._flush_is_due = self.waits_for_room = False
 
     def later(self, callback: Callable[[], None]) -> None:
         """Calls this in a few milliseconds. If the loop ends first, calls it on the next loop that is attached."""
@@ -187,16 +211,17 @@ class Channel:
 
     def withdraw(self, descriptors: Collection[int]) -> None:
         """Removes the queued frames that have any of these descriptors, which are about to be closed."""
-        kept = [
-            frame
-            for frame in self._outbox
-            if not isinstance(frame, WithDescriptors) or all(fd not in descriptors for fd in frame.descriptors)
-        ]
-        self._outbox.clear()
-        self._outbox.extend(kept)
+        with self._lock:
+            kept = [
+                frame
+                for frame in self._outbox
+                if not isinstance(frame, WithDescriptors) or all(fd not in descriptors for fd in frame.descriptors)
+            ]
+            self._outbox.clear()
+            self._outbox.extend(kept)
 
     def _schedule(self) -> None:
-        if self._loop is not None and not self._waits_for_room:
+        if self._loop is not None and not self.waits_for_room:
             self._flush_is_due = True
             self._loop.call_soon(self._flush_when_due)
 
@@ -206,7 +231,7 @@ class Channel:
 
     def flush(self) -> None:
         """Sends the queued frames now, as far as the socket has room, instead of at the end of the iteration."""
-        if self._loop is not None and not self._waits_for_room and not self.is_closed:
+        if self._loop is not None and not self.waits_for_room and not self.is_closed:
             self._flush()
 
     def flush_blocking(self) -> None:
@@ -222,10 +247,14 @@ class Channel:
     def _flush(self) -> None:
         """Writes until the outbox is empty or the socket is full."""
         self._flush_is_due = False
+        with self._lock:
+            self._flush_locked()
+
+    def _flush_locked(self) -> None:
         try:
             while self._unsent or self._outbox:
                 if not self._unsent:
-                    self._send_next()
+                    self._send_next(self._outbox)
                 else:
                     sent = self._sock.send(self._unsent)
                     self._unsent = memoryview(self._unsent)[sent:]
@@ -241,14 +270,19 @@ class Channel:
                 self._drop_outbox()  # the other end no longer reads; frames it sent before may still be unread here
                 self._is_broken = True
         else:
-            if self._waits_for_room:
-                self._waits_for_room = False
+            if self.waits_for_room:
+                self.waits_for_room = False
                 if self._loop is not None:
                     self._loop.remove_writer(self._sock.fileno())
 
-    def _send_next(self) -> None:
-        """Sends the first frame if it has descriptors; else joins and sends the frames before the next one that has."""
-        outbox = self._outbox
+    def _send_next(self, outbox: deque[Queued], still_open: list[Queued] | None = None) -> None:
+        """Sends the first frame if it has descriptors; else joins and sends the frames before the next one that has.
+
+        Args:
+            outbox: The frames, of which those that have been sent are removed.
+            still_open: Takes the frames that the loop may still add to, of which a part is sent. None: the loop will
+                add nothing, because it is the one that sends.
+        """
         first = outbox[0]
         if isinstance(first, WithDescriptors):
             rights = array("i", first.descriptors)
@@ -266,16 +300,75 @@ class Channel:
             if isinstance(frame, WithDescriptors):
                 break
             outbox.popleft()
-            data = frame if isinstance(frame, bytes) else frame.render()
+            if isinstance(frame, bytes):
+                data = frame
+            elif still_open is not None and frame.is_open:
+                still_open.append(frame)
+                data = frame.render_early()
+            else:
+                data = frame.render()
             joined.append(data)
             size += len(data)
         self._unsent = b"".join(joined) if len(joined) > 1 else joined[0]
-        sent = self._sock.send(self._unsent)
-        self._unsent = self._unsent[sent:] if sent < size else b""
+        if self._unsent:
+            sent = self._sock.send(self._unsent)
+            self._unsent = self._unsent[sent:]
+
+    # ---- out, although the loop is blocked
+
+    def look_after(self) -> None:
+        """Has what is queued leave in a few milliseconds although the loop is blocked; see `flusher`."""
+        flusher.look_after(self)
+
+    def flush_in_thread(self) -> float | None:
+        """See `flusher.Queue`. Errors are left for the loop to find."""
+        with self._lock:
+            try:
+                self._flush_early()
+            except BlockingIOError:
+                return TICK_IF_FULL
+            except OSError:
+                return None
+            return 0.0 if self._outbox else None
+
+    def flush_at_exit(self, seconds: float) -> None:
+        """See `flusher.Queue`."""
+        end = time.monotonic() + seconds
+        if not self._lock.acquire(timeout=seconds):
+            return  # the loop was interrupted while it sent
+        try:
+            while True:
+                try:
+                    self._flush_early()
+                    return
+                except BlockingIOError:
+                    _, room, _ = select.select([], [self._sock], [], max(0.0, end - time.monotonic()))
+                    if not room:
+                        return
+        except (OSError, ValueError):
+            pass  # the other end is gone, or this one is closed
+        finally:
+            self._lock.release()
+
+    def _flush_early(self) -> None:
+        """Sends what is queued while the loop may be in the middle of adding to it. Needs the lock."""
+        # Not what the loop queues from now on: it may follow messages that join a batch after that has been looked at.
+        now = deque(self._outbox.popleft() for _ in range(len(self._outbox)))
+        still_open: list[Queued] = []
+        try:
+            while (self._unsent or now) and not self.is_closed and not self._is_broken:
+                if not self._unsent:
+                    self._send_next(now, still_open)
+                else:
+                    sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT)
+                    self._unsent = memoryview(self._unsent)[sent:]
+        finally:
+            self._outbox.extendleft(reversed(now))
+            self._outbox.extendleft(reversed(still_open))
 
     def _wait_for_room(self) -> None:
-        if not self._waits_for_room and self._loop is not None:
-            self._waits_for_room = True
+        if not self.waits_for_room and self._loop is not None:
+            self.waits_for_room = True
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
     def _on_refused(self) -> None:
@@ -298,11 +391,11 @@ class Channel:
             time.sleep(_RETRY_DELAY)
             return
         self._loop.remove_writer(self._sock.fileno())
-        self._waits_for_room = True
+        self.waits_for_room = True
         self._loop.call_later(_RETRY_DELAY, self._has_room)
 
     def _has_room(self) -> None:
-        self._waits_for_room = False
+        self.waits_for_room = False
         if not self.is_closed:
             self._flush()
 
@@ -323,7 +416,7 @@ class Channel:
                 self._loop.call_soon(self._on_readable)
             raise
         if self._flush_is_due and not self.is_closed:
-            if self._waits_for_room:
+            if self.waits_for_room:
                 self._flush_is_due = False
             else:
                 self._flush()
@@ -417,6 +510,7 @@ class Channel:
     def abandon(self) -> None:
         """Closes the copy in a forked child of the process that owns the channel. Touches no event loop."""
         self._loop = None
+        self._lock = Lock()  # a thread of the parent may have held the other one
         self._sock.close()
         self.close()
 
@@ -433,8 +527,9 @@ class Channel:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
-        self._hang_up()
-        self._drop_outbox()
+        with self._lock:
+            self._hang_up()
+            self._drop_outbox()
         for descriptors in self._arrived:
             descriptors.close()
         self._arrived.clear()

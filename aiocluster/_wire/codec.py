@@ -19,20 +19,51 @@ from ..errors import MessageTooLargeError, ProtocolError, SerializationError
 MAX_FRAME = 64 * 1024 * 1024
 """The default limit of a frame's length, in bytes. A security limit: a peer could announce gigabytes."""
 
+MAX_FRAME_OF_PEER = 256 * 1024
+"""The same for what a worker or a child sends. Its own frames are short, and longer messages come in fragments. Of
+256 KiB, msgpack makes at most some 20 MB, in a few milliseconds."""
+
+MAX_CONTAINERS = 1024 * 1024
+"""The most lists and dicts in a message. A security limit: an empty dict takes one byte here and 72 in memory, so
+64 MiB of them would take 4.8 GB, and block the receiver for as long as it makes them."""
+
 MAX_MESSAGE = MAX_FRAME - 64
 """The most bytes a packed message may have. Its frame then stays within `MAX_FRAME`."""
 
 _LENGTH = Struct(">I")
 _unpack_length = _LENGTH.unpack_from
-_pack_frame = msgpack.Packer(autoreset=True).pack
+_pack_frame = msgpack.Packer(autoreset=True, unicode_errors="surrogatepass").pack
 
 RawFrame = list[Any]
+
+
+def _unpack_frame(body: bytes) -> Any:
+    # Paths, arguments and variables need not be UTF-8: Python has surrogates for other bytes (os.fsdecode), which pass.
+    return msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
 
 
 def encode(*fields: Any) -> bytes:
     """One frame as bytes: its kind, then its fields (int, str, bytes, bool, None and lists of these)."""
     body: bytes = _pack_frame(fields)
     return _LENGTH.pack(len(body)) + body
+
+
+def pack_fields(fields: list[Any]) -> bytes:
+    """Fields of a frame that travel in a message, as bytes."""
+    body: bytes = _pack_frame(fields)
+    return body
+
+
+def unpack_fields(body: bytes) -> Any:
+    """The fields that `pack_fields` packed.
+
+    Raises:
+        ProtocolError: The bytes are something else.
+    """
+    try:
+        return _unpack_frame(body)
+    except Exception as error:
+        raise ProtocolError(f"{len(body)} bytes are not fields: {error}") from None
 
 
 class Decoder:
@@ -84,7 +115,7 @@ class Decoder:
 
 def _frame(body: bytes) -> RawFrame:
     try:
-        frame = msgpack.unpackb(body, strict_map_key=False)
+        frame = _unpack_frame(body)
     except Exception as error:  # msgpack raises many types: ValueError, UnicodeDecodeError, its own
         raise ProtocolError(f"{len(body)} bytes are not a frame: {error}") from None
     if type(frame) is not list or not frame or type(frame[0]) is not int:
@@ -128,7 +159,7 @@ def pack(message: Any) -> bytes:
 
     Raises:
         SerializationError: It holds a value that msgpack can't carry; the text says where.
-        MessageTooLargeError: It is longer than `MAX_MESSAGE`.
+        MessageTooLargeError: It is longer than `MAX_MESSAGE`, or holds more than `MAX_CONTAINERS` lists and dicts.
     """
     try:
         body: bytes = pack_exact(message)
@@ -141,11 +172,35 @@ def within_limit(body: bytes) -> bytes:
     """Returns ``body`` unchanged.
 
     Raises:
-        MessageTooLargeError: It is longer than `MAX_MESSAGE`.
+        MessageTooLargeError: It is longer than `MAX_MESSAGE`, or holds more than `MAX_CONTAINERS` lists and dicts.
     """
     if len(body) > MAX_MESSAGE:
         raise MessageTooLargeError(f"the message has {len(body)} bytes packed; the limit is {MAX_MESSAGE}")
+    if len(body) > MAX_CONTAINERS and _has_too_many_containers(body):
+        raise MessageTooLargeError(f"the message holds more lists and dicts than the limit of {MAX_CONTAINERS}")
     return body
+
+
+_NO_CONTAINER = bytes({*range(256)} - {*range(0x80, 0xA0), *range(0xDC, 0xE0)})
+"""The bytes with which no list and no dict begins (msgpack's specification, "Formats")."""
+
+
+def _has_too_many_containers(body: bytes) -> bool:
+    if len(body.translate(None, _NO_CONTAINER)) <= MAX_CONTAINERS:
+        return False  # each begins with one of these bytes
+    count = 0
+
+    def count_one(container: object) -> None:
+        nonlocal count
+        count += 1
+        if count > MAX_CONTAINERS:
+            raise OverflowError
+
+    try:
+        msgpack.unpackb(body, strict_map_key=False, object_hook=count_one, list_hook=count_one, timestamp=_TIMESTAMP)
+    except OverflowError:
+        return True
+    return False
 
 
 def _pack_inexact(message: Any) -> bytes:
@@ -180,9 +235,10 @@ def unpack(body: bytes) -> Any:
     """The message that `pack` packed.
 
     Raises:
-        ProtocolError: The bytes are not a message.
+        ProtocolError: The bytes are not a message, or it is over a limit.
     """
     try:
+        within_limit(body)
         return _unpack(body)
     except Exception as error:
         raise ProtocolError(f"{len(body)} bytes are not a message: {error}") from None

@@ -20,13 +20,15 @@ from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
 from .channel import Channel
-from .codec import pack, pack_exact, unpack, unpack_batch, within_limit
+from .codec import MAX_MESSAGE, pack, pack_exact, unpack, unpack_batch, within_limit
 from .frame import TakeDescriptors
 from .mailbox import Mailbox
 from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
 
 _LONGEST_TEXT = 100_000  # characters of an exception's text or traceback that a requester gets
 _WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
+_TASK = 2048  # bytes that a request costs besides its own while it is being served
+_MOST_SERVED = 4 * MAX_MESSAGE  # bytes: a bound for a peer that asks without end
 _OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.FRAGMENT, kinds.DISCARD})
 
 
@@ -52,6 +54,7 @@ class Conversation:
         self._last_number = 0
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._served: dict[int, asyncio.Task[None]] = {}
+        self._cost_of_served = 0  # bytes
         self._unwanted: set[int] = set()  # those of `_served` whose requester no longer waits
         self._receivers: dict[int, Callable[[int, bytes, TakeDescriptors], None]] = {
             kinds.MESSAGES: self._on_messages,
@@ -96,18 +99,23 @@ class Conversation:
         self._last_number += 1
         number = self._last_number
         reply = self._requests[number] = asyncio.get_running_loop().create_future()
+        is_sent = False
         try:
             if timeout is None:
                 await self._ask(kind, number, body)
+                is_sent = True
                 return await reply
             async with asyncio.timeout(timeout):
                 await self._ask(kind, number, body)
+                is_sent = True
                 return await reply
         except TimeoutError:
-            self._asking.put_control(kinds.CANCEL, number)
+            if is_sent:
+                self._asking.put_control(kinds.CANCEL, number)
             raise TimeoutError(f"{self._label} did not reply within {timeout} seconds") from None
         except asyncio.CancelledError:
-            self._asking.put_control(kinds.CANCEL, number)
+            if is_sent:
+                self._asking.put_control(kinds.CANCEL, number)
             raise
         finally:
             self._requests.pop(number, None)
@@ -171,6 +179,8 @@ class Conversation:
         self._mailbox.deliver(self.pid, (message,), _received(fds), self._receive_window)
 
     def _on_request(self, number: int, body: bytes, take: TakeDescriptors) -> None:
+        if self._cost_of_served > _MOST_SERVED:
+            raise ProtocolError(f"it has {len(self._served)} requests in flight: more can't be served")
         message = unpack(body)
         try:
             handler = self._mailbox.requests.handler
@@ -178,7 +188,7 @@ class Conversation:
                 raise LookupError("no handler: this process has not called handle_requests()")
             result = handler(message, self.pid)
             if inspect.isawaitable(result):
-                self._serve_awaitable(number, result)
+                self._serve_awaitable(number, result, len(body))
                 return
             kind, reply = kinds.REPLY, pack(result)
         except BaseException as error:
@@ -186,24 +196,27 @@ class Conversation:
             kind, reply = kinds.FAILURE, pack(described(error))
         self.send_window.end_batch()
         if not self._asking.put_frame(kind, number, reply):
-            self._serve(number, self._reply(kind, number, reply))
+            self._serve(number, self._reply(kind, number, reply), len(reply))
 
     def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         call = unpack(body)
         if type(call) is not list or len(call) != 2 or type(call[1]) is not list:
             raise ProtocolError("a call is a function and a list of arguments")
-        self._serve_awaitable(number, self._mailbox.call(*call))
+        self._serve_awaitable(number, self._mailbox.call(*call), len(body))
 
-    def _serve(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+    def _serve(self, number: int, work: Coroutine[Any, Any, None], size: int) -> None:
         task = self._served[number] = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(partial(self._on_served, number))
+        cost = size + _TASK
+        self._cost_of_served += cost
+        task.add_done_callback(partial(self._on_served, number, cost))
 
-    def _on_served(self, number: int, task: asyncio.Task[None]) -> None:
+    def _on_served(self, number: int, cost: int, task: asyncio.Task[None]) -> None:
+        self._cost_of_served -= cost
         self._served.pop(number, None)
         self._unwanted.discard(number)
 
-    def _serve_awaitable(self, number: int, result: Awaitable[Any]) -> None:
-        self._serve(number, self._answer(number, result))
+    def _serve_awaitable(self, number: int, result: Awaitable[Any], size: int) -> None:
+        self._serve(number, self._answer(number, result), size)
         if inspect.iscoroutine(result):
             # If the task is cancelled before its first step, the coroutine would never be awaited.
             self._served[number].add_done_callback(lambda task: result.close())

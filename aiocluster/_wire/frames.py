@@ -95,7 +95,7 @@ class Lost(FlowFrame, tag=LOST):
 
 
 class Call(FlowFrame, tag=CALL, by=PRIMARY):
-    """[function, arguments]: a function to call, answered like a request."""
+    """[function, arguments]: a function to call, answered like a request. The function is packed by itself."""
 
 
 class RequestFragment(FlowFrame, tag=REQUEST_FRAGMENT):
@@ -151,7 +151,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
 
     target: FunctionTarget | ScriptTarget | ModuleTarget | MainTarget
     args: list[Any]
-    argv0: str
+    argv: list[str]
+    """The primary's ``sys.argv``."""
     path: list[str]
     uid: int | None
     gid: int | None
@@ -366,7 +367,7 @@ class Warm(Frame, tag=70, by=FORK_SERVER):
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
     """Tells it to fork a worker with this environment.
 
-    Its ``count`` descriptors: the worker's channel, early stderr, stderr, and perhaps stdout.
+    Its ``count`` descriptors: the worker's channel, stdin, stdout and stderr.
     """
 
     number: int

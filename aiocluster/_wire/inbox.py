@@ -7,10 +7,11 @@ import logging
 import socket
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Self
 
-from .._events.emitter import EventHub, Handler
+from .._events.emitter import EventHub, Handler, Hold, LetGo
 from .._no_constructor import NoConstructor
 from ..events import Message
 from .windows import ReceiveWindow
@@ -30,7 +31,7 @@ class Inbox(EventHub):
 
     def __init__(self) -> None:
         super().__init__()
-        self._unheard: deque[tuple[Message, Callable[[], None]]] | None = deque()
+        self._unheard: deque[tuple[Message, Hold, LetGo]] | None = deque()
         self._queues: weakref.WeakSet[MessageQueue] = weakref.WeakSet()
         self._is_complete = False
 
@@ -56,7 +57,7 @@ class Inbox(EventHub):
     def close(self) -> None:
         """Drops the kept messages and closes the handles that came with them."""
         unheard, self._unheard = self._unheard, None
-        for event, let_go in unheard or ():
+        for event, _, let_go in unheard or ():
             for sock in event.handles:
                 sock.close()
             let_go()
@@ -70,13 +71,12 @@ class Inbox(EventHub):
                 self._keep(sender, messages, handles, receive_window)
                 return
             self._deliver_unheard()
+        hold = receive_window.hold
         if not self._queues:
-            self.emit_messages(sender, messages, handles, None)
+            self.emit_messages(sender, messages, handles, None, hold)
             return
         for message in messages:
-            self.emit(Message(sender, message, handles))
-            for queue in self._queues:
-                queue._put(Message(sender, message, handles), receive_window.hold())
+            self._hand_out(Message(sender, message, handles), hold)
 
     def _keep(
         self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
@@ -84,8 +84,9 @@ class Inbox(EventHub):
         assert self._unheard is not None
         if not self._unheard:
             asyncio.get_running_loop().call_later(_PATIENCE, self._lose_patience)
+        hold = partial(receive_window.hold, receive_window.frame)
         for message in messages:
-            self._unheard.append((Message(sender, message, handles), receive_window.hold()))
+            self._unheard.append((Message(sender, message, handles), hold, hold()))
 
     def _lose_patience(self) -> None:
         if self._unheard:
@@ -103,11 +104,14 @@ class Inbox(EventHub):
 
     def _deliver_unheard(self) -> None:
         unheard, self._unheard = self._unheard, None
-        for event, let_go in unheard or ():
-            self.emit(event)
-            for queue in self._queues:
-                queue._put(event, _done)
+        for event, hold, let_go in unheard or ():
+            self._hand_out(event, hold)
             let_go()
+
+    def _hand_out(self, event: Message, hold: Hold) -> None:
+        self.emit(event, hold)
+        for queue in self._queues:
+            queue._put(event, hold())
 
 
 class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
@@ -121,14 +125,14 @@ class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
     def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
         self.sender: int = 0
         self.handles: tuple[socket.socket, ...] = ()
-        self._waiting: deque[tuple[Message, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[Message, LetGo]] = deque()
         self._wakeup = asyncio.Event()
         self._is_complete = False
-        self._let_go: Callable[[], None] = _done
+        self._let_go: LetGo = _done
         self._queues = queues
         queues.add(self)
 
-    def _put(self, event: Message, let_go: Callable[[], None]) -> None:
+    def _put(self, event: Message, let_go: LetGo) -> None:
         """Queues a message; ``let_go`` is called once it has been handled."""
         self._waiting.append((event, let_go))
         self._wakeup.set()

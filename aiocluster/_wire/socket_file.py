@@ -10,6 +10,10 @@ ABSTRACT = b"\0"
 """What the names of Linux's abstract sockets begin with. These have no file, see unix(7)."""
 
 
+MAX_PATH = 4096
+"""The most bytes of a path that a worker may tell the primary; Linux's own limit (``PATH_MAX``)."""
+
+
 def whole_path(path: str | bytes | os.PathLike[str]) -> bytes:
     """The absolute path of a socket's file: the same one, however its folder is spelled.
 
@@ -41,7 +45,8 @@ def inode_of(path: str | bytes) -> list[int] | None:
 def is_in_use(path: str | bytes) -> bool:
     """Whether a process listens on the socket at this path. Does not wait for it.
 
-    True also if that can't be told, as where this process may not connect.
+    True also if that can't be told, as where this process may not connect. On macOS, a server whose backlog is full
+    looks as if it were gone.
     """
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # where the backlog of a busy server is full, the answer is EAGAIN

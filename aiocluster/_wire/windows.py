@@ -20,15 +20,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
 from .channel import Channel
 from .codec import MAX_MESSAGE, encode
+
+logger = logging.getLogger("aiocluster.messages")
 
 WINDOW = 512 * 1024
 """The most unacknowledged bytes from one sender to one receiver. With n workers, the primary buffers at most n windows
@@ -37,8 +41,12 @@ for a receiver that has stopped reading."""
 FRAGMENT = 32 * 1024
 """The most bytes in a batch or a fragment."""
 
+PATIENCE = 30.0
+"""Seconds that a message to all waits for a receiver that acknowledges nothing. Then that one does not get it."""
+
 _OVERHEAD = 32  # bytes that each message costs besides its own, so that empty messages are limited too
-_DESCRIPTOR = 4 * 1024  # bytes that a descriptor costs: the primary may have only a thousand for all receivers
+DESCRIPTOR = 4 * 1024
+"""Bytes that a descriptor costs: the primary may have only a thousand for all receivers."""
 
 
 class Ancillary(NamedTuple):
@@ -73,20 +81,59 @@ class _Frame:
         self.cost = cost
         self.bodies = bodies
 
+    def acked(self) -> bool:
+        """A frame of it has been acknowledged. Returns whether that was the last one."""
+        return True
+
+    def unacked(self) -> list[bytes]:
+        """The messages that are not acknowledged."""
+        return self.bodies
+
 
 class _Batch(_Frame):
-    """The messages of one iteration of the loop, as one frame. Messages can join until it leaves."""
+    """The messages of one iteration of the loop, as one frame. Messages can join until it leaves.
 
-    __slots__ = ("flow",)
+    If the loop is blocked, those that have joined leave early, as a frame of their own. The flusher's thread then reads
+    `bodies` while the loop may add to it, so it never changes that list.
+    """
+
+    __slots__ = ("_acked", "_early", "_sent", "flow")
 
     def __init__(self, flow: SendWindow) -> None:
         super().__init__(0, [])
         self.flow = flow
+        self._sent = 0  # how many messages have left early
+        self._acked = 0  # how many of these are acknowledged
+        self._early: deque[int] | None = None  # `_sent` after each frame that left early and is not acknowledged
+
+    @property
+    def is_open(self) -> bool:
+        return self.flow._batch is self
 
     def render(self) -> bytes:
         if self.flow._batch is self:
             self.flow.end_batch()
-        return encode(kinds.MESSAGES, self.flow.peer, len(self.bodies), b"".join(self.bodies))
+        bodies = self.bodies[self._sent :] if self._sent else self.bodies
+        return encode(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+
+    def render_early(self) -> bytes:
+        bodies = self.bodies[self._sent :]
+        if not bodies:
+            return b""
+        self._sent += len(bodies)
+        if self._early is None:
+            self._early = deque()
+        self._early.append(self._sent)
+        return encode(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+
+    def acked(self) -> bool:
+        if not self._early:
+            return True
+        self._acked = self._early.popleft()
+        return False
+
+    def unacked(self) -> list[bytes]:
+        return self.bodies[self._acked :]
 
 
 class _Queue:
@@ -123,6 +170,7 @@ class SendWindow:
         self._acked = 0
         self._queue = _Queue(None)
         self._room: asyncio.Future[None] | None = None
+        self._is_deaf = False  # it has had a message dropped for it, and has acknowledged nothing since
         self.is_closed: bool = False
 
     def put(self, body: bytes) -> bool:
@@ -142,7 +190,10 @@ class SendWindow:
         if was_full:
             self._channel.flush()  # the receiver can begin while this process makes more
         batch = self._batch = _Batch(self)
-        self._channel.send(batch)
+        channel = self._channel
+        channel.send(batch)
+        if not channel.is_looked_after:
+            channel.look_after()
         self._under_way.append(batch)
         self._append = batch.bodies.append
         self._left = FRAGMENT + _OVERHEAD
@@ -179,6 +230,38 @@ class SendWindow:
                 self._put_frame(kinds.MESSAGES, 1, body, [body])
             else:
                 await self._send_in_fragments(kinds.MESSAGES, 1, body, [body])
+
+    async def send_with_patience(self, body: bytes) -> None:
+        """Like `send`, but drops the message once the receiver has acknowledged nothing for `PATIENCE` seconds.
+
+        Later ones are dropped at once, until the receiver acknowledges something.
+        """
+        if self._is_deaf:
+            return
+        try:
+            async with asyncio.timeout(None) as limit:
+                watching = asyncio.get_running_loop().create_task(self._watch(limit))
+                try:
+                    await self.send(body)
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            if not self._is_deaf:
+                self._is_deaf = True
+                logger.warning(
+                    "dropped a message to all for %s, which has acknowledged nothing for %g seconds; later ones are "
+                    "dropped too until it does",
+                    self._label,
+                    PATIENCE,
+                )
+
+    async def _watch(self, limit: asyncio.Timeout) -> None:
+        """Ends the timeout once the receiver has acknowledged nothing for `PATIENCE` seconds."""
+        acked = -1
+        while self._acked != acked:
+            acked = self._acked
+            await asyncio.sleep(PATIENCE)
+        limit.reschedule(asyncio.get_running_loop().time())
 
     def put_frame(
         self,
@@ -258,12 +341,15 @@ class SendWindow:
         self.end_batch()  # later messages must not leave before this frame
         cost = len(body) + _OVERHEAD
         frame = encode(kind, self.peer, number, body)
+        channel = self._channel
         if ancillary is None:
-            self._channel.send(frame)
+            channel.send(frame)
         else:
-            cost += len(ancillary.descriptors) * _DESCRIPTOR
+            cost += len(ancillary.descriptors) * DESCRIPTOR
             without = partial(self._without, ancillary, kind, number, body)
-            self._channel.send(frame, ancillary.descriptors, ancillary.release, without)
+            channel.send(frame, ancillary.descriptors, ancillary.release, without)
+        if not channel.is_looked_after:
+            channel.look_after()
         self._under_way.append(_Frame(cost, bodies))
         self._cost += cost
 
@@ -306,7 +392,9 @@ class SendWindow:
         """The receiver has handled so many frames since the flow began."""
         while self._acked < frames and self._under_way:
             self._acked += 1
-            self._cost -= self._under_way.popleft().cost
+            if self._under_way[0].acked():
+                self._cost -= self._under_way.popleft().cost
+        self._is_deaf = False
         if self._acked != frames:
             raise ProtocolError(f"{frames} frames acknowledged, of {self._acked} sent")
         if self._room is not None and self._cost < self._lane.window and not self._room.done():
@@ -318,7 +406,7 @@ class SendWindow:
         self.end_batch()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
-        returned = [body for frame in self._under_way for body in frame.bodies]
+        returned = [body for frame in self._under_way for body in frame.unacked()]
         self._under_way.clear()
         return returned
 
@@ -333,11 +421,14 @@ def _no_batch(body: bytes) -> None:
 
 
 async def send_to_all(flows: Iterable[SendWindow], body: bytes) -> None:
-    """Sends a packed message to each of these. A receiver without room does not delay the others."""
+    """Sends a packed message to each of these. A receiver without room does not delay the others.
+
+    One that has no room and acknowledges nothing for `PATIENCE` seconds does not get it.
+    """
     waiting = []
     for flow in flows:
         if not flow.put(body):
-            waiting.append(flow.send(body))
+            waiting.append(flow.send_with_patience(body))
     if waiting:
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, ChannelClosedError):
@@ -361,6 +452,8 @@ class ReceiveWindow:
         self._acked = 0
         self._is_due = False
         self._unacked = 0  # bytes received since the last acknowledgement that was sent early
+        self._costs: deque[int] = deque()  # of the frames that are not acknowledged
+        self._cost = 0  # of all these
         self._fragments: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
 
@@ -368,13 +461,18 @@ class ReceiveWindow:
         """Counts a frame and its descriptors. Returns the whole body, or None if fragments of it are still missing.
 
         Raises:
-            ProtocolError: The fragments are longer than a message may be.
+            ProtocolError: The fragments are longer than a message may be, or the sender does not keep to the window.
         """
         self._received += 1
+        cost = len(body) + _OVERHEAD + descriptors * DESCRIPTOR
+        self._costs.append(cost)
+        self._cost += cost
+        if self._cost > 2 * self._lane.window:
+            raise ProtocolError(f"{self._cost} bytes are not acknowledged: more than the window allows")
         # Acknowledge in a later iteration: async handlers have started by then, so the messages are being handled. Do
         # not acknowledge each frame of a slow conversation: that would wake the other side twice for each message.
         self._ack_later()
-        self._unacked += len(body) + descriptors * _DESCRIPTOR
+        self._unacked += cost
         if self._unacked > self._lane.window // 4:
             self._unacked = 0
             self._channel.hurry()
@@ -391,18 +489,26 @@ class ReceiveWindow:
         fragments.append(body)
         return b"".join(fragments)
 
-    def hold(self) -> Callable[[], None]:
-        """Delays the acknowledgement of the current frame until the returned function has been called."""
-        frame = self._received
+    @property
+    def frame(self) -> int:
+        """The number of the frame that has arrived last."""
+        return self._received
+
+    def hold(self, frame: int = 0) -> LetGo:
+        """Delays the acknowledgement of a frame, and of later ones, until the returned function has been called.
+
+        Args:
+            frame: Its number; an earlier frame must still be held. 0: the frame that has arrived last.
+        """
+        frame = frame or self._received
         self._held[frame] = self._held.get(frame, 0) + 1
+        return partial(self._let_go, frame)
 
-        def let_go() -> None:
-            self._held[frame] -= 1
-            if not self._held[frame]:
-                del self._held[frame]
-                self._ack_later()
-
-        return let_go
+    def _let_go(self, frame: int) -> None:
+        self._held[frame] -= 1
+        if not self._held[frame]:
+            del self._held[frame]
+            self._ack_later()
 
     def _ack_later(self) -> None:
         if not self._is_due:
@@ -413,5 +519,7 @@ class ReceiveWindow:
         self._is_due = False
         handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._acked and not self._channel.is_closed:
+            for _ in range(handled - self._acked):
+                self._cost -= self._costs.popleft()
             self._acked = handled
             self._channel.send(encode(self._lane.ack, self._peer, handled, b""))

@@ -17,13 +17,14 @@ import threading
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
-from .._processes.environment import CHANNEL_FD, STDERR_FD, WORKER_ID
+from .._processes.environment import CHANNEL_FD, WORKER_ID
 from .._processes.login_group import login_group
 from .._processes.signals import forget_in_forked_children
 from .._processes.title import set_title
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Decoder
+from .._wire.flusher import flush_at_os_exit
 from ..errors import ProtocolError
 from . import current
 from .failure import why_it_repeats
@@ -38,13 +39,13 @@ def main() -> NoReturn:
     signals = Signals()
     signals.install()
     forget_in_forked_children()
-    early_stderr = _take_stderr()
     sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
     config = read_config(sock)
     channel = Channel(sock)
     session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)
+    flush_at_os_exit(channel)
     signals.session = session
     try:
         _end_with(session)
@@ -52,9 +53,7 @@ def main() -> NoReturn:
         patch.install()
         target = load(config)
     except BaseException as error:
-        early_stderr.restore()
         _finish(session, error)
-    early_stderr.restore()
     faulthandler.enable()
     set_title(f"worker {session.id}" if config.name is None else f"agent {config.name}")
     session.is_online = True
@@ -138,33 +137,6 @@ def _signal_when_parent_dies(number: int) -> None:
 
 
 # ---- this process
-
-
-class _EarlyStderr:
-    """The file that is the worker's stderr until it is online. The primary quotes it if the start fails."""
-
-    def __init__(self, real: int) -> None:
-        self._real = real
-
-    def restore(self) -> None:
-        """Copies the file to the real stderr, and makes that descriptor 2 again."""
-        if self._real < 0:
-            return
-        sys.stderr.flush()
-        size = os.lseek(2, 0, os.SEEK_END)
-        early = os.pread(2, size, 0)
-        try:
-            while early:
-                early = early[os.write(self._real, early) :]
-        except OSError:
-            pass  # the other end is closed
-        os.dup2(self._real, 2)
-        os.close(self._real)
-        self._real = -1
-
-
-def _take_stderr() -> _EarlyStderr:
-    return _EarlyStderr(int(os.environ.pop(STDERR_FD, "-1")))
 
 
 def _become(config: frames.WorkerConfig) -> None:

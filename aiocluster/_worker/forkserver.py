@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from typing import NoReturn
 
-from .._processes.environment import CHANNEL_FD, STDERR_FD
+from .._processes.environment import CHANNEL_FD
 from .._processes.signals import unblock
 from .._processes.title import set_title
 from .._wire import frames, main_guard
@@ -126,11 +126,9 @@ class ForkServer:
     def _become_worker(self, env: dict[str, str], fds: list[int]) -> None:
         """Gives a new process its own streams and environment. If that fails, the process ends."""
         try:
-            channel, early_stderr, stderr, *stdout = fds
-            os.dup2(early_stderr, 2)
-            os.close(early_stderr)
-            for fd in stdout:
-                os.dup2(fd, 1)
+            channel, *streams = fds
+            for number, fd in reversed([*enumerate(streams)]):  # stderr first, for what may fail after it
+                os.dup2(fd, number)
                 os.close(fd)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -140,7 +138,7 @@ class ForkServer:
             for _, others in self._asked:
                 for fd in others:
                     os.close(fd)
-            _change_environment({**env, CHANNEL_FD: str(channel), STDERR_FD: str(stderr)})
+            _change_environment({**env, CHANNEL_FD: str(channel)})
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()

@@ -14,7 +14,11 @@ from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarge
 
 
 def preload(config: WorkerConfig) -> None:
-    """Imports the modules of the setting ``preload``."""
+    """Imports the modules of the setting ``preload``. What is imported sees the primary's ``sys.argv``.
+
+    So it is in multiprocessing: a main script that reads its arguments when it is imported can do so again.
+    """
+    sys.argv = list(config.argv)
     target = config.target
     if isinstance(target, FunctionTarget) and target.in_cwd and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -32,17 +36,21 @@ def load(config: WorkerConfig) -> Callable[[], Any]:
 
 def _load(config: WorkerConfig) -> Callable[[], Any]:
     target, args = config.target, config.args
-    sys.argv = [config.argv0, *args]
     preload(config)
     if isinstance(target, FunctionTarget):
         function = find_function(target)
-        return lambda: function(*args) if _takes(function, args) else function()
+        if _takes(function, args):
+            return lambda: function(*args)
+        sys.argv[1:] = args
+        return function
+    if args or not isinstance(target, MainTarget):
+        sys.argv[1:] = args
     import runpy
 
     if isinstance(target, ScriptTarget):
         path = target.path
         sys.argv[0] = path
-        sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
+        sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path)))  # as Python does
         return lambda: runpy.run_path(path, run_name="__main__")
     if isinstance(target, ModuleTarget):
         module = target.module

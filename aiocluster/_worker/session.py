@@ -12,7 +12,7 @@ from typing import Any
 
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame, flow_fields
+from .._wire.codec import RawFrame, flow_fields, unpack_fields
 from .._wire.conversation import Conversation, described
 from .._wire.frame import Dispatch, Frame, TakeDescriptors, on
 from .._wire.inbox import Inbox
@@ -27,6 +27,9 @@ from .load import find_function
 from .worker import Worker
 
 logger = logging.getLogger("aiocluster.worker")
+
+
+_TEXT = 16 * 1024  # characters: the primary is told at most so many of an error's text and of its traceback
 
 
 class Session:
@@ -190,7 +193,10 @@ class Session:
             self.is_failure_told = isinstance(error, SystemExit) or not (
                 is_shared and sys.excepthook is sys.__excepthook__ and not self.channel.is_closed
             )
-            self.tell(frames.Failed(*described(error), repeats, self.is_failure_told))
+            name, text, trace = described(error)
+            self.tell(
+                frames.Failed(name, text[:_TEXT], trace[-_TEXT:], repeats and repeats[:_TEXT], self.is_failure_told)
+            )
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
@@ -210,6 +216,7 @@ class Session:
                 await self.inbox.drain()
         except TimeoutError:
             pass
+        self.channel.hurry()  # what these handlers have handled is acknowledged before this process ends
         self.ports.stop_draining()
 
     def _on_channel_end(self, error: Exception | None) -> None:
@@ -224,7 +231,7 @@ class Session:
 
 async def _call(target: Any, args: list[Any]) -> Any:
     """Calls the named function: an async one on this loop, a sync one in a thread."""
-    named = frames.FunctionTarget.parse(target)
+    named = frames.FunctionTarget.parse(unpack_fields(target))
     function = await asyncio.to_thread(find_function, named)
     if inspect.iscoroutinefunction(function):
         return await function(*args)

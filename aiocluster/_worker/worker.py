@@ -89,7 +89,11 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
             await wait
 
     async def broadcast(self, message: Any) -> None:
-        """Sends a message to every other worker except agents. Waits until the slowest worker has room for it."""
+        """Sends a message to every other worker except agents. Waits until the slowest worker has room for it.
+
+        One that has no room, and has acknowledged nothing for 30 seconds, does not get it, which is logged: it is
+        stopped, or blocked, or runs no event loop.
+        """
         body = pack(message)
         await send_to_all((peer.send_window for peer in self._session.workers.values()), body)
 

@@ -9,7 +9,7 @@ import socket
 from .._events.emitter import E_contra
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame, flow_fields
+from .._wire.codec import MAX_FRAME_OF_PEER, RawFrame, flow_fields
 from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.inbox import Inbox
@@ -45,7 +45,7 @@ class Link(InboxPeer[E_contra]):
         self._open: Conversation | None = None
         self._dispatch = Dispatch(frames.RELATIVE, [on(frames.Finished, self._on_finished)])
         if sock is not None:
-            self._channel = Channel(sock)
+            self._channel = Channel(sock, limit=MAX_FRAME_OF_PEER)
             self._open = self._conversation = Conversation(self._channel, _PEER, pid, whom, self._mailbox)
         else:
             text = f'{whom} has no channel: start it with fork(), or with "ipc" in stdio'

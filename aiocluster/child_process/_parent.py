@@ -13,6 +13,7 @@ from typing import Any
 from .._events.emitter import Handler, ParentEvent
 from .._no_constructor import NoConstructor
 from .._processes.environment import PARENT_FD
+from .._wire.flusher import flush_at_os_exit
 from .._wire.inbox import Inbox, MessageQueue
 from .._wire.mailbox import RequestHandler
 from ._link import Link
@@ -32,6 +33,8 @@ class Parent(Link[ParentEvent], metaclass=NoConstructor, made_by="parent()"):
     def __init__(self, sock: socket.socket) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(sock, os.getppid(), "the parent", _ParentInbox(self._attach_to_running_loop))
+        assert self._channel is not None
+        flush_at_os_exit(self._channel)
 
     def __repr__(self) -> str:
         return f"<Parent {self.pid}, {'connected' if self.connected else 'disconnected'}>"

@@ -212,7 +212,7 @@ async def test_script_arguments_interpreter_and_environment(tmp_path: Path) -> N
 
 
 async def test_a_cluster_workers_variables_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AIOCLUSTER_WORKER_ID", "AIOCLUSTER_CHANNEL_FD", "AIOCLUSTER_STDERR_FD"):
+    for name in ("AIOCLUSTER_WORKER_ID", "AIOCLUSTER_CHANNEL_FD"):
         monkeypatch.setenv(name, "1")
     async with await forked("about_itself") as child:
         assert (await anext(child.messages()))["environment"] == []

@@ -99,6 +99,11 @@ async def test_uid_and_gid() -> None:
     assert done.stdout.split() == ["65534", "65533", "65533"]
 
 
+@pytest.mark.skipif(not is_root(), reason="needs root")
+async def test_a_uid_alone_leaves_every_group_of_roots() -> None:
+    assert (await exec("id -u; id -g; id -G", uid=65534)).stdout.split() == ["65534"] * 3
+
+
 @pytest.mark.skipif(is_root(), reason="root may")
 async def test_another_uid_needs_root() -> None:
     with pytest.raises(PermissionError):

@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiocluster import current_worker
-from aiocluster._wire.codec import MAX_MESSAGE
+from aiocluster._wire import frames as kinds
+from aiocluster._wire.codec import MAX_MESSAGE, encode, pack
 from aiocluster._wire.windows import WINDOW
 from aiocluster.events import Event
 
@@ -122,6 +123,53 @@ async def take_messages(count: int) -> list[Any]:
 
 async def open_messages() -> None:
     queues.append(current_worker().messages())
+
+
+class Slow:
+    """An async handler of messages that waits for the gate to open, and a stream that is read on demand."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.stream: Any = None
+        self.ended: list[Any] = []
+
+    async def handle(self, event: Any) -> None:
+        await self.gate.wait()
+        self.ended.append(event.message)
+
+
+slow = Slow()
+
+
+async def receive_slowly(way: str) -> None:
+    if way == "handler":
+        current_worker().on("message", slow.handle)
+    else:
+        slow.stream = current_worker().events("message")
+
+
+async def receive_the_rest(way: str, count: int) -> list[Any]:
+    """Lets all handlers end, or takes so many events from the stream. Returns the numbers of these messages."""
+    if way == "handler":
+        slow.gate.set()
+        while len(slow.ended) < count:
+            await asyncio.sleep(0.002)
+        return [message[0] for message in slow.ended[:count]]
+    return [(await anext(slow.stream)).message[0] for _ in range(count)]
+
+
+async def stop_receiving(way: str) -> None:
+    if way == "close":
+        slow.stream.close()
+    elif way == "forget":
+        slow.stream = None
+        gc.collect()
+    else:
+        current_worker()._session.inbox.cancel()
+
+
+async def open_gate_in(seconds: float) -> None:
+    asyncio.get_running_loop().call_later(seconds, slow.gate.set)
 
 
 async def next_messages(count: int) -> list[Any]:
@@ -430,6 +478,17 @@ async def catch(name: str, *args: Any) -> str:
     return "nothing"
 
 
+async def time_out(pid: int, count: int) -> int:
+    """Makes requests that time out at once. Returns how many frames are then queued to leave."""
+    for _ in range(count):
+        try:
+            await current_worker().request_to(pid, b"x" * 100, timeout=0)
+        except TimeoutError:
+            pass
+        await asyncio.sleep(0)
+    return len(current_worker()._session.channel._outbox)
+
+
 async def catch_timeout(pid: int, message: Any) -> str:
     try:
         await current_worker().request_to(pid, message, timeout=0.05)
@@ -606,3 +665,77 @@ async def small_overtakes_large(slow: int, fast: int, size: int) -> bool:
     is_first = not large.done()
     await large
     return is_first
+
+
+# ---- sent, and then no turn of the loop
+
+
+async def send_and_block(message: Any, until: str) -> None:
+    """Sends to the primary, and computes until there is that file, without giving the loop a turn."""
+    await current_worker().send(message)
+    compute_until(until)
+
+
+def compute_until(path: str) -> None:
+    end = time.monotonic() + 20
+    while not os.path.exists(path):
+        if time.monotonic() > end:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sum(range(1000))
+
+
+async def send_to_and_exit(pid: int, messages: list[Any], code: int) -> None:
+    """Sends to the primary and to another worker, and ends at once."""
+    worker = current_worker()
+    for message in messages:
+        await worker.send(message)
+        await worker.send_to(pid, message)
+    os._exit(code)
+
+
+async def touch_what_is_named() -> None:
+    """A target: makes the file that a message names."""
+    worker = current_worker()
+    messages = worker.messages()
+    await worker.send("ready")
+    async for path in messages:
+        open(path, "w").close()
+
+
+# ---- a worker that keeps to nothing
+
+
+def raw_channel() -> socket.socket:
+    """This worker's channel, to write to it what a compromised worker might. No call that uses it is answered."""
+    sock = socket.socket(fileno=os.dup(current_worker()._session.channel.fileno()))
+    sock.setblocking(True)
+    return sock
+
+
+def write_without_end(frame: bytes) -> None:
+    """Writes a frame again and again, until this worker is dropped; some 400 MB at most."""
+    with raw_channel() as sock:
+        for _ in range(400_000_000 // len(frame)):
+            sock.sendall(frame)
+
+
+async def write(frame: bytes) -> None:
+    with raw_channel() as sock:
+        sock.sendall(frame)
+    await asyncio.sleep(3600)
+
+
+async def fail_with_much_text() -> None:
+    """Reports a failure as an uncaught exception would be, with megabytes of text."""
+    current_worker()._session.report_failure(ValueError("x" * 10_000_000))
+
+
+async def is_awake() -> None:
+    """Returns at once: this worker is awake."""
+
+
+def ask_without_end(size: int) -> None:
+    """Writes requests to the primary, each with a number of its own, until this worker is dropped."""
+    with raw_channel() as sock:
+        for number in range(10_000):
+            sock.sendall(encode(kinds.REQUEST, os.getppid(), number, pack("x" * size)))

@@ -7,11 +7,13 @@ import gc
 import os
 import signal
 import statistics
+import time
 
 import psutil
 import pytest
 
 from aiocluster import RemoteError
+from aiocluster._wire import windows
 from aiocluster._wire.windows import WINDOW
 
 from . import inside
@@ -210,3 +212,37 @@ async def test_a_cancelled_send_of_the_primary_leaves_the_stream_whole() -> None
             small = asyncio.ensure_future(a.send([n, b""]))
             await asyncio.wait([large, small])
         assert await a._session.run(inside.heard_until, [19]) == list(range(20))
+
+
+def sleep() -> None:
+    """A target without an event loop."""
+    time.sleep(3600)
+
+
+@pytest.mark.parametrize("how", ["no loop", "stopped"])
+async def test_a_message_to_all_does_not_wait_for_ever(
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that acknowledges nothing gets no more; the others get all, and one that wakes up gets later ones."""
+    monkeypatch.setattr(windows, "PATIENCE", 1.0)
+    async with party(2) as all:
+        hearing, deaf = all.workers
+        await hearing._session.run(inside.count, [])
+        if how == "stopped":
+            await stop_last(all)
+        else:
+            await deaf.disconnect()
+            all.primary.setup(target=sleep)
+            deaf = await all.primary.fork()
+            await deaf.wait_for("online")
+        for n in range(40):
+            await all.primary.broadcast([n, "x" * 30_000])
+        assert await hearing._session.run(inside.counted, [40])
+        dropped = [record.getMessage() for record in caplog.records if record.name == "aiocluster.messages"]
+        assert len(dropped) == 1
+        assert dropped[0].startswith(f"dropped a message to all for worker {deaf.id}")
+        if how == "stopped":
+            deaf.kill(signal.SIGCONT)
+            await deaf._session.run(inside.is_awake, [])
+        else:
+            deaf.kill(signal.SIGKILL)

@@ -75,6 +75,12 @@ async def misbehave() -> None:
     await server.serve_forever()
 
 
+async def misbehave_without_a_port() -> None:
+    channel = int(os.environ["AIOCLUSTER_CHANNEL_FD"])
+    current_worker().on("message", lambda event: os.write(channel, event.message))
+    await asyncio.get_running_loop().create_future()
+
+
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     body = b"%d" % os.getpid()

@@ -37,6 +37,7 @@ from .inside_process import (
     kill_oneself,
     leaves_an_heir,
     misbehave,
+    misbehave_without_a_port,
     never_reply,
     read_all,
 )
@@ -241,8 +242,10 @@ def frame(*fields: Any) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
-def wish(family: int, kind: int, host: str = "") -> bytes:
-    return frames.Listen(1, Endpoint(int(family), int(kind), host), 100, None, None, None).encode()
+def wish(family: int, kind: int, host: str = "", path: bytes = b"", **fields: Any) -> bytes:
+    endpoint = Endpoint(int(family), int(kind), host, path=path)
+    given: dict[str, Any] = {"scheduling": None, "inode": None, "cleanup": None, **fields}
+    return frames.Listen(number=1, endpoint=endpoint, backlog=100, **given).encode()
 
 
 HOSTILE["unknown kind"] = frame(250)
@@ -261,6 +264,12 @@ HOSTILE["listens at a host name"] = wish(socket.AF_INET, socket.SOCK_STREAM, hos
 HOSTILE["listens at no address"] = wish(socket.AF_INET6, socket.SOCK_STREAM, host="::1%" + "x" * 1000)
 HOSTILE["listens on a raw socket"] = wish(socket.AF_INET, socket.SOCK_RAW, host="127.0.0.1")
 HOSTILE["listens on packets"] = wish(socket.AF_PACKET, socket.SOCK_STREAM) if sys.platform == "linux" else b"\xff"
+HOSTILE["listens at an endless path"] = wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/" * 5000)
+HOSTILE["an inode of many numbers"] = wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/a", inode=[1] * 1000)
+HOSTILE["listens with an endless policy"] = wish(socket.AF_INET, socket.SOCK_STREAM, "127.0.0.1", scheduling="x" * 2000)
+HOSTILE["binds a path that it did not ask for"] = frame(54, 99)
+HOSTILE["late by no number"] = frame(50, float("nan"), 1, 1)
+HOSTILE["late by less than nothing"] = frame(50, -1.0, 1, 1)
 HOSTILE["a frame of the primary's"] = frame(20, {})
 HOSTILE["descriptors that did not come"] = frame(2, os.getpid(), 3, b"\xc0")
 HOSTILE["confirms what was not sent"] = frame(9, os.getpid(), 1_000_000, b"")
@@ -296,6 +305,21 @@ async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest
             assert sorted(answers) == sorted([good.pid, replacement.pid] * 2)
         assert bad.exit_signal is signal.SIGKILL
     assert "is dropped" in caplog.text
+
+
+async def test_a_port_that_a_worker_never_asked_for() -> None:
+    """It gets no client of the others by saying that it serves their port."""
+    async with Primary(misbehave) as primary, primary.events("listening") as heard:
+        honest = await primary.fork()
+        address = (await anext(heard)).address
+        primary.setup(target=misbehave_without_a_port)
+        hostile = await primary.fork()
+        await hostile.wait_for("online")
+        (number,) = primary._shared.ports.by_number
+        await hostile.send(frames.Serving(number).encode())
+        await hostile.wait()
+        assert hostile.exit_signal is signal.SIGKILL
+        assert [await ask(address) for _ in range(4)] == [honest.pid] * 4
 
 
 # ---- a worker's own children

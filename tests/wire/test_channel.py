@@ -122,9 +122,13 @@ async def test_what_was_sent_before_a_loop_was_attached_to_leaves_then() -> None
 async def test_a_frame_may_be_rendered_when_it_leaves() -> None:
     class Late:
         text = "early"
+        is_open = True
 
         def render(self) -> bytes:
             return encode(PLAIN, self.text)
+
+        def render_early(self) -> bytes:
+            return b""
 
     with Pair() as (here, there):
         here.attach(), there.attach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,8 +26,11 @@ from .turns import Turn
 
 logger = logging.getLogger("aiocluster.ports")
 
-MOST_PORTS = 1024
-"""The most ports that one worker may have open. A limit on what it can make the primary keep."""
+
+def most_ports() -> int:
+    """The most ports that one worker may have open: no worker can use up the primary's descriptors alone."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(1024, most // 4))
 
 
 class Backend:
@@ -136,8 +140,8 @@ class Backend:
 
     def _on_listen(self, frame: frames.Listen) -> None:
         endpoint = frame.endpoint
-        bind.check(endpoint)
-        if len(self._given) + len(self._asks) >= MOST_PORTS:
+        bind.check(frame)
+        if len(self._given) + len(self._asks) >= most_ports():
             self._refuse(frame.number, errno.EMFILE, os.strerror(errno.EMFILE))
         elif endpoint.path:
             self._on_listen_at_path(frame)
@@ -147,18 +151,26 @@ class Backend:
             self._answer(frame, partial(self._table.open, endpoint))
 
     def _on_listen_at_path(self, frame: frames.Listen) -> None:
-        number, path = frame.number, frame.endpoint.path
+        if frame.number in self._asks:
+            raise ProtocolError(f"a second request with the number {frame.number}")
         port = self._table.at(frame.endpoint, frame.inode)
         if port is None:
-            if number in self._asks:
-                raise ProtocolError(f"a second request with the number {number}")
-            turn = Turn(path, lambda: self.tell(frames.Bind(number)))
-            self._asks[number] = frame, turn
+            turn = Turn(frame.endpoint.path, lambda: self._begin_turn(frame, turn))
+            self._asks[frame.number] = frame, turn
             self._table.turns.add(turn)
         elif port.number in self._given:
-            self._refuse(number, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            self._refuse(frame.number, errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         else:
             self._answer(frame, lambda **how: port)
+
+    def _begin_turn(self, frame: frames.Listen, turn: Turn) -> None:
+        """The worker may bind the path, unless an earlier one has, and it could not see that by any file."""
+        if self._table.at(frame.endpoint, frame.inode) is None:
+            self.tell(frames.Bind(frame.number))
+        else:
+            del self._asks[frame.number]
+            self._table.turns.end(turn)
+            self._on_listen_at_path(frame)
 
     def _on_bound(self, frame: frames.Bound, descriptors: Descriptors) -> None:
         listen, turn = self._ask(frame.number)

@@ -9,8 +9,9 @@ import stat
 import sys
 
 from ..._wire.endpoint import Endpoint
+from ..._wire.frames import Listen
 from ..._wire.handles import close
-from ..._wire.socket_file import ABSTRACT, inode_of, is_in_use
+from ..._wire.socket_file import ABSTRACT, MAX_PATH, inode_of, is_in_use
 from ...address import Address
 from ...errors import ProtocolError
 
@@ -21,6 +22,9 @@ _FAMILIES = {
     (socket.AF_INET6, socket.SOCK_DGRAM): "udp6",
     (socket.AF_UNIX, socket.SOCK_STREAM): "unix",
 }
+
+
+_MOST_NAME = 1000  # characters
 
 
 def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
@@ -165,13 +169,20 @@ def address_of(sock: socket.socket) -> Address:
     return Address(family, host=host, port=name[1])
 
 
-def check(endpoint: Endpoint) -> None:
-    """Checks an endpoint that a worker asks for.
+def check(listen: Listen) -> None:
+    """Checks what a worker asks for.
 
     Raises:
-        ProtocolError: No listening call asks for it. A host name would have the primary wait for a name server, and a
-            raw socket is open to its rights alone.
+        ProtocolError: No listening call asks for it. A host name would have the primary wait for a name server, a raw
+            socket is open to its rights alone, and what is too long would be kept.
     """
+    endpoint = listen.endpoint
+    if (
+        len(endpoint.path) > MAX_PATH
+        or len(listen.scheduling or "") > _MOST_NAME
+        or len(listen.inode or ()) not in (0, 2)
+    ):
+        raise ProtocolError("a path, a policy or an inode that is too long")
     if endpoint.fd >= 0:
         return
     if (endpoint.family, endpoint.type) not in _FAMILIES:

@@ -216,6 +216,7 @@ class Port:
         self._hand_over(accepted)
 
     def _accept(self, sock: socket.socket) -> list[Connection]:
+        os.set_blocking(sock.fileno(), False)  # a worker has the same socket, and may have changed that
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
         accepted: list[Connection] = []
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
+
+_ID = 0xFFFFFFFF  # an unsigned number of 32 bits
 
 
 class Rights(NamedTuple):
@@ -51,11 +52,13 @@ def acting_with(rights: Rights) -> Iterator[None]:
         return
     if sys.platform != "linux" or own.uid != 0:
         raise PermissionError("this process can't take on another one's rights")
+    import ctypes  # slow to import, and rarely needed
+
     libc = ctypes.CDLL(None)
     libc.setfsgid(rights.gid)
     libc.setfsuid(rights.uid)  # also takes root's capabilities for files away
     try:
-        if libc.setfsuid(-1) != rights.uid or libc.setfsgid(-1) != rights.gid:
+        if (libc.setfsuid(-1) & _ID, libc.setfsgid(-1) & _ID) != rights:
             raise PermissionError("the kernel refuses these rights")
         yield
     finally:

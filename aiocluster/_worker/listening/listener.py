@@ -160,7 +160,8 @@ async def listen(
         host: An address or name; None: all interfaces.
         port: The port; 0: a free one, the same for all workers.
         path: A Unix socket's path, instead of host and port.
-        mode: The permissions of a Unix socket's file, such as ``0o660``, if this call opens it.
+        mode: The permissions of a Unix socket's file, such as ``0o660``, if this call opens it. Closing the last
+            listener removes the file.
         backlog: How many connections the kernel keeps waiting, if this call opens the port.
         scheduling: The policy of this port, if this call opens it; None: the cluster's.
 
@@ -190,6 +191,8 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
 
     Raises:
         OSError: The primary has no listening socket with that descriptor.
+        PermissionError: This worker runs as another user or group, and the primary keeps that socket to itself. It
+            shares those that were passed to `Primary.listen_fd`, and those that it was started with.
         RuntimeError: This process is no worker.
     """
     return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)

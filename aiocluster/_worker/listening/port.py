@@ -18,7 +18,7 @@ from ..._wire.descriptors import Descriptors
 from ..._wire.endpoint import Endpoint
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
-from ..._wire.socket_file import inode_of, whole_path
+from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
 from . import unix
 
 logger = logging.getLogger("aiocluster.ports")
@@ -137,6 +137,7 @@ class Port:
             loop.add_reader(self.sock.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
+        os.set_blocking(self.sock.fileno(), False)  # others share the socket, and may have changed that
         accept = self.sock._accept  # type: ignore[attr-defined]  # accept() without a second socket object
         taker, loop = self.taker, self._accepting_on
         assert taker is not None
@@ -281,6 +282,9 @@ class Ports:
         named = path if named is None else named
         endpoint = Endpoint(int(socket.AF_UNIX), int(socket.SOCK_STREAM), path=whole_path(path))
         try:
+            if len(endpoint.path) > MAX_PATH:
+                unix.bind(path, backlog=backlog, mode=mode).close()  # fails, but for a short relative path
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
             while True:
                 inode = inode_of(path)
                 number = self._next_number()

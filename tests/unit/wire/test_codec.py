@@ -18,7 +18,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiocluster._wire import codec
-from aiocluster._wire.codec import MAX_FRAME, MAX_MESSAGE, Decoder, RawFrame, encode, pack, unpack, unpack_batch
+from aiocluster._wire.codec import (
+    MAX_CONTAINERS,
+    MAX_FRAME,
+    MAX_MESSAGE,
+    Decoder,
+    RawFrame,
+    encode,
+    pack,
+    pack_fields,
+    unpack,
+    unpack_batch,
+    unpack_fields,
+)
 from aiocluster.errors import ClusterError, MessageTooLargeError, ProtocolError, SerializationError
 
 utc = datetime.UTC
@@ -84,6 +96,20 @@ def test_buffered_counts_the_bytes_of_an_unfinished_frame() -> None:
 
 def test_a_map_in_a_frame_may_have_any_keys() -> None:
     assert list(Decoder().feed(encode(1, {2: "two", "three": 3}))) == [[1, {2: "two", "three": 3}]]
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "\ud800", "\udfff\ud800", "é", "𝄞"])
+def test_any_text_of_python_passes_in_a_frame(text: str) -> None:
+    """Paths, arguments and variables whose bytes are no UTF-8 have surrogates (os.fsdecode)."""
+    frame = [1, text, {text: [text]}]
+    assert list(Decoder().feed(encode(*frame))) == [frame]
+    assert unpack_fields(pack_fields(frame)) == frame
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\xa1\xff", b"\x01\x01"])
+def test_what_is_no_fields_is_a_protocol_error(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="are not fields"):
+        unpack_fields(body)
 
 
 def test_nothing_fed_is_nothing_found() -> None:
@@ -411,6 +437,26 @@ def test_a_message_of_the_limit_passes_and_one_byte_more_does_not(monkeypatch: p
     with pytest.raises(MessageTooLargeError, match=r"^the message has 1001 bytes packed; the limit is 1000$"):
         pack(b"x" * 998)
     assert issubclass(MessageTooLargeError, ValueError)
+
+
+@pytest.mark.parametrize("one", [{}, []])
+def test_a_message_holds_only_so_many_lists_and_dicts(one: Any) -> None:
+    """An empty dict takes a byte packed and 72 unpacked: the limit of bytes alone would let 4.8 GB through."""
+    assert len(unpack(pack([one] * (MAX_CONTAINERS - 1)))) == MAX_CONTAINERS - 1
+    with pytest.raises(
+        MessageTooLargeError, match=r"^the message holds more lists and dicts than the limit of 1048576$"
+    ):
+        pack([one] * MAX_CONTAINERS)
+    hostile = b"\xdd" + struct.pack(">I", 2**20) + (b"\x80" if one == {} else b"\x90") * 2**20
+    with pytest.raises(ProtocolError, match=r"are not a message: the message holds more lists and dicts"):
+        unpack(hostile)
+
+
+@pytest.mark.parametrize("value", ["\u00e4" * 600_000, bytes(range(256)) * 30_000, [129] * 600_000, [1.5] * 300_000])
+def test_what_only_looks_like_many_lists_is_none(value: Any) -> None:
+    body = pack(value)
+    assert len(body) > MAX_CONTAINERS
+    assert unpack(body) == value
 
 
 def test_a_message_of_the_true_limit_fits_into_a_frame() -> None:
