@@ -242,6 +242,8 @@ class Settings:
         heartbeat: Seconds between two samples of a worker's event loop.
         scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or round robin.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
+        drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
+            balancer to send them elsewhere. A reload has none. A second SIGINT or SIGTERM skips it.
         workers: How many workers to run. ``"auto"``: one per CPU that this process may use, by affinity and cgroup.
         weights: One weight per worker. The default policy is then ``"weighted_round_robin"``; a policy without weights
             is refused.
@@ -283,6 +285,7 @@ class Settings:
     weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
     restart: RestartPolicy | Literal[False] | None = _setting(RestartPolicy(), _restart, "cluster")
     agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "cluster")
+    drain_delay: float = _setting(0.0, _seconds, "cluster")
     start_timeout: float = _setting(30.0, _seconds, "cluster")
     hang_timeout: float | None = _setting(None, _optional(_some_seconds), "cluster")
     max_memory: int | None = _setting(None, _optional(_count), "cluster")
@@ -344,6 +347,7 @@ class ClusterSettings(PrimarySettings, total=False):
     weights: Sequence[int] | None
     restart: RestartPolicy | Literal[False] | None
     agents: Mapping[str, Target] | None
+    drain_delay: float
     start_timeout: float
     hang_timeout: float | None
     max_memory: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -218,8 +219,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         config = _config(settings, named, self._shared.folders, name=name)
         config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
-        slot = worker_id - 1 if slot is None else slot
-        identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
         with open_channel() as (ours, theirs), ExitStack() as undo:
             if settings.start_method == "spawn":
                 child = spawn(settings, env or {}, worker_id, theirs, self._relay, self._shared.folders)
@@ -232,6 +231,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
                 raise ClusterError("this Primary has been left")
+            slot = self._free_slot() if slot is None else slot
+            identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
@@ -242,6 +243,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
         self._all_gone.clear()
         return session.worker
+
+    def _free_slot(self) -> int:
+        """Returns the lowest number that is no slot of a worker at work."""
+        taken = {session.identity.slot for session in self._all_sessions() if not session.life.is_over}
+        return next(slot for slot in itertools.count() if slot not in taken)
 
     def _discard(self, child: Child) -> None:
         """Ends a process that has become no worker, because its start failed."""
@@ -282,7 +288,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             self._all_gone.set()
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
-        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`."""
+        """Tells all workers to leave, and returns when they are gone; see `WorkerProcess.disconnect`.
+
+        First the ports that workers have opened are closed: clients that have been let in are still served.
+        """
+        await self._shared.ports.drain(users=False)
         for session in self._all_sessions():
             session.tell_to_leave(self.settings.graceful_timeout if timeout is None else timeout)
         await self._all_gone.wait()
@@ -344,7 +354,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             uid=self.settings.uid,
             gid=self.settings.gid,
         )
-        opened.is_kept = True
+        self._shared.ports.listen(opened)
+        opened.is_users = True
         return opened.address
 
     async def listen_fd(self, fd: int, *, scheduling: Any = None) -> Address:
@@ -359,7 +370,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """
         endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)
         opened = self._shared.ports.open(endpoint, backlog=100, scheduling=scheduling, default=self.settings.scheduling)
-        opened.is_kept = True
+        self._shared.ports.listen(opened)
+        opened.is_users = True
         return opened.address
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:

@@ -178,6 +178,7 @@ class Session:
             shared.ports,
             weight=identity.weight,
             slot=identity.slot,
+            place=identity.slot if identity.name is None else identity.name,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
             pid=child.pid,

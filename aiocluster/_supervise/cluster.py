@@ -68,7 +68,14 @@ class Cluster(Emitter[PrimaryEvent]):
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
-        self._signals = Signals(Commands(stop=self.stop, reload=self.reload, resize=self._resize))
+        self._signals = Signals(
+            Commands(
+                stop=self.stop,
+                skip_drain_delay=self._reconciler.skip_drain_delay,
+                reload=self.reload,
+                resize=self._resize,
+            )
+        )
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False

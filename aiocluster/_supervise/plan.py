@@ -207,6 +207,19 @@ def is_settled(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float]
     return wanted <= filled
 
 
+def awaits_heir(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], slot: Slot) -> float:
+    """Returns until when a process may still come, in this slot, for the ports that a failed one has left there.
+
+    A process that works has ``start_timeout`` seconds, from when it came online, to open as many ports as that one had.
+    """
+    if slot not in want.slots:
+        return -math.inf
+    newest = max((one for one in seen if one.slot == slot and one.is_up), key=lambda one: one.id, default=None)
+    if newest is None:
+        return -math.inf if may_start.get(slot) == math.inf else math.inf
+    return newest.since + want.start_timeout if newest.is_online else math.inf
+
+
 def _outcome(one: Seen, group: list[Seen], is_wanted: bool) -> Action | None:
     """Returns the action for a process whose state has changed, if any. Each outcome is returned once."""
     if not one.is_accepted:

@@ -19,7 +19,7 @@ from ..events import Error, GiveUp, Listening, Reason
 from ..settings import RestartPolicy
 from .failures import Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
-from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, plan
+from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
@@ -51,6 +51,31 @@ def look_at(process: Process, now: float) -> None:
 
 def _sample(session: Session) -> Sample:
     return Sample(session.silence, session.age, session.memory, session.backend.accepted)
+
+
+class _Delay:
+    """A wait that can be skipped."""
+
+    def __init__(self) -> None:
+        self._over: asyncio.Event | None = None
+
+    async def wait(self, seconds: float) -> None:
+        """Waits so many seconds, unless it is skipped."""
+        self._over = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._over = None
+
+    def skip(self) -> bool:
+        """Ends the wait. Returns whether there was one."""
+        if self._over is None or self._over.is_set():
+            return False
+        self._over.set()
+        return True
 
 
 class Reconciler:
@@ -103,18 +128,20 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._giving_up: asyncio.Task[None] | None = None
         self._children: set[asyncio.Task[None]] = set()
+        self._winding_down: asyncio.Task[None] | None = None
+        self._delay_of_stop = _Delay()
 
     # ---- requests
 
     @property
     def is_running(self) -> bool:
         """Whether it has begun and has not been told to stop."""
-        return self._task is not None and not self._task.done() and self._wanted.want.stop is None
+        return self._task is not None and not self._task.done() and not self.is_stopping
 
     @property
     def is_stopping(self) -> bool:
         """Whether it has been told to stop."""
-        return self._wanted.want.stop is not None
+        return self._winding_down is not None or self._wanted.want.stop is not None
 
     @property
     def workers(self) -> int:
@@ -168,12 +195,30 @@ class Reconciler:
         """Ends all workers, then the agents. Returns when they are gone."""
         if self._task is None:
             return
-        for request in self._wanted.stop(graceful=graceful):
+        for request in self._wanted.give_up_requests():
             self._answer(request, ClusterError(f"the cluster is stopping: the {request.name} has been given up"))
+        if not graceful:
+            self._wanted.stop(graceful=False)
+        elif not self.is_stopping:
+            self._winding_down = self._child(self._wind_down())
         self.wake()
         await self._stopped.wait()
         if self._giving_up is not None:
             await asyncio.wait([self._giving_up])
+
+    async def _wind_down(self) -> None:
+        """Waits for ``drain_delay``, closes the ports, and only then has the workers told to leave."""
+        try:
+            if self._processes and self.given_up is None:
+                await self._delay_of_stop.wait(self._primary.settings.drain_delay)
+            await self._primary._shared.ports.drain(users=True)
+        finally:
+            self._wanted.stop(graceful=True)
+            self.wake()
+
+    def skip_drain_delay(self) -> bool:
+        """Ends the ``drain_delay`` of a stop that is in it. Returns whether one was."""
+        return self._delay_of_stop.skip()
 
     # ---- the task
 
@@ -247,7 +292,18 @@ class Reconciler:
             if isinstance(begun, Reload):
                 self._primary._renew_fork_servers()
         self._notice_the_end()
-        return min(wake, self._next_check)
+        return min(wake, self._next_check, self._close_ports_without_heirs(now))
+
+    def _close_ports_without_heirs(self, now: float) -> float:
+        """Closes ports that failed workers have left, and that nobody will open. Returns when to look again."""
+        ports, wake = self._primary._shared.ports, math.inf
+        for slot in list(ports.left):
+            until = awaits_heir(self._wanted.want, self._processes.values(), self._wanted.may_start, slot)
+            if until <= now:
+                ports.abandon(slot)
+            else:
+                wake = min(wake, until)
+        return wake
 
     def _look(self, now: float) -> None:
         for process in self._processes.values():
@@ -270,6 +326,8 @@ class Reconciler:
                 process.is_told = True
                 is_limit = process.is_due and self._wanted.want.stop is None
                 seconds = self._primary.settings.graceful_timeout
+                if isinstance(process.slot, str) and process.slot in self._wanted.want.slots:
+                    self._primary._shared.ports.leave_all(worker._session.backend)  # an agent's heir starts after it
                 worker._session.tell_to_leave(seconds, "limit" if is_limit else "told")
             case Kill(_, number, reason):
                 process.signals[number] = now

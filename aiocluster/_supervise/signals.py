@@ -35,6 +35,7 @@ class Commands:
     """What signals ask of a cluster."""
 
     stop: Callable[[bool], Awaitable[None]]
+    skip_drain_delay: Callable[[], bool]
     reload: Callable[[], Awaitable[None]]
     resize: Callable[[int], Awaitable[None]]
 
@@ -126,6 +127,8 @@ class Signals:
         return True
 
     def _end_it(self, number: signal.Signals) -> None:
+        if self.has_ended_it and number != signal.SIGQUIT and self._commands.skip_drain_delay():
+            return
         is_at_once = self.has_ended_it or number == signal.SIGQUIT
         self.has_ended_it = True
         if is_at_once:

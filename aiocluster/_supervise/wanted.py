@@ -143,14 +143,19 @@ class Wanted:
                 self.want = replace(want, generation=self._generation)
         return request
 
+    def give_up_requests(self) -> list[Request]:
+        """Drops all requests, and returns them."""
+        given_up = list(self._requests)
+        self._requests.clear()
+        self._is_begun = False
+        self._opening.clear()
+        return given_up
+
     def stop(self, *, graceful: bool) -> list[Request]:
         """Changes the wanted state to stopped. Returns the requests that are given up."""
         at_once = self.want.stop == "at once" or not graceful
         self.want = replace(self.want, stop="at once" if at_once else "gracefully")
-        given_up = list(self._requests)
-        self._requests.clear()
-        self._is_begun = False
-        return given_up
+        return self.give_up_requests()
 
     # ---- outcomes
 

@@ -226,6 +226,18 @@ class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
     count: int
 
 
+class Unlistened(Frame, tag=31, by=PRIMARY):
+    """The reply to an `Unlisten`, in the order of these: the port has closed, unless others want it."""
+
+    port: int
+
+
+class PortClosed(Frame, tag=32, by=PRIMARY):
+    """The primary has closed this port: nobody can connect to it any more."""
+
+    port: int
+
+
 class Leave(Frame, tag=26, by=PRIMARY):
     """Tells the worker to finish and exit within so many seconds."""
 
@@ -263,6 +275,8 @@ class Listen(Frame, tag=42, by=WORKER):
     look."""
     cleanup: bool | None
     """Whether the file of the socket is removed when the port is closed; None: when the primary ends."""
+    is_listening: bool
+    """Whether clients may connect at once. If not, the socket is only bound until the worker makes it listen."""
 
 
 class Bound(Frame, tag=53, by=WORKER, descriptors=True):
@@ -285,7 +299,7 @@ class Serving(Frame, tag=43, by=WORKER):
 
 
 class Unlisten(Frame, tag=44, by=WORKER):
-    """The worker no longer takes connections of this port."""
+    """The worker no longer takes connections of this port. The reply is `Unlistened`."""
 
     port: int
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 from .signals import is_ours
@@ -22,15 +23,22 @@ async def leave(session: Session, timeout: float) -> None:
 
     An application that handles SIGTERM (uvicorn, aiohttp's ``run_app``) is sent SIGTERM, and shuts itself down. Any
     other application keeps running until its connections are closed and its event handlers are done; then its main task
-    is cancelled, as Ctrl-C does under ``asyncio.run``.
+    is cancelled, as Ctrl-C does under ``asyncio.run``. Where the loop runs in another thread than the main one, that
+    one ends, too, with SystemExit.
     """
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler) and not is_ours(handler):
         await asyncio.sleep(min(_SETTLING, timeout))
-        signal.raise_signal(signal.SIGTERM)
+        signal.pthread_kill(main_thread, signal.SIGTERM)
         return
     await session.drain(timeout)
-    if session.main is not None:
-        session.main.cancel()
+    if threading.get_ident() != main_thread:
+        session.has_left = True
+        signal.pthread_kill(main_thread, signal.SIGTERM)  # what the main thread does, no loop can end
+    main = session.main
+    if main is not None:
+        main.cancel()
     else:
         asyncio.get_running_loop().stop()

@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,8 @@ class Session:
         ports: The shared ports that this process has open.
         peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
         workers: The conversations with other workers, without agents, by pid.
-        main: The future that the running loop runs until complete; None under ``run_forever``.
+        mains: The future that each running loop runs until complete.
+        has_left: Whether its work is done, and the main thread, which has no event loop, is to end.
         is_leaving: Whether it has begun to leave, because it was told to or chose to.
         is_over: Whether it has closed the channel itself and is about to exit.
         is_online: Whether its target is loaded.
@@ -60,13 +62,15 @@ class Session:
         self.ports: Ports = Ports(channel)
         self.inbox: Inbox = Inbox()
         self.requests: Requests = Requests()
-        self.main: asyncio.Future[Any] | None = None
+        self.mains: dict[asyncio.AbstractEventLoop, asyncio.Future[Any]] = {}
+        self.has_left: bool = False
         self.is_leaving: bool = False
         self.is_over = False
         self.is_online = False
         self.is_failure_told = True
         self._has_failed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._attaching = threading.Lock()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -91,13 +95,19 @@ class Session:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Starts reading the channel on this loop, unless another loop does. Returns whether it started."""
-        if self._loop is not None:
-            return False
-        self._loop = loop
+        with self._attaching:
+            if self._loop is not None:
+                return False
+            self._loop = loop
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)
         return True
+
+    @property
+    def main(self) -> asyncio.Future[Any] | None:
+        """The future that the loop which reads the channel runs until complete; None under ``run_forever``."""
+        return None if self._loop is None else self.mains.get(self._loop)
 
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this loop reads the channel. Other loops of this process share no ports."""
@@ -222,6 +232,7 @@ class Session:
     def _on_channel_end(self, error: Exception | None) -> None:
         if error is not None:
             logger.error("the channel is broken: %s", error)
+        self.ports.release_all()
         for gone in set(self.peers.values()):
             self._end(gone)
         self.peers.clear()

@@ -42,6 +42,8 @@ class Signals:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         self._has_sigterm = True
         session = self.session
+        if session is not None and session.has_left:
+            raise SystemExit(0)
         if session is None or not (session.is_leaving or session.tell_signalled(number)):
             _end()
 

@@ -71,6 +71,7 @@ class Crowd:
     async def _come_and_go(self) -> None:
         while not self._is_over:
             self.ends[await self._once()] += 1
+            await asyncio.sleep(0)  # a Unix socket refuses at once, without the loop
 
     async def _once(self) -> str:
         loop = asyncio.get_running_loop()
@@ -78,7 +79,7 @@ class Crowd:
             sock.setblocking(False)
             try:
                 await loop.sock_connect(sock, self._address.path or (self._address.host, self._address.port))
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, FileNotFoundError):  # a Unix socket's file is removed
                 return "refused"
             except ConnectionError:
                 return "reset"
@@ -86,12 +87,15 @@ class Crowd:
                 await loop.sock_sendall(sock, REQUEST.replace(b" / ", b" /%d " % self.total))
             except ConnectionError:
                 return "reset"
-            try:
-                response = await loop.sock_recv(sock, 1000)
-            except ConnectionError:
-                return "lost"
-            if not response:
-                return "lost"
+            response = b""
+            while not response.partition(b"\r\n\r\n")[2]:  # some send the head first
+                try:
+                    more = await loop.sock_recv(sock, 1000)
+                except ConnectionError:
+                    return "lost"
+                if not more:
+                    return "lost"
+                response += more
             self.by[int(response.rpartition(b"\r\n")[2])] += 1
             return "answered"
 

@@ -87,6 +87,39 @@ async def serve_address(host: str, port: str) -> None:
     await server.serve_forever()
 
 
+async def serve_stream() -> None:
+    """Serves a port by anyio."""
+    listener = await listen(HOST, 0)
+    await listener.serve(_answer_stream)
+
+
+async def serve_when_told() -> None:
+    """Answers each request once it is told to; tells of requests, and that it is to leave."""
+    worker = current_worker()
+    told = asyncio.Event()
+    worker.on("message", lambda event: told.set())
+    worker.on("shutdown", lambda event: worker.send("leaving"))
+
+    async def wait_and_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await worker.send("asked")
+        await told.wait()
+        body = b"%d" % os.getpid()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(wait_and_answer, HOST, 0)
+    await server.serve_forever()
+
+
+async def serve_and_tell_of_shutdown() -> None:
+    """Serves a port, and tells the seconds that it has when it is to leave."""
+    worker = current_worker()
+    worker.on("shutdown", lambda event: worker.send(event.deadline))
+    await serve()
+
+
 async def serve_path(path: str, mode: str = "") -> None:
     """Serves a Unix socket."""
     listener = await listen(path=path, mode=int(mode, 8) if mode else None)

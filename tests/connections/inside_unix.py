@@ -107,7 +107,7 @@ async def claim(path: str) -> None:
     sock.bind("")  # a name that Linux chooses
     sock.listen()
     session.ports._requests[500] = endpoint, asyncio.get_running_loop().create_future()
-    session.tell(frames.Listen(500, endpoint, 100, None, [], True))
+    session.tell(frames.Listen(500, endpoint, 100, None, [], cleanup=True, is_listening=True))
     await session.ports._requests[500][1]
     session.ports._requests[500] = endpoint, asyncio.get_running_loop().create_future()
     session.channel.send(frames.Bound(500, [found.st_dev, found.st_ino]).encode(), [sock.fileno()])

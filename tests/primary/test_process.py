@@ -244,7 +244,7 @@ def frame(*fields: Any) -> bytes:
 
 def wish(family: int, kind: int, host: str = "", path: bytes = b"", **fields: Any) -> bytes:
     endpoint = Endpoint(int(family), int(kind), host, path=path)
-    given: dict[str, Any] = {"scheduling": None, "inode": None, "cleanup": None, **fields}
+    given: dict[str, Any] = {"scheduling": None, "inode": None, "cleanup": None, "is_listening": True, **fields}
     return frames.Listen(number=1, endpoint=endpoint, backlog=100, **given).encode()
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import socket
 import ssl
 import subprocess
 import sys
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -59,12 +61,11 @@ async def test_sockets_tell_the_address() -> None:
 async def test_start_serving_false() -> None:
     server = await asyncio.start_server(echo, "127.0.0.1", 0, start_serving=False)
     assert not server.is_serving()
-    said = asyncio.ensure_future(say(server))  # the port is open: it waits in the backlog
-    done, _ = await asyncio.wait({said}, timeout=0.05)
-    assert not done
+    with pytest.raises(ConnectionRefusedError):
+        await say(server)
     await server.start_serving()
     assert server.is_serving()
-    assert await said == b"hello\n"
+    assert await say(server) == b"hello\n"
     await server.start_serving()  # like asyncio's: a second one changes nothing
     server.close()
     await server.wait_closed()
@@ -114,20 +115,24 @@ async def test_wait_closed_waits_until_the_server_is_closed() -> None:
 
 @in_worker
 async def test_connections_are_kept_alive_if_asked_for() -> None:
-    options: dict[str, Any] = {"keep_alive": True}  # typed from Python 3.13 on
+    loop = asyncio.get_running_loop()
+    if "keep_alive" not in inspect.signature(loop.create_server).parameters:
+        return  # asyncio's from Python 3.13 on
+    options: dict[str, Any] = {"keep_alive": True}
     async with await asyncio.start_server(echo, "127.0.0.1", 0, **options) as server:
         assert server.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 @in_worker
-async def test_wait_closed_waits_for_connections_from_3_12_on() -> None:
+async def test_wait_closed_waits_for_connections_with_asyncio_from_3_12_on() -> None:
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     await say(server)
     server.close()
     waiter = asyncio.ensure_future(server.wait_closed())
     done, _ = await asyncio.wait({waiter}, timeout=0.05)
-    assert bool(done) == (sys.version_info < (3, 12))
+    waits = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) and sys.version_info >= (3, 12)
+    assert bool(done) != waits
     writer.write(b"bye\n")
     assert await reader.read() == b"bye\n"
     writer.close()
@@ -139,6 +144,7 @@ async def test_wait_closed_waits_for_connections_from_3_12_on() -> None:
 async def test_serve_forever() -> None:
     server = await asyncio.start_server(echo, "127.0.0.1", 0, start_serving=False)
     forever = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)  # until then it refuses, as asyncio's does
     assert await say(server) == b"hello\n"
     with pytest.raises(RuntimeError, match="already being awaited"):
         await server.serve_forever()
@@ -220,6 +226,63 @@ async def test_many_connections_in_a_row_leave_no_descriptor() -> None:
             await asyncio.sleep(0)
 
 
+# ---- context variables
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+class Seeing(asyncio.Protocol):
+    """Notes what its methods see of the variable, and changes it for later ones of the same connection only."""
+
+    seen: ClassVar[list[str]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.seen.append(variable.get())
+
+    def data_received(self, data: bytes) -> None:
+        self.seen.append(variable.get())
+        self.transport.close()
+
+
+@in_worker
+async def test_protocols_see_the_context_in_which_the_server_was_started() -> None:
+    loop = asyncio.get_running_loop()
+    made: list[str] = []
+
+    def factory() -> Seeing:
+        made.append(variable.get())
+        return Seeing()
+
+    variable.set("where it was made")
+    server = await loop.create_server(factory, "127.0.0.1", 0, start_serving=False)
+    variable.set("where it was started")
+    await server.start_serving()
+    variable.set("later")
+    for _ in range(2):
+        await say(server)
+    assert made == ["where it was started"] * 2
+    assert Seeing.seen == ["where it was started"] * 4
+    server.close()
+    await server.wait_closed()
+
+
+@in_worker
+async def test_a_handlers_context_is_its_connections_own() -> None:
+    seen = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(variable.get())
+        variable.set("of a connection")
+        await echo(reader, writer)
+
+    variable.set("of the server")
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        for _ in range(3):
+            await say(server)
+    assert seen == ["of the server"] * 3
+
+
 # ---- TLS
 
 
@@ -246,6 +309,33 @@ async def serve_tls(path: str) -> None:
         await asyncio.start_server(echo, "127.0.0.1", 0, ssl_handshake_timeout=5)
     with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
         await asyncio.start_server(echo, "127.0.0.1", 0, ssl=True)
+
+
+async def never_begin(path: str) -> None:
+    """In a worker: a client that begins no handshake."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(path)
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=context)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    _, served = await asyncio.open_connection(
+        *server.sockets[0].getsockname(),
+        ssl=ssl.create_default_context(cafile=path),
+        server_hostname="localhost",
+    )  # a later connection was taken, so the first one was
+    served.close()
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    serving.cancel()
+    done, _ = await asyncio.wait({serving}, timeout=0.5)
+    waits = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) and sys.version_info >= (3, 12)
+    assert bool(done) != waits
+    writer.close()
+    await asyncio.wait({serving})
+    await server.wait_closed()
+
+
+async def test_a_handshake_that_never_begins(worker_loop: str, certificate: Path) -> None:
+    await run_in_worker(f"{__name__}:never_begin", loop=worker_loop, args=[str(certificate)])
 
 
 async def test_tls(worker_loop: str, certificate: Path) -> None:

@@ -21,7 +21,7 @@ from . import bind
 from .port import Port
 from .rights import rights_of
 from .socket_file import SocketFile
-from .table import PortTable
+from .table import Place, PortTable
 from .turns import Turn
 
 logger = logging.getLogger("aiocluster.ports")
@@ -42,6 +42,7 @@ class Backend:
         table: The primary's shared ports.
         weight: Its share under weighted scheduling.
         slot: The number of its slot in the cluster. Its replacement gets the same slot.
+        place: What its replacement inherits.
         scheduling: The policy of ports that it opens without naming one.
         listening: Called with the address when the worker listens on a port.
         pid: The worker's pid.
@@ -66,6 +67,7 @@ class Backend:
         *,
         weight: int,
         slot: int,
+        place: Place,
         scheduling: Any,
         listening: Callable[[Address], None],
         pid: int,
@@ -75,6 +77,7 @@ class Backend:
         self.life = life
         self.weight = weight
         self.slot = slot
+        self.place = place
         self.open: int = 0
         self.under_way = 0
         self.accepted: int = 0
@@ -207,6 +210,8 @@ class Backend:
         """Gives the worker the port that ``open`` returns, or tells it why it can't have it."""
         try:
             port = open(backlog=frame.backlog, scheduling=frame.scheduling, default=self._scheduling)
+            if frame.is_listening:
+                self._table.listen(port)
             fds = [os.dup(port.sock_for(self).fileno())]
         except OSError as error:
             text = str(error) if error.errno is None else os.strerror(error.errno)
@@ -219,8 +224,8 @@ class Backend:
             logger.error("%s can't be opened", frame.endpoint, exc_info=error)
             self._refuse(frame.number, errno.EINVAL, f"{type(error).__name__}: {error}")
             return
-        port.holders.add(self)
         self._given.add(port.number)
+        self._table.got(self, port)
         listened = frames.Listened(frame.number, port.number, port.hands_over)
         self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
 
@@ -230,17 +235,25 @@ class Backend:
     def _on_serving(self, frame: frames.Serving) -> None:
         self._check(frame.port)
         port = self._table.by_number.get(frame.port)
-        if port is not None and self.life.takes_connections:
+        if port is None or not self.life.takes_connections or self._table.is_closed:
+            return
+        try:
+            self._table.listen(port)
+        except OSError as error:  # another process has begun to listen there
+            logger.error("%s: %s", port.address, error.strerror)
+        else:
             port.serve(self)
             self.ports.add(port.number)
+            self._table.serving(self)
             self._listening(port.address)
 
     def _on_unlisten(self, frame: frames.Unlisten) -> None:
         self._check(frame.port)
         self._given.discard(frame.port)
-        self.ports.discard(frame.port)
         if port := self._table.by_number.get(frame.port):
             self._table.release(self, port)
+        self.ports.discard(frame.port)
+        self.tell(frames.Unlistened(frame.port))
 
     def _on_taken(self, number: int, count: int, returned: int) -> None:
         if port := self._table.by_number.get(number):

@@ -44,7 +44,9 @@ def bind(endpoint: Endpoint, *, reuse_port: bool) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if endpoint.family == socket.AF_INET6:
+        if (
+            endpoint.family == socket.AF_INET6 and endpoint.type == socket.SOCK_STREAM
+        ):  # as asyncio: "::" means both for UDP
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(endpoint.sockaddr)
     except BaseException:

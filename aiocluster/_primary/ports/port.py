@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import os
 import socket
 from collections import deque
@@ -31,6 +32,7 @@ from ...scheduling import Peeking, Policy
 from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
 from .peek import Connection, Peeker
+from .shut import close_everywhere, refuse_new
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -63,7 +65,9 @@ class Port:
         holders: The workers that have it open.
         hands_over: Whether the primary accepts and hands connections over; else the workers accept.
         file: The Unix socket's file; None if it has none, or is inherited.
-        is_kept: Whether it stays open without holders: the last one failed, or the user opened the port.
+        is_stream: Whether clients connect to it; else it is a UDP port.
+        is_inherited: Whether others have its socket, too, and go on with it: the user's program, a service manager.
+        is_users: Whether the user opened it in the primary, so that it stays open without holders.
         accepted: How many connections the primary has accepted.
         hears_changes: Whether its policy wants to know when a worker's load has changed.
     """
@@ -85,9 +89,11 @@ class Port:
         self.backlog = backlog
         self.group = group
         self.holders: set[Backend] = set()
+        self.is_stream: bool = sock.type == socket.SOCK_STREAM
+        self.is_inherited = False
+        self.is_users = False
         self.file: SocketFile | None = None
         self._moved_from: list[socket.socket] = []
-        self.is_kept: bool = False
         self.accepted: int = 0
         self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
@@ -96,12 +102,23 @@ class Port:
         self._peeker: Peeker | None = None
         if isinstance(policy, Peeking):
             self._peeker = Peeker(policy, self._policy.has_enough, self._hand_over)
+        self._window: float = WINDOW
         self._outstanding: dict[Backend, deque[Connection]] = {}
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
+        self._is_closing = False
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
+
+    def listen(self) -> None:
+        """Lets clients connect, unless they can already.
+
+        Raises:
+            OSError: They can't, see ``listen(2)``.
+        """
+        if self.is_stream and not self.is_inherited and self.group is None:
+            self.sock.listen(self.backlog)
 
     def sock_for(self, backend: Backend) -> socket.socket:
         """The listening socket for this worker.
@@ -119,7 +136,6 @@ class Port:
 
     def serve(self, backend: Backend) -> None:
         """This worker takes connections from now on."""
-        self.is_kept = False
         if backend not in self._outstanding:
             self._outstanding[backend] = deque()
             if backend not in self._in_backoff:
@@ -166,7 +182,7 @@ class Port:
                 del self._outstanding[backend]
         elif returned:
             self._back_off(backend)
-        elif backend not in self._pickable and backend not in self._in_backoff and len(outstanding) < WINDOW:
+        elif backend not in self._pickable and backend not in self._in_backoff and len(outstanding) < self._window:
             self._has_room(backend)
         self._hand_over_pending()
 
@@ -182,7 +198,7 @@ class Port:
         outstanding = self._outstanding.get(backend)
         if outstanding is None or backend not in self.holders or not backend.life.takes_connections:
             return
-        if backend not in self._pickable and len(outstanding) < WINDOW:
+        if backend not in self._pickable and len(outstanding) < self._window:
             self._has_room(backend)
 
     def changed(self, backend: Backend) -> None:
@@ -202,7 +218,9 @@ class Port:
     # ---- accept and hand over
 
     def _resume(self) -> None:
-        if self.hands_over and not self._is_accepting and self._retry is None and self._pickable:
+        if not self.hands_over or self._is_closing:
+            return
+        if not self._is_accepting and self._retry is None and self._pickable:
             self._is_accepting = True
             self._loop.add_reader(self.sock.fileno(), self._on_readable)
 
@@ -252,6 +270,8 @@ class Port:
         self._pause()
         self._moved_from.append(self.sock)
         self.sock, self.file = sock, file
+        if self._outstanding:  # it serves, although who has bound the new one does not yet
+            self.listen()
         self._empty_moved()
         if is_accepting:
             self._resume()
@@ -306,13 +326,56 @@ class Port:
             outstanding.append(connection)
             backend.under_way += 1
             batches.setdefault(backend, []).append(fd)
-            if len(outstanding) >= WINDOW:
+            if len(outstanding) >= self._window:
                 self._is_full(backend)
         for backend, fds in batches.items():
             if not backend.channel.is_closed:  # else `forget` is about to be called
                 backend.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
 
     # ---- the end
+
+    def begin_closing(self) -> None:
+        """Lets no new clients in. Call `take_in` until `is_idle`, and then `close`.
+
+        The workers are told, and accept no more. Windows count no more: what they were not sent when it closes is lost.
+        """
+        self._is_closing = True
+        self._window = math.inf
+        self._pause()
+        if not self.is_inherited:  # what waits in that one waits for those who go on with it
+            for sock in self._listening():
+                refuse_new(sock)
+        for backend in self.holders:
+            backend.tell(kinds.PortClosed(self.number))
+        for backend in self._outstanding:
+            if backend not in self._pickable and backend in self.holders:
+                self._has_room(backend)
+
+    def take_in(self) -> None:
+        """Accepts all connections that the kernel has let in, and hands them over, also those of a socket of its own.
+
+        Those whose first bytes are awaited are handed over with what has arrived.
+        """
+        if not self.is_inherited:
+            for sock in self._listening():
+                self.adopt(sock)
+        if self._peeker is not None:
+            self._peeker.hurry()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the workers have taken all connections that were accepted, as far as any worker takes them."""
+        return not any(self._outstanding.values()) and not (self._pending and self._in_backoff)
+
+    @property
+    def has_had_connections(self) -> bool:
+        """Whether anybody has ever connected."""
+        return self.accepted > 0 or any(backend.accepted for backend in self.holders)
+
+    def _listening(self) -> list[socket.socket]:
+        """The sockets to which clients can connect."""
+        socks = [self.sock] if self.group is None else self.group.socks
+        return [sock for sock in socks if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
 
     def stats(self) -> PortStats:
         """Its current numbers."""
@@ -322,7 +385,7 @@ class Port:
         return PortStats(self.address, _name_of(self.scheduling), self.accepted, waiting)
 
     def close(self) -> None:
-        """Closes the port, and every connection that no worker has taken."""
+        """Closes the port, and every connection that no worker has been sent."""
         self._pause()
         if self._retry is not None:
             self._retry.cancel()
@@ -332,13 +395,18 @@ class Port:
         if self._peeker is not None:
             self._peeker.close()
         for backend, outstanding in self._outstanding.items():
+            backend.channel.flush()
             backend.channel.withdraw({fd for fd, _, _ in outstanding})
+            backend.under_way -= len(outstanding)
         for connections in (*self._outstanding.values(), self._pending):
             for fd, _, _ in connections:
                 os.close(fd)
             connections.clear()
         self._outstanding.clear()
         self._pickable.clear()
+        if not self.is_inherited and self.holders and all(self.number in backend.ports for backend in self.holders):
+            for sock in self._listening():
+                close_everywhere(sock)
         if self.group is not None:
             self.group.close()
         for sock in (self.sock, *self._moved_from):

@@ -52,6 +52,11 @@ class Group:
         self._members: list[_Member] = []  # in the kernel's order
         self.is_steered: bool = bpf.is_possible()
 
+    @property
+    def socks(self) -> list[socket.socket]:
+        """All sockets."""
+        return [member.sock for member in self._members]
+
     def sock_for(self, slot: int, weight: int) -> socket.socket:
         """The socket of that slot. Opens it if there is none yet.
 

@@ -1,4 +1,8 @@
-"""All shared ports of a primary: which worker asks for which endpoint, and how long each port stays open."""
+"""All shared ports of a primary: which worker asks for which endpoint, and how long each port stays open.
+
+A port stays open while a worker has it, while the user has opened it in the primary, and while the replacement of a
+worker that failed may still ask for it. When the last of these reasons is gone, it closes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
@@ -26,9 +31,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiocluster.ports")
 
-_CLOSE_DELAY = 0.05  # seconds
+_PASS_INTERVAL = 0.005  # seconds between two passes over the ports that are being closed
+_HANDSHAKE_TIMEOUT = 0.1  # seconds for clients whose handshake had begun when new ones were refused
+_TAKE_TIMEOUT = 1.0  # seconds for workers to take what they have been sent
 _MOST_LEFT_FILES = 1024
 """Of how many files of closed Unix sockets the primary remembers that they are to be removed. Others stay."""
+
+Place = int | str
+"""What a worker's replacement inherits: the number of its slot, or an agent's name."""
+
+
+@dataclass(slots=True)
+class _Left:
+    """The ports that the failed worker of one place has left for its replacement.
+
+    Attributes:
+        slot: The number of its slot.
+        ports: These ports.
+        count: How many ports it listened on.
+    """
+
+    slot: int
+    ports: set[Port] = field(default_factory=set)
+    count: int = 0
 
 
 class PortTable:
@@ -36,6 +61,7 @@ class PortTable:
 
     Attributes:
         by_number: The open ports, by the number that frames call them by.
+        is_closed: Whether all ports have been closed for good. Workers that still ask for one get it, without clients.
         turns: Whose turn it is to bind a Unix path.
     """
 
@@ -43,7 +69,9 @@ class PortTable:
         self._by_endpoint: dict[Endpoint, Port] = {}
         self.by_number: dict[int, Port] = {}
         self.turns = Turns()
+        self.is_closed = False
         self._last_number = 0
+        self._left: dict[Place, _Left] = {}
         self._left_files: dict[bytes, SocketFile] = {}  # of closed ports, to be removed at the end
         self._makers: dict[int, tuple[Any, Callable[[], Policy[Backend]]]] = {}
 
@@ -58,7 +86,9 @@ class PortTable:
         uid: int | None = None,
         gid: int | None = None,
     ) -> Port:
-        """Returns the port for this endpoint, and opens it with the primary's rights if it is not open yet.
+        """Returns the port for this endpoint, and binds it with the primary's rights if it is not open yet.
+
+        Nobody can connect to a new one until `listen`, except where each worker gets a socket of its own.
 
         Args:
             endpoint: Where to listen.
@@ -71,7 +101,7 @@ class PortTable:
 
         Raises:
             ValueError: There is no such policy.
-            OSError: It can't be opened, see ``bind(2)`` and ``listen(2)``.
+            OSError: It can't be opened, see ``bind(2)``.
         """
         port = self._by_endpoint.get(endpoint)
         if port is None:
@@ -94,6 +124,21 @@ class PortTable:
                 backlog,
             )
         return port
+
+    def listen(self, port: Port) -> None:
+        """Lets clients connect, unless all ports have been closed.
+
+        Raises:
+            OSError: They can't, see ``listen(2)``. A port that nobody has closes.
+        """
+        if self.is_closed:
+            return
+        try:
+            port.listen()
+        except OSError:
+            if not port.holders:
+                self._close_unless_wanted(port)
+            raise
 
     def at(self, endpoint: Endpoint, inode: list[int] | None) -> Port | None:
         """The open port of a Unix path, if a worker that asks for it can see its file there; None: it may bind anew.
@@ -177,8 +222,6 @@ class PortTable:
             sock = inherit(endpoint.fd) if is_inherited else bind(endpoint, reuse_port=has_own_sockets)
         try:
             check(scheduling)
-            if is_stream and not is_inherited and not has_own_sockets and not _listens(sock):
-                sock.listen(backlog)  # if each worker has a socket of its own, this one only reserves the address
             address = address_of(sock)
             group = None
             if has_own_sockets:
@@ -190,6 +233,7 @@ class PortTable:
                 policy = self._policy_of(scheduling)
             port = Port(self._last_number, sock, address, scheduling, policy, backlog, group)
             port.file = file
+            port.is_inherited = is_inherited
         except BaseException:
             sock.close()
             raise
@@ -209,26 +253,40 @@ class PortTable:
         return make[1]()
 
     def release(self, backend: Backend, port: Port) -> None:
-        """A worker has closed its server. The last one to do so closes the port."""
+        """A worker serves this port no more. If nobody else may want it, it closes at once."""
+        if backend not in port.holders:
+            return
+        is_alone = port.group is not None and port.is_alone_in_its_slot(backend)
         port.holders.discard(backend)
         port.stop(backend)
-        if not port.holders and not backend.life.takes_connections:
-            self._close_unless_needed(port, backend)
-        elif not port.holders:
-            # Not at once: an exception that ends a worker closes its servers first, and is reported right after.
-            asyncio.get_running_loop().call_later(_CLOSE_DELAY, self._close_unless_needed, port, backend)
-        elif port.group is not None and not port.is_kept and port.is_alone_in_its_slot(backend):
+        if backend.life.is_missed:
+            self._leave(backend, port)
+        if not port.holders:
+            self._close_unless_wanted(port)
+        elif port.group is not None and is_alone:
             if backend.life.is_missed and port.group.is_steered:  # what is queued there waits for the replacement
                 port.group.exclude(backend.slot, port.adopt)
             else:
                 port.group.remove(backend.slot, port.adopt)
 
     def stop(self, backend: Backend) -> None:
-        """Sends this worker no more connections: it is leaving, or has failed."""
-        for port in self.by_number.values():
-            port.stop(backend)
-            if backend.life.is_leaving and port.group is not None and port.is_alone_in_its_slot(backend):
-                port.group.exclude(backend.slot, port.adopt)
+        """Sends this worker no more connections: it is leaving, or has failed.
+
+        Ports that nobody else may want close now, not when it ends: clients that it would not serve are refused.
+        """
+        for port in list(self.by_number.values()):
+            if backend not in port.holders:
+                port.stop(backend)
+            elif backend.life.is_missed:
+                self.release(backend, port)
+            elif len(port.holders) > 1 or self._is_wanted(port) or not port.is_stream:
+                port.stop(backend)
+                if port.group is not None and port.is_alone_in_its_slot(backend):
+                    port.group.exclude(backend.slot, port.adopt)
+            else:
+                port.begin_closing()
+                port.take_in()
+                self._close(port)
 
     def changed(self, backend: Backend) -> None:
         """This worker's load has changed."""
@@ -243,10 +301,82 @@ class PortTable:
             if backend in port.holders:
                 self.release(backend, port)
 
-    def _close_unless_needed(self, port: Port, last: Backend) -> None:
-        port.is_kept |= last.life.is_missed
-        if not port.holders and not port.is_kept and port.number in self.by_number:
+    # ---- ports that a failed worker has left
+
+    @property
+    def left(self) -> Collection[Place]:
+        """The places whose workers have failed and left ports for their replacements."""
+        return self._left.keys()
+
+    def leave_all(self, backend: Backend) -> None:
+        """This worker is told to leave, and another one will take its place only after it."""
+        for port in self.by_number.values():
+            if backend in port.holders:
+                self._leave(backend, port)
+
+    def _leave(self, backend: Backend, port: Port) -> None:
+        left = self._left.setdefault(backend.place, _Left(backend.slot))
+        left.ports.add(port)
+        left.count = max(left.count, len(backend.ports))
+
+    def got(self, backend: Backend, port: Port) -> None:
+        """A worker has been given this port."""
+        port.holders.add(backend)
+        if (left := self._left.get(backend.place)) and not backend.life.is_missed:
+            left.ports.discard(port)
+
+    def serving(self, backend: Backend) -> None:
+        """A worker listens on one port more. When it has as many as its predecessor had, it wants no others."""
+        if (left := self._left.get(backend.place)) and len(backend.ports) >= left.count:
+            self.abandon(backend.place)
+
+    def abandon(self, place: Place) -> None:
+        """Nobody will come any more for the ports that the failed worker of this place has left."""
+        if left := self._left.pop(place, None):
+            for port in left.ports:
+                if not port.holders:
+                    self._close_unless_wanted(port)
+                elif port.group is not None and all(holder.slot != left.slot for holder in port.holders):
+                    port.group.remove(left.slot, port.adopt)
+
+    def _is_wanted(self, port: Port) -> bool:
+        """Whether it stays open without holders."""
+        return port.is_users or any(port in left.ports for left in self._left.values())
+
+    def _close_unless_wanted(self, port: Port) -> None:
+        if not self._is_wanted(port) and port.number in self.by_number:
             self._close(port)
+
+    # ---- the end
+
+    async def drain(self, *, users: bool) -> None:
+        """Closes all ports, so that each client that has been let in is served, and each later one refused.
+
+        Call it before the workers are told to leave. UDP ports stay open: the workers read them until they leave.
+
+        Args:
+            users: Whether to close the ports that the user has opened in the primary, too: for good.
+        """
+        self.is_closed |= users
+        ports = [port for port in self.by_number.values() if port.is_stream and (users or not port.is_users)]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        had_connections = any(port.has_had_connections for port in ports)
+        for port in ports:
+            port.begin_closing()
+        try:
+            while True:
+                for port in ports:
+                    port.take_in()
+                seconds = loop.time() - began
+                is_idle = all(port.is_idle for port in ports)
+                if seconds >= _TAKE_TIMEOUT or (is_idle and not (had_connections and seconds < _HANDSHAKE_TIMEOUT)):
+                    break
+                await asyncio.sleep(_PASS_INTERVAL)
+        finally:
+            for port in ports:
+                if port.number in self.by_number:
+                    self._close(port)
 
     def _close(self, port: Port) -> None:
         if port.file is not None and port.file.cleanup:
@@ -262,7 +392,7 @@ class PortTable:
         return tuple(port.stats() for port in self.by_number.values())
 
     def close(self) -> None:
-        """Closes every port, and removes the files of sockets that workers' servers have left behind."""
+        """Closes every port at once, and removes the files of sockets that workers' servers have left behind."""
         for port in list(self.by_number.values()):
             self._close(port)
         for file in self._left_files.values():
@@ -273,10 +403,6 @@ class PortTable:
 def _allows_more_sockets(endpoint: Endpoint) -> bool:
     """Whether several sockets can be bound to it."""
     return endpoint.fd < 0 and not endpoint.path
-
-
-def _listens(sock: socket.socket) -> bool:
-    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _possible(scheduling: Any, endpoint: Endpoint) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ from ..current import connected_session
 
 if TYPE_CHECKING:
     from ..session import Session
+
+logger = logging.getLogger("aiocluster.ports")
 
 _exclusive: ContextVar[bool] = ContextVar("aiocluster_exclusive", default=False)
 
@@ -27,9 +31,18 @@ def exclusive() -> Iterator[None]:
 
 
 def sharing_session(loop: asyncio.AbstractEventLoop) -> Session | None:
-    """This worker's session, if listening calls on this loop use shared ports.
+    """This worker's session, if listening calls on this loop use shared ports; None inside `exclusive`.
 
-    None inside `exclusive`, and on a loop of another thread: the primary's answers would arrive in the wrong thread.
+    The loop of the main thread hears the primary. Where none runs there, the first loop of another thread that listens
+    does: a server may run in a thread beside a main thread without a loop. Any other loop shares nothing, because the
+    primary's answers would arrive in the wrong thread.
     """
     session = None if _exclusive.get() else connected_session()
-    return session if session is not None and session.is_attached(loop) else None
+    if session is None or session.is_attached(loop) or session.attach(loop):
+        return session
+    logger.warning(
+        "a server in the thread %r binds in this process alone: another thread's event loop hears the primary; "
+        "start the server on that loop, or bind with exclusive()",
+        threading.current_thread().name,
+    )
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import socket
 from collections import deque
@@ -14,8 +15,9 @@ from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSo
 
 from ..._wire.endpoint import Endpoint
 from ..current import current_session
+from .arguments import check_backlog
 from .port import BACKLOG, Connection, Port
-from .resolve import resolve
+from .resolve import hosts_of, resolve
 from .unix import plain_path
 
 _LOST = -1
@@ -132,6 +134,8 @@ class ClusterListener(Listener[SocketStream]):
             self._accepted.popleft().close()
         for port in self._ports:
             port.close()
+        for port in self._ports:
+            await port.wait_released()
         await anyio.lowlevel.checkpoint()
 
     @property
@@ -167,6 +171,7 @@ async def listen(
 
     Raises:
         OSError: The port can't be opened.
+        TypeError: The backlog or the mode is no integer, or the policy is no name.
         ValueError: Both a path and a host or port are given.
         RuntimeError: This process is no worker.
     """
@@ -174,9 +179,16 @@ async def listen(
         if host is not None or port is not None:
             raise ValueError("path can't be combined with host and port")
         plain = plain_path(asyncio.get_running_loop(), path)
+        _check(scheduling)
         ports = current_session().ports
-        return ClusterListener([await ports.open_path(plain, backlog=backlog, scheduling=scheduling, mode=mode)])
-    endpoints = await resolve(asyncio.get_running_loop(), host, port or 0, 0, socket.AI_PASSIVE)
+        port_at_path = await ports.open_path(
+            plain,
+            backlog=check_backlog(backlog),
+            scheduling=scheduling,
+            mode=None if mode is None else operator.index(mode),
+        )
+        return ClusterListener([port_at_path])
+    endpoints = await resolve(asyncio.get_running_loop(), hosts_of(host), port or 0, 0, socket.AI_PASSIVE)
     return await _listen(endpoints, backlog, scheduling)
 
 
@@ -199,5 +211,11 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
 
 
 async def _listen(endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None) -> ClusterListener:
-    ports = await current_session().ports.open_all(endpoints, backlog=backlog, scheduling=scheduling)
+    _check(scheduling)
+    ports = await current_session().ports.open_all(endpoints, backlog=check_backlog(backlog), scheduling=scheduling)
     return ClusterListener(ports)
+
+
+def _check(scheduling: Any) -> None:
+    if not isinstance(scheduling, str | None):
+        raise TypeError(f"scheduling: in a worker a policy is a name, not {scheduling!r}")

@@ -1,23 +1,29 @@
 """Makes asyncio's own listening calls use shared ports, for every loop class of this process.
 
-The methods are replaced on the classes, so it does not matter who creates the loop, or when.
+The methods are replaced on the classes, so it does not matter who creates the loop, or when. What a call is given goes
+first to the method that it replaces, without an address: so the loop itself refuses what it would refuse elsewhere, in
+its own words.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import socket
 import sys
-from asyncio import base_events, unix_events
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from ..._wire.endpoint import Endpoint
+from ...errors import ChannelClosedError
 from ..current import connected_session
+from . import loops
+from .arguments import arguments_of, check_backlog, takes
 from .exclusive import sharing_session
 from .port import BACKLOG, Port
-from .resolve import resolve
+from .resolve import hosts_of, resolve
 from .server import ClusterServer
 from .udp import create_datagram_endpoint
 from .unix import plain_path
@@ -25,53 +31,27 @@ from .unix import plain_path
 if TYPE_CHECKING:
     from ..session import Session
 
+Original = Callable[..., Any]
+
 
 def install() -> None:
-    """Replaces the methods of asyncio's loop classes, and of uvloop's if it is installed. Idempotent."""
-    if hasattr(base_events.BaseEventLoop.run_forever, "__wrapped__"):
-        return
-    classes: list[Any] = [base_events.BaseEventLoop, unix_events._UnixSelectorEventLoop]
-    try:
-        import uvloop
-    except ImportError:
-        pass
-    else:
-        classes.append(uvloop.Loop)
-    for cls in classes:
-        for name, wrap in _WRAPPERS.items():
-            if name in vars(cls) or cls.__module__.startswith("uvloop"):
-                setattr(cls, name, wrap(getattr(cls, name)))
+    """Replaces the methods of all classes of loops. Idempotent."""
+    loops.install(_WRAPPERS)
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: F401  # a worker's async target runs on it; and a fork server imports it for its workers
 
 
-# ---- the loop itself: the one that runs in the main thread reads the channel
-
-
-def _run_forever(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def run_forever(self: asyncio.AbstractEventLoop) -> None:
-        session = connected_session()
-        if session is None or not session.attach(self):
-            original(self)
-            return
-        try:
-            original(self)
-        finally:
-            session.detach()
-
-    return run_forever
-
-
-def _run_until_complete(original: Callable[..., Any]) -> Callable[..., Any]:
+def _run_until_complete(original: Original) -> Callable[..., Any]:
     @wraps(original)
     def run_until_complete(self: asyncio.AbstractEventLoop, future: Any) -> Any:
         session = connected_session()
-        if session is None or session.main is not None or self.is_closed() or self.is_running():
+        if session is None or self.is_closed() or self.is_running() or asyncio._get_running_loop() is not None:
             return original(self, future)
-        session.main = asyncio.ensure_future(future, loop=self)
+        main = session.mains[self] = asyncio.ensure_future(future, loop=self)
         try:
-            return original(self, session.main)
+            return original(self, main)
         finally:
-            session.main = None
+            del session.mains[self]
 
     return run_until_complete
 
@@ -79,88 +59,133 @@ def _run_until_complete(original: Callable[..., Any]) -> Callable[..., Any]:
 # ---- servers
 
 
-def _create_server(original: Callable[..., Any]) -> Callable[..., Any]:
+def _create_server(original: Original) -> Callable[..., Any]:
     @wraps(original)
-    async def create_server(
-        self: asyncio.AbstractEventLoop,
-        protocol_factory: Callable[[], asyncio.BaseProtocol],
-        host: str | Iterable[str] | None = None,
-        port: int | None = None,
-        **options: Any,
-    ) -> Any:
+    async def create_server(self: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> Any:
         session = sharing_session(self)
-        if session is None or options.get("sock") is not None or (host is None and port is None):
-            return await original(self, protocol_factory, host, port, **options)
-        endpoints = await resolve(self, host, port, options.pop("family", 0), options.pop("flags", socket.AI_PASSIVE))
-        return await _serve(self, session, endpoints, protocol_factory, options)
+        given = None if session is None else arguments_of(original, self, *args, **kwargs)
+        if session is None or given is None or _binds_alone(given):
+            return await original(self, *args, **kwargs)
+        given["host"] = hosts = hosts_of(given.get("host"))
+        await _check(original, self, {**given, "host": ()})
+        if not hosts:
+            return await original(self, **given)
+        family, flags = given.get("family", 0), given.get("flags", socket.AI_PASSIVE)
+        endpoints = await resolve(self, hosts, given.get("port"), family, flags)
+        ports = await _open(original, self, session, endpoints, given)
+        for port in ports:  # connections inherit it from the listening socket
+            port.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, bool(given.get("keep_alive")))
+        return _serve(self, ports, given)
 
     return create_server
 
 
-def _create_unix_server(original: Callable[..., Any]) -> Callable[..., Any]:
+def _binds_alone(given: dict[str, Any]) -> bool:
+    """Whether this process binds by itself: with a socket of the caller's, and with ``reuse_port`` as in Node."""
+    has_address = given.get("host") is not None or given.get("port") is not None
+    return not has_address or given.get("sock") is not None or bool(given.get("reuse_port"))
+
+
+async def _check(original: Original, loop: asyncio.AbstractEventLoop, given: dict[str, Any]) -> None:
+    """Has the loop check the arguments of a call that binds nothing."""
+    try:
+        server = await original(loop, **{**given, "start_serving": False})
+    except OSError:  # with no host, asyncio finds nothing to bind from Python 3.13 on
+        pass
+    else:
+        server.close()
+
+
+async def _open(
+    original: Original,
+    loop: asyncio.AbstractEventLoop,
+    session: Session,
+    endpoints: Iterable[Endpoint],
+    given: dict[str, Any],
+) -> list[Port]:
+    """Opens the shared ports of these endpoints, or raises what the loop's own method raises."""
+    backlog = check_backlog(given.get("backlog", BACKLOG), loop)
+    starts = bool(given.get("start_serving", True))
+    ports: list[Port] = []
+    try:
+        for endpoint in endpoints:
+            try:
+                ports.append(await session.ports.open(endpoint, backlog=backlog, is_listening=starts))
+            except ChannelClosedError:
+                raise
+            except OSError as error:
+                host = f"{endpoint.host}%{endpoint.scope_id}" if endpoint.scope_id else endpoint.host
+                refused = await _in_its_words(original, loop, {**given, "host": host}, error)
+                if refused.errno is not None:
+                    raise refused from None
+                # else it skips an address that is not available, from Python 3.13 on (bpo-30945)
+        if not ports:
+            raise await _in_its_words(original, loop, given, OSError("could not bind on any address"))
+    except BaseException:
+        for port in ports:
+            port.close()
+        raise
+    return ports
+
+
+async def _in_its_words(
+    original: Original, loop: asyncio.AbstractEventLoop, given: dict[str, Any], error: OSError
+) -> OSError:
+    """The loop's own error for what the primary could not bind, if this process can't either for the same reason."""
+    try:
+        server = await original(loop, **{**given, "start_serving": False})
+    except OSError as own:
+        is_same = own.errno == error.errno or (own.errno is None and error.errno in (None, errno.EADDRNOTAVAIL))
+        return own if is_same else error
+    server.close()  # it has become free meanwhile
+    return error
+
+
+def _create_unix_server(original: Original) -> Callable[..., Any]:
     @wraps(original)
-    async def create_unix_server(
-        self: asyncio.AbstractEventLoop,
-        protocol_factory: Callable[[], asyncio.BaseProtocol],
-        path: Any = None,
-        **options: Any,
-    ) -> Any:
+    async def create_unix_server(self: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> Any:
         session = sharing_session(self)
-        if session is None or path is None or options.get("sock") is not None:
-            return await original(self, protocol_factory, path, **options)
-        plain = plain_path(self, path)
+        given = None if session is None else arguments_of(original, self, *args, **kwargs)
+        if session is None or given is None or given.get("path") is None or given.get("sock") is not None:
+            return await original(self, *args, **kwargs)
+        await _check_unix(original, self, given)
+        plain = plain_path(self, given["path"])
         port = await session.ports.open_path(
             plain,
-            named=plain if isinstance(self, asyncio.BaseEventLoop) else path,
-            backlog=options.get("backlog", BACKLOG),
-            cleanup=options.get("cleanup_socket", _CLEANUP),
+            named=plain if isinstance(self, asyncio.BaseEventLoop) else given["path"],
+            backlog=check_backlog(given.get("backlog", BACKLOG), self),
+            cleanup=bool(given["cleanup_socket"]) if "cleanup_socket" in given else _CLEANUP,
+            is_listening=bool(given.get("start_serving", True)),
         )
-        return _served(self, [port], protocol_factory, options)
+        return _serve(self, [port], given)
 
     return create_unix_server
+
+
+async def _check_unix(original: Original, loop: asyncio.AbstractEventLoop, given: dict[str, Any]) -> None:
+    """Has the loop check the arguments of a call with a socket that has no address."""
+    without: dict[str, Any] = {"path": None, "start_serving": False}
+    if takes(original, "cleanup_socket"):
+        without["cleanup_socket"] = False
+    with socket.socket(socket.AF_UNIX) as unbound:
+        server = await original(loop, **{**given, **without, "sock": unbound})
+        server.close()
+
+
+def _serve(loop: asyncio.AbstractEventLoop, ports: list[Port], given: dict[str, Any]) -> ClusterServer:
+    tls = {name: given[name] for name in _TLS if given.get(name) is not None}
+    server = ClusterServer(loop, ports, given["protocol_factory"], tls)
+    if given.get("start_serving", True):
+        server.serve()
+    return server
 
 
 _CLEANUP = True if sys.version_info >= (3, 13) else None
 """What closing a server does with the file of its socket, by default: before, asyncio leaves it."""
 
+_TLS = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
-async def _serve(
-    loop: asyncio.AbstractEventLoop,
-    session: Session,
-    endpoints: Iterable[Endpoint],
-    protocol_factory: Callable[[], asyncio.BaseProtocol],
-    options: dict[str, Any],
-) -> ClusterServer:
-    ports = await session.ports.open_all(endpoints, backlog=options.get("backlog", BACKLOG))
-    return _served(loop, ports, protocol_factory, options)
-
-
-def _served(
-    loop: asyncio.AbstractEventLoop,
-    ports: list[Port],
-    protocol_factory: Callable[[], asyncio.BaseProtocol],
-    options: dict[str, Any],
-) -> ClusterServer:
-    tls = {name: options[name] for name in ("ssl", *_TLS_TIMEOUTS) if options.get(name) is not None}
-    if isinstance(tls.get("ssl"), bool):
-        raise TypeError("ssl argument must be an SSLContext or None")
-    if "ssl" not in tls:
-        for name in _TLS_TIMEOUTS:
-            if name in tls:
-                raise ValueError(f"{name} is only meaningful with ssl")
-    if options.get("keep_alive"):  # from Python 3.13 on; connections inherit it from the listening socket
-        for port in ports:
-            port.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    server = ClusterServer(loop, ports, protocol_factory, tls)
-    if options.get("start_serving", True):
-        server.serve()
-    return server
-
-
-_TLS_TIMEOUTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
-
-_WRAPPERS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "run_forever": _run_forever,
+_WRAPPERS: dict[str, Callable[[Original], Callable[..., Any]]] = {
     "run_until_complete": _run_until_complete,
     "create_server": _create_server,
     "create_unix_server": _create_unix_server,

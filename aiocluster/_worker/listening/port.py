@@ -7,7 +7,9 @@ import errno
 import logging
 import os
 import socket
+import sys
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ from ..._wire.endpoint import Endpoint
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
+from ..current import current_session
 from . import unix
 
 logger = logging.getLogger("aiocluster.ports")
@@ -27,6 +30,7 @@ BACKLOG = 100
 """The default backlog, which is asyncio's own: how many connections the kernel keeps waiting."""
 
 ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
+_UNWINDING = 0.05  # seconds for an exception that has closed a server to end the program, so that the worker fails
 _BACKOFF = 0.1  # seconds without accepting after descriptors have run out
 
 
@@ -89,6 +93,8 @@ class Port:
         sock: The listening socket. The port owns it.
         is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
         taker: What serves its connections; None if nothing does.
+        backlog: How many connections the kernel is to keep waiting, if the port is not listening yet; else None.
+        is_closed_by_primary: Whether the primary has closed it: nobody can connect any more.
         connections: The open connections that came from this port.
     """
 
@@ -103,12 +109,27 @@ class Port:
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
+        self.backlog: int | None = None
+        self.is_closed_by_primary = False
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None
         self.connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._released = asyncio.Event()
+        self._drains = 0
+        self._is_closed = False
+
+    def listen(self) -> None:
+        """Lets clients connect, where the port was opened without that.
+
+        Raises:
+            OSError: They can't, see ``listen(2)``.
+        """
+        if self.backlog is not None and not self.is_closed_by_primary:
+            self.sock.listen(self.backlog)
+            self.backlog = None
 
     def serve(self, taker: Taker) -> None:
         """Sends connections to this taker from now on. Must be called on the taker's loop."""
@@ -118,7 +139,7 @@ class Port:
 
     def resume(self) -> None:
         """Its taker wants connections again: starts to accept, unless the primary accepts."""
-        if not self.is_handed_over and self._accepting_on is None:
+        if not self.is_handed_over and self._accepting_on is None and not self.is_closed_by_primary:
             self._accept_on(asyncio.get_running_loop())
 
     def settle(self, taken: int, returned: int) -> None:
@@ -132,7 +153,7 @@ class Port:
             self._accepting_on = None
 
     def _accept_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self.taker is not None and not self._ports.is_stopped:
+        if self.taker is not None and not self._ports.is_stopped and not self.is_closed_by_primary:
             self._accepting_on = loop
             loop.add_reader(self.sock.fileno(), self._on_readable)
 
@@ -154,10 +175,11 @@ class Port:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
-            logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
             self.stop()
-            loop.call_later(_BACKOFF, self._accept_on, loop)
+            if error.errno != errno.EINVAL:  # else the primary has closed the port, and will say so
+                # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
+                logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
+                loop.call_later(_BACKOFF, self._accept_on, loop)
         if accepted:
             self._ports.tell(encode(frames.ACCEPTED, self.number, accepted))
 
@@ -186,11 +208,21 @@ class Port:
 
     async def drain(self) -> None:
         """Returns when all connections from this port have been closed, or after `stop_draining`."""
-        await self._idle.wait()
+        self._drains += 1
+        try:
+            await self._idle.wait()
+        finally:
+            self._drains -= 1
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether anybody waits in `drain`."""
+        return self._drains > 0
 
     def stop_draining(self) -> None:
-        """Ends `drain` even if connections are open."""
+        """Ends `drain` and `wait_released` for good."""
         self._idle.set()
+        self._released.set()
 
     def move(self, sock: socket.socket) -> None:
         """Listens on this socket from now on, which the port then owns."""
@@ -205,8 +237,25 @@ class Port:
         """Takes no more connections, and closes the socket. Idempotent."""
         self.stop()
         self.taker = None
-        self._ports.forget(self)
         self.sock.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._ports.forget(self)
+
+    async def wait_released(self) -> None:
+        """Returns when the primary has closed the port, or keeps it for others. `close` must have been called."""
+        await self._released.wait()
+
+    def released(self) -> None:
+        """The primary has closed the port, or keeps it for others."""
+        self._released.set()
+
+    def closed_by_primary(self) -> None:
+        """The primary has closed the port: it has no more connections to accept."""
+        self.is_closed_by_primary = True
+        self.stop()
+        if sys.platform != "linux" and self.taker is not None:
+            self.sock.close()  # on Linux the primary has closed all duplicates
 
 
 class Ports:
@@ -217,6 +266,8 @@ class Ports:
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port | None]]] = {}
         self._open: dict[int, Port] = {}
+        self._releasing: deque[Port | None] = deque()  # closed ones, in the order in which the primary was told
+        self._unwinding: dict[int, Port] = {}  # closed ones of which the primary is to be told later
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.is_stopped: bool = False
         self._connections = 0
@@ -226,6 +277,8 @@ class Ports:
         self.routes: tuple[Route, ...] = (
             on_descriptors(frames.Listened, self._on_listened),
             on(frames.Refused, self._on_refused),
+            on(frames.Unlistened, self._on_unlistened),
+            on(frames.PortClosed, self._on_port_closed),
             on(frames.Bind, self._on_bind),
             on_descriptors(frames.Moved, self._on_moved),
             on_ints(frames.Connections, self._on_connections),
@@ -236,13 +289,16 @@ class Ports:
         if not self._channel.is_closed:
             self._channel.send(frame)
 
-    async def open(self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None) -> Port:
+    async def open(
+        self, endpoint: Endpoint, *, backlog: int, scheduling: str | None = None, is_listening: bool = True
+    ) -> Port:
         """Asks the primary for a port at an IP address, or at a descriptor of the primary's.
 
         Args:
             endpoint: Where to listen.
             backlog: The backlog of a new port.
             scheduling: The policy of a new port; None: the cluster's.
+            is_listening: Whether clients may connect at once; else a new port is only bound until `Port.listen`.
 
         Raises:
             OSError: It can't be opened, or this worker has it open already.
@@ -250,9 +306,10 @@ class Ports:
         """
         endpoint = self._numbered(endpoint)
         number = self._next_number()
-        listen = frames.Listen(number, endpoint, backlog, scheduling, inode=None, cleanup=None)
+        listen = frames.Listen(number, endpoint, backlog, scheduling, None, None, is_listening)
         port = await self._ask(number, endpoint, listen.encode())
         assert port is not None
+        port.backlog = None if is_listening else backlog
         return port
 
     async def open_path(
@@ -264,6 +321,7 @@ class Ports:
         scheduling: str | None = None,
         mode: int | None = None,
         cleanup: bool | None = True,
+        is_listening: bool = True,
     ) -> Port:
         """Asks the primary for the port of a Unix socket. Where there is none yet, binds it in this process.
 
@@ -274,6 +332,7 @@ class Ports:
             scheduling: The policy of a new port; None: the cluster's.
             mode: The permissions of the file of a new port; None: as the umask has it.
             cleanup: Whether closing the port removes the file; None: the end of the primary does.
+            is_listening: As for `open`.
 
         Raises:
             OSError: It can't be bound, or this worker has it open already.
@@ -288,17 +347,18 @@ class Ports:
             while True:
                 inode = inode_of(path)
                 number = self._next_number()
-                listen = frames.Listen(number, endpoint, backlog, scheduling, inode, cleanup)
+                listen = frames.Listen(number, endpoint, backlog, scheduling, inode, cleanup, is_listening)
                 port = await self._ask(number, endpoint, listen.encode())
                 if port is None:  # it is our turn to bind
-                    port = await self._bind(number, endpoint, inode, path, backlog, mode)
+                    port = await self._bind(number, endpoint, inode, path, backlog if is_listening else None, mode)
                 if port is not None:
+                    port.backlog = None if is_listening else backlog
                     return port
         except OSError as error:
             raise unix.in_use(named) if error.errno == errno.EADDRINUSE else error from None
 
     async def _bind(
-        self, number: int, endpoint: Endpoint, inode: list[int] | None, path: Any, backlog: int, mode: int | None
+        self, number: int, endpoint: Endpoint, inode: list[int] | None, path: Any, backlog: int | None, mode: int | None
     ) -> Port | None:
         """Binds the path and gives the socket to the primary. None: the primary must be asked once more."""
         try:
@@ -340,13 +400,15 @@ class Ports:
             raise
 
     async def open_all(
-        self, endpoints: Iterable[Endpoint], *, backlog: int, scheduling: str | None = None
+        self, endpoints: Iterable[Endpoint], *, backlog: int, scheduling: str | None = None, is_listening: bool = True
     ) -> list[Port]:
         """Asks the primary for several ports; if one can't be opened, closes the others. Otherwise like `open`."""
         ports: list[Port] = []
         try:
             for endpoint in endpoints:
-                ports.append(await self.open(endpoint, backlog=backlog, scheduling=scheduling))
+                ports.append(
+                    await self.open(endpoint, backlog=backlog, scheduling=scheduling, is_listening=is_listening)
+                )
         except BaseException:
             for port in ports:
                 port.close()
@@ -370,8 +432,9 @@ class Ports:
         number = frame.port
         endpoint, future = self._requests.pop(frame.number)
         fds = descriptors.take()
+        self._unwinding.pop(number, None)
         if not fds:
-            self.tell(frames.Unlisten(number).encode())
+            self._release(number, None)
             if not future.done():
                 future.set_exception(OSError(errno.EMFILE, f"no descriptors left to listen on {endpoint}"))
             return
@@ -445,9 +508,56 @@ class Ports:
             self.tell(encode(frames.CLOSED, number, count))
 
     def forget(self, port: Port) -> None:
-        """This port has been closed."""
-        if self._open.pop(port.number, None) is not None:
-            self.tell(frames.Unlisten(port.number).encode())
+        """This port has been closed.
+
+        Where an exception has closed it, that is most likely about to end this process. The primary is then not told
+        at once: it keeps the port open for the replacement of a worker that fails, but not of one that goes on.
+        """
+        if self._open.pop(port.number, None) is None:
+            return
+        if self._channel.is_closed:
+            port.released()
+        elif not self.is_stopped and _is_unwinding():
+            port.released()
+            self._unwinding[port.number] = port
+            self._release_later(port)
+        else:
+            self._release(port.number, port)
+
+    def _release(self, number: int, port: Port | None) -> None:
+        self._releasing.append(port)
+        self.tell(frames.Unlisten(number).encode())
+
+    def _release_later(self, port: Port) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the program has left its loop already
+            return
+        loop.call_later(_UNWINDING, self._release_unless_reopened, port)
+
+    def _release_unless_reopened(self, port: Port) -> None:
+        if self._unwinding.get(port.number) is not port:
+            return  # it has been opened again
+        if port.is_draining or self._requests:  # the exception waits in `wait_closed`, or it is being opened again
+            self._release_later(port)
+        else:
+            del self._unwinding[port.number]
+            self._release(port.number, port)
+
+    def _on_unlistened(self, frame: frames.Unlistened) -> None:
+        if port := self._releasing.popleft():
+            port.released()
+
+    def _on_port_closed(self, frame: frames.PortClosed) -> None:
+        if port := self._open.get(frame.port):
+            port.closed_by_primary()
+
+    def release_all(self) -> None:
+        """The channel to the primary has closed: it does not reply any more."""
+        for port in self._releasing:
+            if port is not None:
+                port.released()
+        self._releasing.clear()
 
     def stop(self) -> None:
         """Takes no more connections on any port. Servers stay open."""
@@ -463,6 +573,19 @@ class Ports:
         """Ends `Port.drain` for all ports: this worker has no time left."""
         for port in self._all:
             port.stop_draining()
+
+
+def _is_unwinding() -> bool:
+    """Whether an exception is on its way out through the running code, and seems to be on its way to end the program.
+
+    A cancellation is, if it is the main task's, or if it comes to several tasks at a time, as when a task group fails.
+    """
+    error = sys.exception()
+    if not isinstance(error, asyncio.CancelledError):
+        return error is not None and not isinstance(error, GeneratorExit)
+    current = asyncio.current_task()
+    session = current_session()
+    return current is session.main or any(task.cancelling() for task in asyncio.all_tasks() if task is not current)
 
 
 def _bind_error(endpoint: Endpoint, code: int, text: str) -> OSError:

@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from ..._wire.addresses import addresses
 from ..._wire.endpoint import Endpoint
+from .arguments import is_uvloop
+
+
+def hosts_of(host: Any) -> list[Any]:
+    """The hosts of a listening call, by the rules of `loop.create_server`."""
+    if host == "":
+        return [None]
+    if isinstance(host, str) or not isinstance(host, Iterable):
+        return [host]
+    return list(host)
 
 
 async def resolve(
-    loop: asyncio.AbstractEventLoop, host: Any, port: int | None, family: int, flags: int
+    loop: asyncio.AbstractEventLoop, hosts: Iterable[Any], port: Any, family: int, flags: int
 ) -> list[Endpoint]:
-    """The endpoints of these hosts, each once, by the rules of `loop.create_server`."""
-    hosts = [None] if host == "" or host is None else [host] if isinstance(host, str) else list(host)
-    endpoints: dict[Endpoint, None] = {}
-    for one in hosts:
-        infos = await addresses(loop, one, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+    """The endpoints of these hosts, by the rules of `loop.create_server`: each once, but with uvloop."""
+    endpoints: list[Endpoint] = []
+    for host in hosts:
+        infos = await addresses(loop, host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
         if not infos:
-            raise OSError(f"getaddrinfo({one!r}) returned empty list")
+            raise OSError(f"getaddrinfo({host!r}) returned empty list")
         for found, kind, _, _, address in infos:
             if found != socket.AF_INET6 or has_ipv6():
-                endpoints[Endpoint.of(found, kind, address)] = None
-    return list(endpoints)
+                endpoints.append(Endpoint.of(found, kind, address))
+    return endpoints if is_uvloop(loop) else list(dict.fromkeys(endpoints))
 
 
 def has_ipv6() -> bool:

@@ -7,8 +7,10 @@ import logging
 import sys
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import Any
 
+from . import foreign
 from .port import ACCEPTS_PER_TURN, Connection, Port
 
 logger = logging.getLogger("aiocluster.server")
@@ -38,9 +40,11 @@ class ClusterServer(asyncio.AbstractServer):
         self._is_serving = False
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._makes_non_blocking = not isinstance(
-            loop, asyncio.BaseEventLoop
-        )  # libuv makes sockets non-blocking itself
+        is_asyncio = isinstance(loop, asyncio.BaseEventLoop)
+        self._is_foreign = foreign.is_foreign(loop)
+        self._makes_non_blocking = not is_asyncio and not self._is_foreign  # libuv makes sockets non-blocking itself
+        self._waits_for_connections = is_asyncio and sys.version_info >= (3, 12)
+        self._context = copy_context()
         self._serving_forever: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -69,7 +73,10 @@ class ClusterServer(asyncio.AbstractServer):
             raise RuntimeError(f"server {self!r} is closed")
         if self._is_serving:
             return
+        for port in self._ports:
+            port.listen()
         self._is_serving = True
+        self._context = copy_context()
         for port in self._ports:
             port.serve(self)
 
@@ -100,16 +107,21 @@ class ClusterServer(asyncio.AbstractServer):
             self._serving_forever.cancel()
 
     async def wait_closed(self) -> None:
-        """Returns when it is closed; from Python 3.12 on, like asyncio, when its connections are closed, too.
+        """Returns when it is closed and has no connections, as `asyncio.Server.wait_closed` does from Python 3.12 on.
 
-        A worker that has used up its time to leave does not wait for connections.
+        Like earlier ones and uvloop's, it does not wait for the connections of a server that is closed already. A
+        worker that has used up its time to leave does not wait for connections.
         """
+        was_closed = self._closed.is_set()
         await self._closed.wait()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        if sys.version_info >= (3, 12):
+        for port in self._ports:
+            await port.wait_released()
+        if not was_closed or self._waits_for_connections:
             for port in self._ports:
                 await port.drain()
+        elif "ssl" not in self._options:  # a client may never begin a handshake
+            while self._tasks:
+                await asyncio.wait(self._tasks)
 
     def close_clients(self) -> None:
         """Closes all connections, after buffered data has been sent."""
@@ -130,6 +142,9 @@ class ClusterServer(asyncio.AbstractServer):
 
     def arrived(self, port: Port, fds: list[int], lost: int) -> None:
         port.settle(len(fds), lost)
+        self._context.run(self._take_all, port, fds)
+
+    def _take_all(self, port: Port, fds: list[int]) -> None:
         for fd in fds:
             self.take(port.connection(fd))
 
@@ -142,7 +157,10 @@ class ClusterServer(asyncio.AbstractServer):
 
     async def _connect(self, sock: Connection) -> None:
         try:
-            sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+            if self._is_foreign:
+                sock.transport = await foreign.connect(self._loop, self._factory, sock, self._options)
+            else:
+                sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
         except BaseException as error:
             sock.close()
             if not isinstance(error, Exception):

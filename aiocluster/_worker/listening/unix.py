@@ -35,12 +35,12 @@ def plain_path(loop: asyncio.AbstractEventLoop, path: Any) -> Any:
     return plain
 
 
-def bind(path: Any, *, backlog: int, mode: int | None) -> socket.socket:
-    """A new socket that listens at this path. Removes a stale file of a socket that was there.
+def bind(path: Any, *, backlog: int | None, mode: int | None) -> socket.socket:
+    """A new socket that is bound to this path. Removes a stale file of a socket that was there.
 
     Args:
         path: What `plain_path` returns.
-        backlog: How many connections the kernel keeps waiting.
+        backlog: How many connections the kernel keeps waiting; None: nobody can connect yet.
         mode: The permissions of the file; None: as the umask has it.
 
     Raises:
@@ -54,7 +54,8 @@ def bind(path: Any, *, backlog: int, mode: int | None) -> socket.socket:
         sock.bind(path)
         if mode is not None and not _is_abstract(path):
             os.chmod(path, mode)  # before listen(): no client can connect yet
-        sock.listen(backlog)
+        if backlog is not None:
+            sock.listen(backlog)
     except BaseException:
         sock.close()
         raise

@@ -213,4 +213,4 @@ def test_records_among_the_fields_become_arrays_and_records_again() -> None:
 
 def test_an_endpoint_is_one_again() -> None:
     endpoint = Endpoint(int(socket.AF_INET), int(socket.SOCK_STREAM), "127.0.0.1", 80)
-    assert frames.Listen.parse(sent(frames.Listen(1, endpoint, 100, None, None, None))).endpoint == endpoint
+    assert frames.Listen.parse(sent(frames.Listen(1, endpoint, 100, None, None, None, True))).endpoint == endpoint
