@@ -95,7 +95,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
-        main_guard.check(self._named)
+        self._check_nesting()
         occupy_standard()
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._relay = StderrRelay()
@@ -104,6 +104,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._all_gone.set()
         set_title("primary")
         return self
+
+    def _check_nesting(self) -> None:
+        """Raises `RuntimeError` in a worker if its workers would start clusters, too; see `main_guard`."""
+        main_guard.check(self._named)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False

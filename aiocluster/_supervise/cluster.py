@@ -83,10 +83,16 @@ class Cluster(Emitter[PrimaryEvent]):
     async def __aenter__(self) -> Self:
         if self._is_entered:
             raise ClusterError("this Cluster has been entered already; make another one")
+        self._primary._check_nesting()
         self._is_entered = True
         self._signals.begin()
         try:
             await self._primary.__aenter__()
+        except BaseException:
+            self._signals.leaving()
+            await self._signals.end()
+            raise
+        try:
             set_title("primary, starting")
             self._reconciler.begin()
             await self._reconciler.start_agents()
