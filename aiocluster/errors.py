@@ -35,6 +35,10 @@ class RestartLimitError(ClusterError):
     """
 
 
+class StoppingError(ClusterError):
+    """No worker can be forked, because all are ending. An event handler that raises this is not logged."""
+
+
 class ChannelClosedError(ClusterError):
     """The other process is gone, or the channel to it has been closed."""
 

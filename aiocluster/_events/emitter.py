@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 
 from .._checks import function
 from .._interruption import ends_task, pass_on_interruption
+from ..errors import StoppingError
 from ..events._either import Error
 from ..events._message import Event, Message, MessageDraft
 from .stream import EventStream, Queued
@@ -243,6 +244,9 @@ class EventHub:
         if pass_on_interruption(error):
             return
         name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
+        if isinstance(error, StoppingError):  # a handler of `exit` that forks again, as Node's do
+            logger.debug("handler %s of event %r: %s", name, event.name, error)
+            return
         logger.error("handler %s of event %r raised", name, event.name, exc_info=error)
         if event.name != Error.name:
             self.emit(Error(getattr(event, "worker", None), error))

@@ -15,6 +15,7 @@ from pathlib import Path
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
+from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
@@ -171,5 +172,6 @@ def spawn(
             env={**environment(settings, env, worker_id), CHANNEL_FD: str(channel.fileno())},
             cwd=folders.cwd(settings.cwd),
             pass_fds=(channel.fileno(),),
+            session=adopts(),
         )
         return Child(process, streams)

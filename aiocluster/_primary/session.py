@@ -96,6 +96,7 @@ class Shared:
         changed: Called when a worker's state has changed.
         untold: Called with the session of a worker whose traceback nobody has written yet.
         gone: Called with the session of a worker that has both disconnected and exited.
+        is_stopping: Whether all workers are being told to leave.
         is_ending: Whether all workers are about to be told to leave, so that none needs a signal of its own.
     """
 
@@ -108,6 +109,7 @@ class Shared:
     changed: Callable[[], None] = _nothing
     untold: Callable[[Session], None] = log_failure
     gone: Callable[[Session], None] = _nothing
+    is_stopping: Callable[[], bool] = bool
     is_ending: Callable[[], bool] = bool
 
 
