@@ -69,20 +69,24 @@ async def test_workers_that_end_while_no_descriptor_is_left(
     assert {record.levelno for record in told} == {logging.WARNING}
 
 
-async def test_first_workers_wait_for_descriptors() -> None:
-    cluster = Cluster(stay, workers=2)
-    with no_new_descriptor():
-        entering = asyncio.ensure_future(cluster.__aenter__())
-        await asyncio.sleep(0.5)
-        assert not entering.done()
-    await entering
-    await cluster.__aexit__()
+async def test_more_workers_wait_for_descriptors() -> None:
+    async with Cluster(stay, workers=1) as cluster:
+        with no_new_descriptor():
+            scaling = asyncio.ensure_future(cluster.scale(3))
+            await asyncio.sleep(0.5)
+            assert not scaling.done()
+        await scaling
+        await all_online(cluster, 3)
 
 
-async def test_first_workers_wait_no_longer_than_a_start_may_take() -> None:
-    cluster = Cluster(stay, workers=2, start_timeout=0.5)
-    with no_new_descriptor(), pytest.raises(StartupError, match=r"no worker can be started: .*Too many open files"):
-        await cluster.__aenter__()
+async def test_they_wait_no_longer_than_a_start_may_take() -> None:
+    async with Cluster(stay, workers=1, start_timeout=0.5) as cluster:
+        with (
+            no_new_descriptor(),
+            pytest.raises(StartupError, match=r"no worker can be started: .*Too many open files"),
+        ):
+            await cluster.scale(2)
+        await all_online(cluster, 1)
 
 
 # ---- anything else
