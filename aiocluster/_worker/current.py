@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .._wire import main_guard
-
 if TYPE_CHECKING:
     from .session import Session
     from .worker import Worker
@@ -24,8 +22,10 @@ def adopt(session: Session) -> None:
 def _forget() -> None:
     global _current
     session, _current = _current, None
-    main_guard.forget()
     if session is not None:
+        from .._wire import main_guard  # a worker has imported it; asking which process this is need not
+
+        main_guard.forget()
         session.channel.abandon()
 
 
