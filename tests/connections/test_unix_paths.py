@@ -134,6 +134,21 @@ async def test_unlinked_before_each_worker_listens(tmp_path: Path, scheduling: s
         assert set(answers) <= workers
 
 
+async def test_unlinked_as_soon_as_it_was_bound(tmp_path: Path) -> None:
+    """Before the primary hears of the file: the next worker does not find it, and binds anew."""
+    path = str(tmp_path / "socket")
+    address = Address("unix", path=path)
+    async with Primary(f"{INSIDE}:serve_without_its_file", args=[path]) as primary:
+        async with primary.events("listening") as heard:
+            first = await primary.fork()
+            await anext(heard)
+            assert not os.path.exists(path)
+            primary.setup(target=f"{INSIDE}:serve")
+            second = await primary.fork()
+            await anext(heard)
+        assert sorted([await ask(address) for _ in range(4)]) == sorted([first.pid, second.pid] * 2)
+
+
 async def test_unlinked_by_the_new_worker_of_a_reload(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     address = Address("unix", path=path)
