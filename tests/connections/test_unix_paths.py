@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -45,12 +46,11 @@ def listening_at(path: Path, backlog: int = 100) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def public(tmp_path: Path) -> Path:
-    """A folder that other users may enter."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if os.stat(folder).st_uid == os.geteuid() and folder != Path("/tmp"):
-            folder.chmod(0o755)
-    return tmp_path
+def public() -> Iterator[Path]:
+    """A folder that other users may enter. Not below pytest's own, which each run of pytest closes to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 # ---- rights and places
