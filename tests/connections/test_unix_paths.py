@@ -25,7 +25,7 @@ from aiocluster import Cluster, Primary
 from aiocluster._primary.ports import backend, turns
 from aiocluster.events import Address
 from aiocluster.settings import Loop
-from tests.support.serving import Client, ask, in_worker
+from tests.support.serving import Client, ask, in_worker, serving
 
 INSIDE = "tests.connections.inside_unix"
 NOBODY: dict[str, Any] = {"uid": 65534, "gid": 65534, "start_method": "template", "loop": "asyncio"}
@@ -161,10 +161,8 @@ async def test_unlinked_by_the_new_worker_of_a_reload(tmp_path: Path) -> None:
 
 async def test_a_crashed_workers_replacement_gets_the_same_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    address = Address("unix", path=path)
-    async with Cluster(f"{INSIDE}:serve", workers=1, args=[path]) as cluster:
-        while not os.path.exists(path):
-            await asyncio.sleep(0.001)
+    cluster = Cluster(f"{INSIDE}:serve", workers=1, args=[path])
+    async with serving(cluster, 1) as address:
         inode = os.stat(path).st_ino
         for _ in range(3):
             (worker,) = cluster.workers.values()
