@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ReloadError as ReloadError,
         RemoteError as RemoteError,
         RestartLimitError as RestartLimitError,
+        StoppingError as StoppingError,
         SerializationError as SerializationError,
         StartupError as StartupError,
         TargetError as TargetError,
@@ -55,7 +56,7 @@ else:
             ".address": "Address",
             ".errors": "ChannelClosedError ChildTimeoutError ClusterError HandleError MaxBufferError "
             "MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError SerializationError "
-            "StartupError TargetError WorkerNotFoundError",
+            "StartupError StoppingError TargetError WorkerNotFoundError",
             ".settings": "RestartPolicy Settings",
             ".stats": "ClusterStats",
         },

@@ -30,6 +30,10 @@ class RestartLimitError(ClusterError):
     """Workers ended unexpectedly more often than the `RestartPolicy` allows. No more are replaced."""
 
 
+class StoppingError(ClusterError):
+    """No worker can be forked, because all are ending. An event handler that raises this is not logged."""
+
+
 class ChannelClosedError(ClusterError):
     """The other process is gone, or the channel to it has been closed."""
 

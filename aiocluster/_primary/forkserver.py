@@ -26,6 +26,7 @@ from typing import Any
 
 from .._processes.environment import CHANNEL_FD
 from .._processes.exit_status import ExitStatus
+from .._processes.orphans import adopts
 from .._processes.signals import blocked
 from .._processes.start import environment, start
 from .._processes.stdio import open_channel
@@ -71,6 +72,7 @@ class ForkServer:
                     env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
                     cwd=folders.cwd(settings.cwd),
                     pass_fds=(theirs.fileno(),),
+                    session=adopts(),
                 )
             undo.callback(process.send_signal, signal.SIGKILL)
             self._process = Child(process, streams)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from .._processes import start
 from .._processes.environment import CHANNEL_FD, WORKER_ID
 from .._processes.exit_status import ExitStatus
+from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
@@ -148,7 +150,14 @@ def command(settings: Settings, module: str, folders: Folders) -> list[str]:
     path = f"sys.path[:] = [*filter(None, sys.path), {folders.now(_PACKAGE_PARENT)!r}]"
     code = f"import sys; {path}; from aiocluster._worker.{module} import main; main()"
     executable = settings.executable or folders.now(sys.executable)
-    return [os.fspath(executable), *settings.exec_args, "-c", code]
+    return [os.fspath(executable), *_own_options(), *settings.exec_args, "-c", code]
+
+
+def _own_options() -> list[str]:
+    """Returns the options that this interpreter was started with, as multiprocessing passes them on."""
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    is_unbuffered = getattr(sys.__stdout__, "write_through", False)  # -u leaves no other trace
+    return [*options, "-u"] if is_unbuffered else options
 
 
 def spawn(
@@ -171,5 +180,6 @@ def spawn(
             env={**environment(settings, env, worker_id), CHANNEL_FD: str(channel.fileno())},
             cwd=folders.cwd(settings.cwd),
             pass_fds=(channel.fileno(),),
+            session=adopts(),
         )
         return Child(process, streams)

@@ -19,6 +19,7 @@ import anyio
 
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
+from .._processes.orphans import Orphans
 from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
 from .._wire.addresses import addresses
@@ -30,7 +31,7 @@ from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, WorkerNotFoundError
+from ..errors import ClusterError, StoppingError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -85,7 +86,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
-        self._is_open = False
+        self._orphans = Orphans()
+        self._is_open = self._is_left = False
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -94,13 +96,15 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._relay = StderrRelay()
         self._relay.start()
-        self._is_open = True
+        self._is_open, self._is_left = True, False
         self._all_gone.set()
         set_title("primary")
+        self._orphans.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False
+        self._is_left = True
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):
@@ -121,6 +125,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                     await asyncio.wait(self._closing)
                 await self._hub.drain()
             finally:
+                self._orphans.stop()
                 await self._relay.stop()
 
     # ---- workers
@@ -177,7 +182,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             weight: Its relative share of connections under weighted scheduling; at least 1.
 
         Raises:
-            ClusterError: This Primary has not been entered, or has been left.
+            ClusterError: This Primary has not been entered.
+            StoppingError: It has been left, or its Cluster is stopping. This is not logged if a handler of
+                the event ``exit`` raises it, which forks again.
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
             TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
@@ -206,6 +213,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             target: The target of this worker, in place of the one in the settings.
             timeout: Seconds that a fork server may take; None: no limit.
         """
+        if self._is_left or self._shared.is_stopping():
+            raise StoppingError("fork() works only inside `async with Primary(…)`, until all workers are told to end")
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
@@ -224,7 +233,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
-                raise ClusterError("this Primary has been left")
+                raise StoppingError("this Primary has been left")
             slot = self._free_slot() if slot is None else slot
             identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)

@@ -90,6 +90,7 @@ class Shared:
         ports: The shared ports.
         changed: Called when a worker's state has changed.
         gone: Called with the session of a worker that has both disconnected and exited.
+        is_stopping: Whether all workers are being told to leave.
         is_ending: Whether all workers are about to be told to leave, so that none needs a signal of its own.
     """
 
@@ -101,6 +102,7 @@ class Shared:
     ports: PortTable = field(default_factory=PortTable)
     changed: Callable[[], None] = _nothing
     gone: Callable[[Session], None] = _nothing
+    is_stopping: Callable[[], bool] = bool
     is_ending: Callable[[], bool] = bool
 
 

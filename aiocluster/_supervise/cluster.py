@@ -76,6 +76,7 @@ class Cluster(Emitter[PrimaryEvent]):
                 resize=self._resize,
             )
         )
+        self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False

@@ -135,11 +135,15 @@ class Signals:
             self._start(number, lambda: self._commands.stop(False))
         elif self._served:
             self._start(number, lambda: self._commands.stop(True))
-        if not (self._is_leaving or self._task is None or self._task in HANDLERS.serving):
-            if number == signal.SIGINT:
-                HANDLERS.interrupt(self._task)
-            else:
-                self._task.cancel(f"received {number.name}")
+        task = self._task
+        if self._is_leaving or task is None or task in HANDLERS.serving:
+            return
+        if task.done():  # another one will leave the block
+            self._start(number, lambda: self._commands.stop(not is_at_once))
+        elif number == signal.SIGINT:
+            HANDLERS.interrupt(task)
+        else:
+            task.cancel(f"received {number.name}")
 
     def _start(self, number: signal.Signals, command: Callable[[], Awaitable[None]], *, when_up: bool = False) -> None:
         async def run() -> None:
@@ -148,7 +152,8 @@ class Signals:
                     await self._is_up.wait()
                 await command()
             except (ClusterError, OSError, ValueError) as error:
-                logger.error("%s: %s", number.name, error)
+                is_overtaken = isinstance(error, ClusterError) and (self.has_ended_it or self._is_leaving)
+                logger.log(logging.INFO if is_overtaken else logging.ERROR, "%s: %s", number.name, error)
 
         task = asyncio.get_running_loop().create_task(run())
         self._running.add(task)

@@ -31,7 +31,8 @@ async def leave(session: Session, timeout: float) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler) and not is_ours(handler):
         await asyncio.sleep(min(_SETTLING, timeout))
-        signal.pthread_kill(main_thread, signal.SIGTERM)
+        if not session.is_interrupted:  # else it shuts down already, and a second signal would cut that off
+            signal.pthread_kill(main_thread, signal.SIGTERM)
         return
     await session.drain(timeout)
     if threading.get_ident() != main_thread:

@@ -46,6 +46,7 @@ class Session:
         workers: The conversations with other workers, without agents, by pid.
         mains: The future that each running loop runs until complete.
         has_left: Whether its work is done, and the main thread, which has no event loop, is to end.
+        is_interrupted: Whether KeyboardInterrupt or SystemExit ended a loop's main task, as aiohttp's do at a signal.
         is_leaving: Whether it has begun to leave, because it was told to or chose to.
         is_over: Whether it has closed the channel itself and is about to exit.
     """
@@ -60,6 +61,7 @@ class Session:
         self.requests: Requests = Requests()
         self.mains: dict[asyncio.AbstractEventLoop, asyncio.Future[Any]] = {}
         self.has_left: bool = False
+        self.is_interrupted: bool = False
         self.is_leaving: bool = False
         self.is_over = False
         self._has_failed = False

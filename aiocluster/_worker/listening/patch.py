@@ -50,6 +50,9 @@ def _run_until_complete(original: Original) -> Callable[..., Any]:
         main = session.mains[self] = asyncio.ensure_future(future, loop=self)
         try:
             return original(self, main)
+        except (KeyboardInterrupt, SystemExit):
+            session.is_interrupted = True
+            raise
         finally:
             del session.mains[self]
 
