@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
@@ -217,28 +217,35 @@ class EventHub:
             if hold is not None:
                 result.let_go = hold()
         elif inspect.isawaitable(result):
-            task = self._start(handler, event, result)
-            if hold is not None:
-                task.add_done_callback(partial(_ended, hold()))
+            task = asyncio.get_running_loop().create_task(self._run(handler, event, result))
+            self._root._tasks.add(task)
+            task.add_done_callback(partial(self._ended, result, hold() if hold is not None else None))
 
-    def _start(self, handler: Handler, event: Event, result: Any) -> asyncio.Task[None]:
-        async def run() -> None:
-            task = asyncio.current_task()
-            try:
-                await result
-            except BaseException as error:
-                if ends_task(error, task):
-                    raise
-                self._failed(handler, event, error)
+    async def _run(self, handler: Handler, event: Event, result: Awaitable[Any]) -> None:
+        task = asyncio.current_task()
+        try:
+            await result
+        except BaseException as error:
+            if ends_task(error, task):
+                raise
+            self._failed(handler, event, error)
 
-        tasks = self._root._tasks
-        task = asyncio.get_running_loop().create_task(run())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+    def _ended(self, result: Any, let_go: LetGo | None, task: asyncio.Task[None]) -> None:
+        """An async handler has ended: confirms what it has handled.
+
+        One that was cancelled is given a little longer: if it was cancelled because the loop ends, nothing is
+        confirmed, and the message comes back to its sender.
+        """
+        self._root._tasks.discard(task)
         if inspect.iscoroutine(result):
-            # If the task is cancelled before its first step, the coroutine would never be awaited.
-            task.add_done_callback(lambda task: result.close())
-        return task
+            result.close()  # if the task was cancelled before its first step, nothing has awaited it
+        if task.cancelled():
+            if let_go is not None:
+                task.get_loop().call_later(_CANCELLED, let_go)
+            return
+        task.exception()  # an interruption, which the loop has raised
+        if let_go is not None:
+            let_go()
 
     def _failed(self, handler: Handler, event: Event, error: BaseException) -> None:
         if pass_on_interruption(error):
@@ -250,18 +257,6 @@ class EventHub:
         logger.error("handler %s of event %r raised", name, event.name, exc_info=error)
         if event.name != Error.name:
             self.emit(Error(getattr(event, "worker", None), error))
-
-
-def _ended(let_go: LetGo, task: asyncio.Task[None]) -> None:
-    """Confirms what a handler has handled.
-
-    One that was cancelled is given a little longer: if it was cancelled because the loop ends, nothing is confirmed,
-    and the message comes back to its sender.
-    """
-    if task.cancelled():
-        task.get_loop().call_later(_CANCELLED, let_go)
-    else:
-        let_go()
 
 
 class Emitter(Generic[E_contra]):

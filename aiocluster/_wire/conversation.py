@@ -255,6 +255,10 @@ class Conversation:
 
     # ---- the end
 
+    def confirm_messages(self) -> None:
+        """Acknowledges all messages, although handlers may still run: the channel is to be closed in good order."""
+        self._receive_window.confirm()
+
     async def end(self) -> None:
         """The other process is gone: returns the messages it did not acknowledge, and fails the requests to it."""
         self._asking.close()

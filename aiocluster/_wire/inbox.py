@@ -48,6 +48,11 @@ class Inbox(EventHub):
             asyncio.get_running_loop().call_soon(queue._complete)  # after the kept messages were put into it
         return queue
 
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether there are messages that nothing has received."""
+        return bool(self._unheard)
+
     def complete(self) -> None:
         """No more messages will arrive: each queue ends once its messages have been taken."""
         self._is_complete = True

@@ -67,6 +67,8 @@ class Link(InboxPeer[E_contra]):
 
     def _leave(self) -> None:
         self._is_leaving = True
+        if self._open is not None and not self._hub.keeps_messages:
+            self._open.confirm_messages()
         self._conversation = NoConversation(f"the channel to {self._whom} has been closed")
 
     # ---- frames

@@ -87,6 +87,37 @@ async def raise_what_it_is_told() -> None:
     await parent.wait_for("disconnect")
 
 
+async def receive_slowly() -> None:
+    """An async handler of messages that ends when a request says so; the reply is what it has handled."""
+    parent = the_parent()
+    gate = asyncio.Event()
+    handled: list[Any] = []
+
+    async def handle(event: Any) -> None:
+        await gate.wait()
+        handled.append(event.message)
+
+    async def answer(message: Any, sender: int) -> int:
+        gate.set()
+        while len(handled) < message:
+            await asyncio.sleep(0.002)
+        return len(handled)
+
+    parent.on("message", handle)
+    parent.handle_requests(answer)
+    await parent.wait_for("disconnect")
+    gate.set()
+    await parent._hub.drain()
+    print(handled)
+
+
+async def flood(count: str) -> None:
+    """Sends so many, one after the other, and asks when that is done."""
+    for number in range(int(count)):
+        await the_parent().send([number, "x" * 1000])
+    await the_parent().request("all of them")
+
+
 async def serve() -> None:
     """Serves on the listening sockets that come, and takes connections that come."""
     parent = the_parent()

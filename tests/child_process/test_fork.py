@@ -193,6 +193,70 @@ async def test_handles_that_nobody_has_taken_are_closed() -> None:
             await child.wait()
 
 
+# ---- slow handlers
+
+
+async def test_slow_handlers_of_a_child_slow_the_parent_down() -> None:
+    async with await forked("receive_slowly", stdio=("pipe", "pipe", "inherit", "ipc")) as child:
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            for sent in range(2000):
+                await child.send([sent, "x" * 1000])
+
+        flooding = asyncio.ensure_future(flood())
+        await asyncio.wait([flooding], timeout=0.3)
+        assert not flooding.done()
+        assert 400 < sent < 1100
+        reply = asyncio.ensure_future(child.request(2000, timeout=20))
+        await flooding
+        assert await reply == 2000
+
+
+@pytest.mark.parametrize("way", ["handler", "events"])
+async def test_a_slow_parent_slows_a_child_down(way: str) -> None:
+    async with await forked("flood", "2000") as child:
+        gate = asyncio.Event()
+        arrived: list[int] = []
+
+        async def slow(event: Message) -> None:
+            arrived.append(event.message[0])
+            await gate.wait()
+
+        asked = asyncio.Event()
+        child.handle_requests(lambda message, sender: asked.set())
+        async with child.events("message") as stream:
+            if way == "handler":
+                child.on("message", slow)
+                stream.close()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await asked.wait()
+            if way == "handler":
+                assert len(arrived) < 1100
+                gate.set()
+            else:
+                assert [(await anext(stream)).message[0] for _ in range(2000)] == list(range(2000))
+                waiting = asyncio.ensure_future(anext(stream))  # so that the last one is confirmed
+                await asked.wait()
+                waiting.cancel()
+            await asked.wait()
+
+
+async def test_disconnect_confirms_what_slow_handlers_have_got() -> None:
+    async with await forked("receive_slowly", stdio=("pipe", "pipe", "inherit", "ipc")) as child:
+        returned: list[Any] = []
+        child.on("undelivered", returned.append)
+        for number in range(10):
+            await child.send(number)
+        child.disconnect()
+        assert child.stdout is not None
+        assert await read_all(child.stdout) == f"{list(range(10))}\n".encode()
+        await child.wait_for("close")
+        assert returned == []
+
+
 # ---- how it is started
 
 
