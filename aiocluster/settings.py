@@ -229,7 +229,7 @@ class Settings:
         stdin: What workers read as their standard input: an open file or a descriptor, which they all share, or
             ``"inherit"``, the primary's own. None: the null device, which is at its end at once.
         executable: The interpreter: a path, or a name that is looked for in ``PATH``. None: the primary's own.
-        exec_args: Arguments of the interpreter, such as ``("-X", "dev")``.
+        exec_args: Arguments of the interpreter, such as ``("-X", "dev")``. They come after the primary's own.
         silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess`. Otherwise stdout is the primary's
             own, and the primary passes stderr on to its own, in whole lines.
         uid: The user id that workers run as. The primary must have the right to change it.

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -149,7 +150,14 @@ def command(settings: Settings, module: str, folders: Folders) -> list[str]:
     path = f"sys.path[:] = [*filter(None, sys.path), {folders.now(_PACKAGE_PARENT)!r}]"
     code = f"import sys; {path}; from aiocluster._worker.{module} import main; main()"
     executable = settings.executable or folders.now(sys.executable)
-    return [os.fspath(executable), *settings.exec_args, "-c", code]
+    return [os.fspath(executable), *_own_options(), *settings.exec_args, "-c", code]
+
+
+def _own_options() -> list[str]:
+    """Returns the options that this interpreter was started with, as multiprocessing passes them on."""
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    is_unbuffered = getattr(sys.__stdout__, "write_through", False)  # -u leaves no other trace
+    return [*options, "-u"] if is_unbuffered else options
 
 
 def spawn(

@@ -54,33 +54,34 @@ def open_stdio(stdin: Entry, stdout: Entry, stderr: Entry) -> Iterator[Stdio]:
     Raises:
         OSError: No descriptors are left.
     """
+    occupy_standard()
     stdio = Stdio()
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
         undo.callback(stdio.close)
-        first = _given(stdin)
+        first = _given(stdin, 0)
         if stdin == "pipe":
             first, ours = os.pipe()
             theirs.callback(os.close, first)
             stdio.stdin = PipeWriter(ours)
-        second, stdio.stdout = _output(stdout, theirs)
-        third, stdio.stderr = _output(stderr, theirs)
+        second, stdio.stdout = _output(stdout, 1, theirs)
+        third, stdio.stderr = _output(stderr, 2, theirs)
         stdio.theirs = (first, second, third)
         yield stdio
         undo.pop_all()
 
 
-def _output(entry: Entry, theirs: contextlib.ExitStack) -> tuple[int | None, PipeReader | None]:
+def _output(entry: Entry, number: int, theirs: contextlib.ExitStack) -> tuple[int | None, PipeReader | None]:
     if entry != "pipe":
-        return _given(entry), None
+        return _given(entry, number), None
     ours, write = os.pipe()
     theirs.callback(os.close, write)
     return write, PipeReader(ours)
 
 
-def _given(entry: Entry) -> int | None:
+def _given(entry: Entry, number: int) -> int | None:
     if isinstance(entry, int):
         return entry
-    return subprocess.DEVNULL if entry == "ignore" else None
+    return subprocess.DEVNULL if entry == "ignore" or standard(number) is None else None
 
 
 def standard(fd: int) -> int | None:

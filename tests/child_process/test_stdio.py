@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,32 @@ async def test_nothing_else_is_inherited(channel: tuple[str, ...]) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+CLOSED = """
+import asyncio, sys
+from aiocluster.child_process import spawn
+
+CODE = '''
+import os, sys
+from aiocluster.child_process import parent
+null = os.stat(os.devnull).st_rdev
+assert parent() is not None
+assert [os.fstat(fd).st_rdev for fd in range(3)] == [null] * 3
+sys.exit(7)
+'''
+
+async def main():
+    async with await spawn(sys.executable, ["-c", CODE], stdio=("inherit", "inherit", "inherit", "ipc")) as child:
+        sys.exit((await child.wait()).code)
+
+asyncio.run(main())
+"""
+
+
+def test_closed_standard_streams_are_the_null_device(tmp_path: Path) -> None:
+    """Not descriptors of the event loop, which got these numbers, nor the child's own channel."""
+    (tmp_path / "program.py").write_text(CLOSED)
+    shell = f'exec "{sys.executable}" "{tmp_path / "program.py"}" <&- >&- 2>&-'
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run(["/bin/sh", "-c", shell], env=environment, timeout=30).returncode == 7

@@ -107,6 +107,38 @@ def test_bytes_that_are_no_utf8(target: str, start_method: str, tmp_path: Path) 
     assert folder.hex() in told["path"]
 
 
+FLAGS = """
+import asyncio, sys
+from aiocluster import Primary, current_worker
+
+def options():
+    return [str(sys.flags), str(sorted(sys._xoptions.items())), str(sys.warnoptions), str(sys.stdout.write_through)]
+
+async def tell():
+    await current_worker().send(options())
+    await asyncio.sleep(3600)
+
+async def main():
+    async with Primary(tell, start_method=sys.argv[1]) as primary, primary.events("message") as heard:
+        await primary.fork()
+        message = (await anext(heard)).message
+        assert message == options(), (message, options())
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@start_methods
+@pytest.mark.parametrize("options", ["", "-O -B", "-W error -s", "-u", "-X utf8 -X faulthandler"])
+def test_options_of_the_interpreter(options: str, start_method: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(FLAGS)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("PYTHONUNBUFFERED", None)
+    command = [sys.executable, *options.split(), str(tmp_path / "program.py"), start_method]
+    subprocess.run(command, env=env, check=True, timeout=30)
+
+
 @start_methods
 async def test_a_function_at_a_path_that_is_no_utf8(start_method: Any, tmp_path: Path) -> None:
     folder = os.path.join(os.fsencode(tmp_path), ODD)
