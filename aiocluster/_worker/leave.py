@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _SETTLING = 0.1
 """Seconds between the last connection taken and SIGTERM. At SIGTERM, frameworks close connections without a request as
 idle. This delay lets them first read the requests of new connections."""
+_SILENCE = 1.0
+"""Seconds that SIGTERM waits, at most, for clients that have connected and have not sent anything yet. Most send at
+once, but a busy machine may take its time over it. One that only connects can't hold up the worker for longer."""
 
 
 async def leave(session: Session, timeout: float) -> None:
@@ -30,7 +33,7 @@ async def leave(session: Session, timeout: float) -> None:
     assert main_thread is not None
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler) and not is_ours(handler):
-        await asyncio.sleep(min(_SETTLING, timeout))
+        await _settle(session, timeout)
         if not session.is_interrupted:  # else it shuts down already, and a second signal would cut that off
             signal.pthread_kill(main_thread, signal.SIGTERM)
         return
@@ -43,3 +46,12 @@ async def leave(session: Session, timeout: float) -> None:
         main.cancel()
     else:
         asyncio.get_running_loop().stop()
+
+
+async def _settle(session: Session, timeout: float) -> None:
+    """Waits until the requests of new connections have most likely been read."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + min(_SILENCE, timeout)
+    await asyncio.sleep(min(_SETTLING, timeout))
+    while session.ports.has_silent_client() and loop.time() < until:
+        await asyncio.sleep(min(_SETTLING, timeout))

@@ -64,6 +64,22 @@ async def test_the_port_is_closed_while_a_request_is_still_in_flight() -> None:
         await stopping
 
 
+async def test_uvicorn_serves_a_client_that_sends_its_request_late() -> None:
+    cluster = Cluster(EXAMPLES / "uvicorn_app.py", workers=1, env={"PORT": "0"}, silent=True)
+    async with serving(cluster, 1) as address:
+        (worker,) = cluster.workers.values()
+        assert await ask(address) == worker.pid
+        client = await Client.connect(address)
+        stopping = asyncio.ensure_future(cluster.stop())
+        while cluster.stats().ports:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.3)  # longer than uvicorn is left alone otherwise
+        await client.send()
+        assert await client.answer() == worker.pid
+        await client.close()
+        await stopping
+
+
 async def test_what_a_blocked_worker_was_sent_is_still_served(tmp_path: Path) -> None:
     cluster = Cluster(serve, workers=1)
     async with serving(cluster, 1) as address:

@@ -195,7 +195,9 @@ async def test_all_interfaces_mean_both_families_on_a_given_port() -> None:
 async def test_several_hosts() -> None:
     async with await asyncio.start_server(echo, ["127.0.0.1", "127.0.0.2", "::1", "127.0.0.1"], 0) as server:
         addresses = [sock.getsockname()[:2] for sock in server.sockets]
-        assert sorted(host for host, _ in addresses) == ["127.0.0.1", "127.0.0.2", "::1"]
+        is_asyncio = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+        twice = [] if is_asyncio else ["127.0.0.1"]  # uvloop binds a host that is named twice to two ports
+        assert sorted(host for host, _ in addresses) == ["127.0.0.1", *twice, "127.0.0.2", "::1"]
         for address in addresses:
             assert await say(*address) == b"hello\n"
 

@@ -23,6 +23,7 @@ from ..._wire.handles import closer
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
 from ..current import current_session
 from . import unix
+from .silence import has_sent_nothing
 
 logger = logging.getLogger("aiocluster.ports")
 
@@ -564,6 +565,10 @@ class Ports:
         self.is_stopped = True
         for port in self._open.values():
             port.stop()
+
+    def has_silent_client(self) -> bool:
+        """Whether the client of any open connection has not sent anything yet, as far as the kernel tells."""
+        return any(has_sent_nothing(sock) for port in self._all for sock in port.connections)
 
     async def drain(self) -> None:
         """Returns when all connections from shared ports have been closed."""

@@ -22,6 +22,7 @@ from aiocluster._supervise.plan import (
     Slot,
     Start,
     Want,
+    awaits_heir,
     is_settled,
     plan,
 )
@@ -701,3 +702,29 @@ def test_a_stop_ends_everything(agents: tuple[str, ...], history: bytes, gracefu
         world.pass_time(3 * (GRACEFUL_TIMEOUT + 3) if graceful else 0.0)
     assert not world.processes
     assert len(starts(world)) == started
+
+
+# ---- ports that a failed process has left
+
+
+@pytest.mark.parametrize(
+    ("seen", "may_start", "until"),
+    [
+        ([], {}, NEVER),  # it will be started
+        ([], {0: 500.0}, NEVER),  # later
+        ([], {0: NEVER}, -NEVER),  # not before a reload
+        ([ready(1, is_failed=True)], {}, NEVER),
+        ([Seen(id=2, slot=0)], {}, NEVER),  # it is starting, within a time of its own
+        ([ready(2, since=100.0)], {}, 110.0),
+        ([ready(1, is_failed=True), ready(2, since=100.0)], {}, 110.0),
+        ([ready(2, slot=1, since=100.0)], {}, NEVER),  # another slot's
+    ],
+)
+def test_until_when_somebody_may_come_for_them(seen: list[Seen], may_start: dict[Slot, float], until: float) -> None:
+    want = Want(workers=(0, 1), start_timeout=10.0)
+    assert awaits_heir(want, seen, may_start, 0) == until
+
+
+def test_nobody_comes_for_those_of_a_slot_that_is_not_wanted() -> None:
+    assert awaits_heir(Want(workers=(0,)), [], {}, 1) == -NEVER
+    assert awaits_heir(Want(workers=(0,), stop="gracefully"), [], {}, 0) == -NEVER

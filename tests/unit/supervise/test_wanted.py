@@ -275,3 +275,17 @@ def test_a_stop_at_once_is_not_taken_back() -> None:
     assert wanted.want.stop == "at once"
     wanted.stop(graceful=True)
     assert wanted.want.stop == "at once"
+
+
+def test_requests_that_are_given_up_change_nothing_more() -> None:
+    cluster = Cluster(workers=1)
+    scaling = Scale(workers=2)
+    cluster.begin(scaling)
+    reload = Reload()
+    cluster.wanted.ask(reload)
+    assert cluster.wanted.give_up_requests() == [scaling, reload]
+    assert cluster.wanted.give_up_requests() == []
+    assert cluster.wanted.want.stop is None
+    assert cluster.wanted.want.workers == (0, 1)
+    assert not cluster.fail(1)  # as a worker that ended later: it is tried again
+    assert cluster.wanted.may_start[1] >= 100.0
