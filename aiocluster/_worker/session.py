@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
 from ..errors import ProtocolError
 from ..events import Disconnect, Shutdown
+from .failure import why_it_repeats
 from .heartbeat import Heartbeat
 from .leave import leave
 from .listening.port import Ports
@@ -49,6 +51,8 @@ class Session:
         is_interrupted: Whether KeyboardInterrupt or SystemExit ended a loop's main task, as aiohttp's do at a signal.
         is_leaving: Whether it has begun to leave, because it was told to or chose to.
         is_over: Whether it has closed the channel itself and is about to exit.
+        is_online: Whether its target is loaded.
+        is_failure_told: Whether this process itself writes the traceback of its uncaught exception.
     """
 
     def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig) -> None:
@@ -64,6 +68,8 @@ class Session:
         self.is_interrupted: bool = False
         self.is_leaving: bool = False
         self.is_over = False
+        self.is_online = False
+        self.is_failure_told = True
         self._has_failed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attaching = threading.Lock()
@@ -193,8 +199,16 @@ class Session:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
+            repeats = why_it_repeats(error)
+            # Of failures that all workers share, the primary writes the traceback, once for all of them.
+            is_shared = repeats is not None or not self.is_online
+            self.is_failure_told = isinstance(error, SystemExit) or not (
+                is_shared and sys.excepthook is sys.__excepthook__ and not self.channel.is_closed
+            )
             name, text, trace = described(error)
-            self.tell(frames.Failed(name, text[:_TEXT], trace[-_TEXT:]))
+            self.tell(
+                frames.Failed(name, text[:_TEXT], trace[-_TEXT:], repeats and repeats[:_TEXT], self.is_failure_told)
+            )
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""
