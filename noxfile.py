@@ -121,6 +121,12 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def downstream(session: nox.Session) -> None:
+    """Other people's test suites, plainly and inside one worker: `nox -s downstream -- aioquic uvicorn`. It is long."""
+    run(session, "python", "-m", "tests.downstream", *session.posargs, group="test")
+
+
+@nox.session(default=False)
 def demo(session: nox.Session) -> None:
     """Four workers behind one port, and a few requests that show it."""
     run(session, "python", "examples/demo.py", *session.posargs, group="test")

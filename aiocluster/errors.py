@@ -18,7 +18,9 @@ class TargetError(ClusterError):
 class StartupError(ClusterError):
     """A worker ended before it was online, or took longer than ``start_timeout``.
 
-    Its text ends with the worker's traceback, or with the last lines it wrote to stderr.
+    Its text ends with the worker's traceback, or with the last lines it wrote to stderr. It is one line if every worker
+    would fail in the same way, because an import failed or an address is in use or not allowed. The log then has the
+    traceback.
     """
 
 
@@ -27,7 +29,10 @@ class ReloadError(ClusterError):
 
 
 class RestartLimitError(ClusterError):
-    """Workers ended unexpectedly more often than the `RestartPolicy` allows. No more are replaced."""
+    """Workers ended unexpectedly more often than the `RestartPolicy` allows. No more are replaced.
+
+    Its text says how the last one ended.
+    """
 
 
 class StoppingError(ClusterError):

@@ -43,6 +43,22 @@ from .stderr import StderrRelay
 logger = logging.getLogger("aiocluster.forkserver")
 
 
+class ForkServerError(StartupError):
+    """A fork server has ended.
+
+    Attributes:
+        line: How.
+        details: Its traceback, or the end of its stderr; may be empty.
+        repeats: Why every other one would fail in the same way; None: others may do better.
+    """
+
+    def __init__(self, line: str, details: str, repeats: str | None) -> None:
+        self.line = line
+        self.details = details
+        self.repeats = repeats
+        super().__init__(f"{line}\n\n{details}".strip())
+
+
 class ForkServer:
     """A fork server's process and the channel to it.
 
@@ -63,6 +79,7 @@ class ForkServer:
         self._workers: dict[int, ForeignProcess] = {}
         self._gone: asyncio.Future[None] = loop.create_future()
         self._why_killed: StartupError | None = None
+        self._failure: frames.Failed | None = None
         first_frame = config.encode()
         with open_channel() as (ours, theirs), open_streams(relay) as streams, ExitStack() as undo:
             with blocked():
@@ -84,6 +101,7 @@ class ForkServer:
                     on(frames.Forked, self._on_forked),
                     on(frames.Unforked, self._on_unforked),
                     on(frames.Ended, self._on_ended),
+                    on(frames.Failed, self._on_failed),
                 ],
             )
             self._channel.attach(loop, dispatch, self._on_channel_end)
@@ -206,8 +224,11 @@ class ForkServer:
         self._workers.pop(frame.pid).tell(frame.code)
         self._end_if_idle()
 
+    def _on_failed(self, frame: frames.Failed) -> None:
+        self._failure = frame
+
     def _on_channel_end(self, error: Exception | None) -> None:
-        if not self._is_retired:
+        if not self._is_retired and self._failure is None:
             logger.error("the fork server (pid %d) has ended", self._process.pid)
         for worker in self._workers.values():
             worker.tell_no_more()
@@ -218,8 +239,11 @@ class ForkServer:
         text = self._process.last_words()
         self._channel.finish()
         when = "" if was_warm else " before it had imported the application"
-        ended = self._why_killed or StartupError(
-            f"the fork server (pid {self._process.pid}) ended{when}, by {end}\n\n{text}".strip()
+        failure = self._failure
+        ended = self._why_killed or ForkServerError(
+            f"the fork server (pid {self._process.pid}) ended{when}, by {end}",
+            text if failure is None else failure.traceback.strip(),
+            None if failure is None else failure.repeats,
         )
         waiting: list[asyncio.Future[Any]] = [self._is_warm, *self._forks.values()]
         for waited in waiting:

@@ -22,6 +22,7 @@ from .._events.emitter import Emitter, PrimaryEvent
 from .._processes.orphans import Orphans
 from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
+from .._wire import main_guard
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
 from .._wire.codec import MAX_FRAME_OF_PEER, pack
@@ -31,7 +32,7 @@ from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, StoppingError, WorkerNotFoundError
+from ..errors import ClusterError, StoppingError, TargetError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -75,7 +76,11 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     def _begin(self, given: Settings) -> None:
         self._shared = Shared(given, gone=self._on_gone)
-        self._named = name_target(given.target, given.cwd, self._shared.folders)
+        try:
+            self._named = name_target(given.target, given.cwd, self._shared.folders)
+        except TargetError:
+            main_guard.check_is_loaded()  # then this says more
+            raise
         self._hub = self._shared.hub
         self._requests = self._shared.requests
         self._workers: dict[int, WorkerProcess] = {}
@@ -92,6 +97,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise ClusterError("this Primary has been entered already")
+        self._check_nesting()
         occupy_standard()
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
         self._relay = StderrRelay()
@@ -101,6 +107,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         set_title("primary")
         self._orphans.start()
         return self
+
+    def _check_nesting(self) -> None:
+        """Raises `RuntimeError` in a worker if its workers would start clusters, too; see `main_guard`."""
+        main_guard.check(self._named)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False

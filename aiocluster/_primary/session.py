@@ -58,6 +58,11 @@ def _nothing(*args: object) -> None:
     """The default callback."""
 
 
+def log_failure(session: Session) -> None:
+    """Logs the traceback of a worker that has failed."""
+    logger.error("worker %d (pid %d) has failed\n\n%s", session.identity.id, session.pid, session.last_words)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A worker's ids, and what it was started with.
@@ -89,6 +94,7 @@ class Shared:
         router: The workers by pid.
         ports: The shared ports.
         changed: Called when a worker's state has changed.
+        untold: Called with the session of a worker whose traceback nobody has written yet.
         gone: Called with the session of a worker that has both disconnected and exited.
         is_stopping: Whether all workers are being told to leave.
         is_ending: Whether all workers are about to be told to leave, so that none needs a signal of its own.
@@ -101,6 +107,7 @@ class Shared:
     router: Router = field(default_factory=Router)
     ports: PortTable = field(default_factory=PortTable)
     changed: Callable[[], None] = _nothing
+    untold: Callable[[Session], None] = log_failure
     gone: Callable[[Session], None] = _nothing
     is_stopping: Callable[[], bool] = bool
     is_ending: Callable[[], bool] = bool
@@ -123,6 +130,8 @@ class Session:
         exit: Done when the process has ended.
         exit_status: How it ended, once it has.
         failure: The uncaught exception that the worker reported; None if there was none.
+        repeats: Why every other worker would fail in the same way; None: others may do better.
+        is_failure_told: Whether the worker itself has written the traceback.
         has_been_online: Whether it has ever been online.
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
@@ -148,6 +157,8 @@ class Session:
         self.exit_status = ExitStatus(None)
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
+        self.repeats: str | None = None
+        self.is_failure_told: bool = True
         self.delay: float = 0.0
         self.memory: int = 0
         self.tasks: int = 0
@@ -348,6 +359,10 @@ class Session:
         self.cause.happened("failed")
         self._deadline.set(self.shared.settings.graceful_timeout)
         self.failure = RemoteError(frame.type_name, frame.text, frame.traceback)
+        self.repeats = frame.repeats
+        if not frame.is_told:
+            self.is_failure_told = False
+            self.shared.untold(self)
         self.backend.stop()
         self._changed()
         self._emit(Error(self.worker, self.failure))

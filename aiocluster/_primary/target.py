@@ -65,14 +65,17 @@ def _function(function: Any, folders: Folders) -> TargetName:
         found = getattr(found, part, None)
     if found != function:  # not `is`: a class method is a new object each time
         raise TargetError(f"{module}:{name} is not {function!r}: give a function under its own module-level name")
-    if module == "__main__":
+    if module in ("__main__", "__mp_main__"):  # the second one in a worker, which may have a cluster of its own
         return FunctionTarget("__mp_main__", name, _main_script(folders, f"{name} is in the main script"))
     return FunctionTarget(module, name)
 
 
 def _main_script(folders: Folders, what: str) -> MainTarget:
-    """Returns how to run the main script again, in the same two ways as multiprocessing's spawn."""
-    main = sys.modules["__main__"]
+    """Returns how to run the main script again, in the same two ways as multiprocessing's spawn.
+
+    In a worker that has imported it, the main script is ``__mp_main__``.
+    """
+    main = sys.modules.get("__mp_main__") or sys.modules["__main__"]
     spec: ModuleSpec | None = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in ("__main__", None):
         return MainTarget(module=spec.name.removesuffix(".__main__"))

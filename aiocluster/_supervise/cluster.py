@@ -84,10 +84,16 @@ class Cluster(Emitter[PrimaryEvent]):
     async def __aenter__(self) -> Self:
         if self._is_entered:
             raise ClusterError("this Cluster has been entered already; make another one")
+        self._primary._check_nesting()
         self._is_entered = True
         self._signals.begin()
         try:
             await self._primary.__aenter__()
+        except BaseException:
+            self._signals.leaving()
+            await self._signals.end()
+            raise
+        try:
             set_title("primary, starting")
             self._reconciler.begin()
             await self._reconciler.start_agents()
@@ -263,6 +269,8 @@ class Cluster(Emitter[PrimaryEvent]):
         signals in the main thread only, so a cluster that is entered in another thread does not hear them.
 
         Raises:
+            StartupError: A first worker has failed as every other one would, before it listened: its port is in use or
+                not allowed, or an import failed. The text is one line; the log has the traceback.
             RestartLimitError: Workers ended unexpectedly too often. Those still running are stopped when the
                 ``async with`` block is left.
             ClusterError: The ``async with`` block has not been entered, or has been left.

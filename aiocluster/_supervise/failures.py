@@ -6,6 +6,8 @@ import logging
 import signal
 from dataclasses import dataclass
 
+from .._primary.forkserver import ForkServerError
+from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, StartupError
 from .process import Process
 from .restart import is_shortage
@@ -20,7 +22,8 @@ class Failure:
     Attributes:
         line: What happened.
         details: The worker's traceback, or the end of its stderr; "" if there is neither.
-        error: What a caller who waits for the start is told.
+        error: What a caller who waits for the start is told. Its text has the details, unless every other start would
+            fail in the same way.
         is_shortage: Whether only descriptors, memory or processes were lacking.
     """
 
@@ -51,17 +54,31 @@ def why_failed(process: Process, start_timeout: float) -> Failure:
     """Returns why a process ended before it could do its slot's work."""
     worker = process.worker
     if worker is None:
-        return _why_not_forked(process.fork_error or StartupError("a worker could not be forked"))
+        return _why_not_forked(process)
     what = "listening where its predecessor listens" if process.is_online else "online"
     if signal.SIGKILL in process.signals:
         line = f"worker {worker.id} (pid {worker.pid}) was not {what} within {start_timeout:g} seconds (start_timeout)"
     else:
         line = f"worker {worker.id} (pid {worker.pid}) ended before it was {what}, by {worker._session.exit_status}"
     details = worker._session.last_words
+    if process.is_first and worker._session.repeats is not None:
+        return why_in_vain(worker)
     return Failure(line, details, StartupError(_joined(line, details)))
 
 
-def _why_not_forked(error: Exception) -> Failure:
+def why_in_vain(worker: WorkerProcess) -> Failure:
+    """Returns why a worker failed if every other one would fail in the same way. The error has one line."""
+    session = worker._session
+    who = f"worker {worker.id} (pid {worker.pid})"
+    return Failure(f"{who} has failed", session.last_words, StartupError(f"{who} can't start: {session.repeats}"))
+
+
+def _why_not_forked(process: Process) -> Failure:
+    error = process.fork_error or StartupError("a worker could not be forked")
+    if isinstance(error, ForkServerError):
+        in_vain = error.repeats is not None and process.is_first
+        text = f"the fork server can't start: {error.repeats}" if in_vain else str(error)
+        return Failure(error.line, error.details, StartupError(text))
     if isinstance(error, ClusterError):
         line, _, details = str(error).partition("\n")
         return Failure(line, details.strip(), error)

@@ -18,10 +18,12 @@ class Process(Seen):
         worker: The worker; None until it has been forked.
         fork: The task that forks the worker.
         fork_error: Why the fork failed.
+        is_first: Whether it is the first one in its slot since the cluster was entered.
         health_check: Its health check; None before the first sample.
     """
 
     worker: WorkerProcess | None = None
     fork: asyncio.Task[None] | None = None
     fork_error: Exception | None = None
+    is_first: bool = False
     health_check: HealthCheck | None = None

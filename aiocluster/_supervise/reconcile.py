@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from .._primary.primary import Primary
-from .._primary.session import Session
+from .._primary.session import Session, log_failure
 from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError
-from ..events import Error, GiveUp, Reason
+from ..events import Error, GiveUp, Listening, Reason
 from ..settings import RestartPolicy
-from .failures import Failures, last_words, why_failed
+from .failures import Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
@@ -91,7 +91,7 @@ class Reconciler:
         chance: Returns random numbers from 0 to 1.
 
     Attributes:
-        given_up: Why workers are no longer replaced; None while they are.
+        given_up: Why workers are no longer replaced: too many have ended, or none can work. None while they are.
         over: Set when the work is over: it was stopped, it gave up, or every worker left by its own choice.
     """
 
@@ -106,7 +106,7 @@ class Reconciler:
         start_timeout: float,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.given_up: RestartLimitError | None = None
+        self.given_up: Exception | None = None
         self.over = asyncio.Event()
         self._primary = primary
         self._agents = agents
@@ -115,6 +115,8 @@ class Reconciler:
         self._chance = chance
         self._wanted = Wanted(policy, start_timeout)
         self._failures = Failures()
+        self._started: set[Slot] = set()
+        self._has_scaled = False  # once it has, a start is no first one
         self._processes: dict[int, Process] = {}
         self._last_id = 0
         self._ready: dict[Slot, WorkerProcess] = {}
@@ -225,6 +227,7 @@ class Reconciler:
         if self._limits.are_set:
             self._next_check = time.monotonic() + self._check_interval
         self._primary._shared.changed = self.wake
+        self._primary._shared.untold = self._on_untold
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def wake(self) -> None:
@@ -281,6 +284,7 @@ class Reconciler:
             if actions:
                 continue
             if finished := wanted.finish(self._processes.values()):
+                self._has_scaled = self._has_scaled or isinstance(finished, Scale)
                 self._answer(finished, finished.error)
             begun = wanted.begin()
             if begun is None:
@@ -332,8 +336,12 @@ class Reconciler:
                 process.is_settled = True
                 self._ready.pop(process.slot, None)
                 self._wanted.closed(process.slot)
+            case Count() if process.is_first and self._is_in_vain(process):
+                process.is_settled = True
+                self._end_in_vain(process)
             case Count():
                 process.is_settled = True
+                self._tell_if_untold(process)
                 self._count(process, now)
                 self._wanted.ended(process.slot, now, self._chance())
                 self._give_up_if_needed(process)
@@ -348,6 +356,8 @@ class Reconciler:
 
     def _start(self, action: Start, now: float) -> None:
         process = self._add(slot=action.slot, generation=action.generation, instead_of=action.instead_of, since=now)
+        process.is_first = not self._has_scaled and action.slot not in self._started
+        self._started.add(action.slot)
         process.fork = self._child(self._fork(process))
 
     def _add(self, **known: Any) -> Process:
@@ -383,6 +393,35 @@ class Reconciler:
         elif process.fork is not None:
             process.fork.cancel()
 
+    def _is_in_vain(self, process: Process) -> bool:
+        """Whether every other worker would end as this one, which has never listened."""
+        assert process.worker is not None
+        session = process.worker._session
+        return session.repeats is not None and Listening.name not in session.happened
+
+    def _end_in_vain(self, process: Process) -> None:
+        """Ends the cluster: a first worker has shown that it can't work."""
+        assert process.worker is not None
+        failure = why_in_vain(process.worker)
+        is_entering = self._wanted.in_vain(process.slot, failure.error)
+        if self.given_up is not None:
+            return  # others have failed in the same way
+        self._failures.tell(failure)
+        self.given_up = failure.error
+        if not is_entering:
+            self._primary._hub.emit(GiveUp((), self._wanted.policy.period if self._wanted.policy else 0.0))
+        self.over.set()
+
+    def _on_untold(self, session: Session) -> None:
+        """Leaves it to `_fail` and `_carry_out` to tell why one of the cluster's own workers has failed."""
+        if all(process.worker is not session.worker for process in self._processes.values()):
+            log_failure(session)
+
+    def _tell_if_untold(self, process: Process) -> None:
+        worker = process.worker
+        if worker is not None and not worker._session.is_failure_told:
+            self._failures.tell(why_in_vain(worker))
+
     def _count(self, process: Process, now: float) -> None:
         """Records an unexpected end, for the event `GiveUp`."""
         if (policy := self._wanted.policy) is None:
@@ -393,6 +432,8 @@ class Reconciler:
         self._unasked_ends = ends
 
     def _fail(self, process: Process, stays: int | None, now: float) -> None:
+        if process.slot not in self._wanted.want.slots:
+            return  # another one has just made the request fail that both were started for
         failure = why_failed(process, self.start_timeout)
         slot, error, chance = process.slot, failure.error, self._chance()
         if failure.is_shortage:
@@ -401,7 +442,8 @@ class Reconciler:
         else:
             is_new = True
             fails_request = self._wanted.failed(process, error, now, chance, stays=stays is not None)
-        if is_new and not fails_request:
+        is_in_the_error = fails_request and failure.details in str(error)
+        if is_new and not is_in_the_error:
             self._failures.tell(failure)
         if is_new and process.worker is None:
             self._primary._hub.emit(Error(None, error))
@@ -413,8 +455,8 @@ class Reconciler:
 
     def _give_up_if_needed(self, process: Process) -> None:
         if self._wanted.is_given_up and self.given_up is None:
-            self.given_up = RestartLimitError()
-            self._giving_up = self._child(self._give_up(self.given_up, process))
+            self.given_up = error = RestartLimitError()
+            self._giving_up = self._child(self._give_up(error, process))
 
     async def _give_up(self, error: RestartLimitError, last: Process) -> None:
         policy = self._wanted.policy

@@ -202,6 +202,14 @@ class Wanted:
             self.ended(one.slot, now, chance)
         return fails_request
 
+    def in_vain(self, slot: Slot, error: Exception) -> bool:
+        """Records that no process can work: none is replaced any more. Returns whether the request under way fails."""
+        self.is_given_up = True
+        self.may_start[slot] = math.inf
+        if self._is_begun:
+            self._give_up_request(error)
+        return self._is_begun
+
     def lacked(self, one: Seen, error: Exception, now: float, chance: float) -> bool:
         """Records that a start failed for want of resources. It is tried again, and counts as no unexpected end.
 

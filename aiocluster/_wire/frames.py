@@ -327,12 +327,18 @@ class Accepted(Frame, tag=ACCEPTED, by=WORKER):
     count: int
 
 
-class Failed(Frame, tag=47, by=WORKER):
-    """The worker has failed with an uncaught exception."""
+class Failed(Frame, tag=47, by=(WORKER, FORK_SERVER)):
+    """The process has failed with an uncaught exception.
+
+    ``repeats`` says why every other worker would fail in the same way; None: others may do better. ``is_told`` says
+    whether the process itself writes the traceback to its stderr.
+    """
 
     type_name: str
     text: str
     traceback: str
+    repeats: str | None
+    is_told: bool
 
 
 class Leaving(Frame, tag=48, by=WORKER):

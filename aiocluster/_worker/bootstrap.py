@@ -27,6 +27,7 @@ from .._wire.codec import Decoder
 from .._wire.flusher import flush_at_os_exit
 from ..errors import ProtocolError
 from . import current
+from .failure import why_it_repeats
 from .listening import patch
 from .load import load
 from .session import Session
@@ -53,6 +54,7 @@ def main() -> NoReturn:
         target = load(config)
         faulthandler.enable()
         set_title(f"worker {session.id}" if config.name is None else f"agent {config.name}")
+        session.is_online = True
         channel.send(frames.Online().encode())
         channel.flush_blocking()
         result = target()
@@ -187,8 +189,11 @@ def _finish(session: Session, error: BaseException | None) -> NoReturn:
         error = None  # this is how leaving ends the main task
     if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
         session.report_failure(error)
-        sys.excepthook(type(error), error, error.__traceback__)
+        if session.is_failure_told:
+            sys.excepthook(type(error), error, error.__traceback__)
         error = SystemExit(1)
+    elif error is not None and why_it_repeats(error) is not None:
+        session.report_failure(error)
     session.channel.flush_blocking()
     session.is_over = True
     if session.is_terminated:

@@ -23,6 +23,9 @@ def _forget() -> None:
     global _current
     session, _current = _current, None
     if session is not None:
+        from .._wire import main_guard  # a worker has imported it; asking which process this is need not
+
+        main_guard.forget()
         session.channel.abandon()
 
 

@@ -16,11 +16,13 @@ from typing import NoReturn
 from .._processes.environment import CHANNEL_FD
 from .._processes.signals import unblock
 from .._processes.title import set_title
-from .._wire import frames
+from .._wire import frames, main_guard
 from .._wire.channel import Channel
+from .._wire.conversation import described
 from .._wire.descriptors import Descriptors
 from .._wire.frame import Dispatch, Frame, on_descriptors
 from . import bootstrap
+from .failure import why_it_repeats
 from .listening import patch
 from .load import find_function, preload
 from .signals import be_deaf
@@ -33,22 +35,25 @@ def main() -> NoReturn:
     sock = socket.socket(fileno=int(os.environ.pop(CHANNEL_FD)))
     sock.set_inheritable(False)
     config = bootstrap.read_config(sock)
+    channel = Channel(sock)
     bootstrap.die_with_parent(config.primary_pid)
     try:
         bootstrap.set_path(config)
         patch.install()
+        main_guard.loads(config.target)
         preload(config)
         if isinstance(config.target, frames.FunctionTarget):
             find_function(config.target)
         for kind in Frame.__subclasses__():
             if frames.PRIMARY in kind.by:
                 kind.prepare()  # once, in memory that the workers share
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        channel.send(frames.Failed(*described(error), why_it_repeats(error), False).encode())
+        channel.flush_blocking()
         sys.exit(1)
     set_title("fork server")
     bootstrap.outlive_parent()
-    ForkServer(Channel(sock)).serve()
+    ForkServer(channel).serve()
     bootstrap.main()
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from .._wire import main_guard
 from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, WorkerConfig
 
 
@@ -27,6 +28,13 @@ def preload(config: WorkerConfig) -> None:
 
 def load(config: WorkerConfig) -> Callable[[], Any]:
     """Loads this worker's target, and returns a function that runs it."""
+    main_guard.loads(config.target)
+    target = _load(config)
+    main_guard.runs()
+    return target
+
+
+def _load(config: WorkerConfig) -> Callable[[], Any]:
     target, args = config.target, config.args
     preload(config)
     if isinstance(target, FunctionTarget):

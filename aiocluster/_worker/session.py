@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
 from ..errors import ProtocolError
 from ..events import Disconnect, Shutdown
+from .failure import why_it_repeats
 from .heartbeat import Heartbeat
 from .leave import Leave
 from .listening.port import Ports
@@ -53,6 +55,8 @@ class Session:
         is_terminated: Whether it got SIGTERM, and has not been told to leave.
         is_ending: Whether its target has ended.
         is_over: Whether it has closed the channel itself and is about to exit.
+        is_online: Whether its target is loaded.
+        is_failure_told: Whether this process itself writes the traceback of its uncaught exception.
     """
 
     def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig) -> None:
@@ -71,6 +75,8 @@ class Session:
         self.is_terminated = False
         self.is_ending = False
         self.is_over = False
+        self.is_online = False
+        self.is_failure_told = True
         self._has_failed = False
         self._attaching = threading.Lock()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
@@ -208,8 +214,16 @@ class Session:
         """Reports an uncaught exception, once. The primary starts a replacement and sends no more connections."""
         if not self._has_failed:
             self._has_failed = True
+            repeats = why_it_repeats(error)
+            # Of failures that all workers share, the primary writes the traceback, once for all of them.
+            is_shared = repeats is not None or not self.is_online
+            self.is_failure_told = isinstance(error, SystemExit) or not (
+                is_shared and sys.excepthook is sys.__excepthook__ and not self.channel.is_closed
+            )
             name, text, trace = described(error)
-            self.tell(frames.Failed(name, text[:_TEXT], trace[-_TEXT:]))
+            self.tell(
+                frames.Failed(name, text[:_TEXT], trace[-_TEXT:], repeats and repeats[:_TEXT], self.is_failure_told)
+            )
 
     async def fail(self, error: Exception) -> None:
         """Reports an uncaught exception, then waits for what is in flight, up to ``graceful_timeout``."""

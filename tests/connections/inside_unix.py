@@ -11,6 +11,7 @@ from typing import Any
 from aiocluster import current_worker, listen_fd
 from aiocluster._wire import frames
 from aiocluster._wire.endpoint import Endpoint
+from aiocluster._worker.listening import unix
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,6 +32,19 @@ async def serve_blocking(path: str) -> None:
     async with await asyncio.start_unix_server(answer, path) as server:
         os.set_blocking(server.sockets[0].fileno(), True)
         await server.serve_forever()
+
+
+async def serve_without_its_file(path: str) -> None:
+    """Its file is removed right after bind(2)."""
+    bind = unix.bind
+
+    def bind_and_unlink(path: Any, **options: Any) -> socket.socket:
+        sock = bind(path, **options)
+        os.unlink(path)
+        return sock
+
+    unix.bind = bind_and_unlink
+    await serve(path)
 
 
 async def serve_abstract(name: str, kind: str) -> None:

@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from aiocluster import Cluster, Primary
 from aiocluster._primary.ports import backend, turns
 from aiocluster.events import Address
 from aiocluster.settings import Loop
-from tests.support.serving import Client, ask, in_worker
+from tests.support.serving import Client, ask, in_worker, serving
 
 INSIDE = "tests.connections.inside_unix"
 NOBODY: dict[str, Any] = {"uid": 65534, "gid": 65534, "start_method": "template", "loop": "asyncio"}
@@ -45,12 +46,11 @@ def listening_at(path: Path, backlog: int = 100) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def public(tmp_path: Path) -> Path:
-    """A folder that other users may enter."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if os.stat(folder).st_uid == os.geteuid() and folder != Path("/tmp"):
-            folder.chmod(0o755)
-    return tmp_path
+def public() -> Iterator[Path]:
+    """A folder that other users may enter. Not below pytest's own, which each run of pytest closes to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 # ---- rights and places
@@ -134,6 +134,21 @@ async def test_unlinked_before_each_worker_listens(tmp_path: Path, scheduling: s
         assert set(answers) <= workers
 
 
+async def test_unlinked_as_soon_as_it_was_bound(tmp_path: Path) -> None:
+    """Before the primary hears of the file: the next worker does not find it, and binds anew."""
+    path = str(tmp_path / "socket")
+    address = Address("unix", path=path)
+    async with Primary(f"{INSIDE}:serve_without_its_file", args=[path]) as primary:
+        async with primary.events("listening") as heard:
+            first = await primary.fork()
+            await anext(heard)
+            assert not os.path.exists(path)
+            primary.setup(target=f"{INSIDE}:serve")
+            second = await primary.fork()
+            await anext(heard)
+        assert sorted([await ask(address) for _ in range(4)]) == sorted([first.pid, second.pid] * 2)
+
+
 async def test_unlinked_by_the_new_worker_of_a_reload(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     address = Address("unix", path=path)
@@ -146,10 +161,8 @@ async def test_unlinked_by_the_new_worker_of_a_reload(tmp_path: Path) -> None:
 
 async def test_a_crashed_workers_replacement_gets_the_same_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    address = Address("unix", path=path)
-    async with Cluster(f"{INSIDE}:serve", workers=1, args=[path]) as cluster:
-        while not os.path.exists(path):
-            await asyncio.sleep(0.001)
+    cluster = Cluster(f"{INSIDE}:serve", workers=1, args=[path])
+    async with serving(cluster, 1) as address:
         inode = os.stat(path).st_ino
         for _ in range(3):
             (worker,) = cluster.workers.values()

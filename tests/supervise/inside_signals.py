@@ -279,7 +279,7 @@ async def leaves_orphans() -> None:
 async def start_orphans() -> None:
     import subprocess
 
-    subprocess.run(["sh", "-c", "sleep 0.1 & sleep 0.1 & (setsid sh -c 'sleep 0.1 & sleep 0.1') &"], check=True)
+    subprocess.run(["sh", "-c", "sleep 0.1 & sleep 0.1 & (setsid sh -c 'sleep 0.3 & sleep 0.1'; true) &"], check=True)
     await idle()
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +22,17 @@ from aiocluster import Cluster, RestartLimitError, RestartPolicy, StartupError
 from aiocluster.events import Error
 from tests.connections.descriptors import no_new_descriptor
 from tests.support.events import several
+from tests.support.programs import environment
+from tests.support.serving import serving
 
-from .inside_starts import exit_with, return_at_once, stay
+from .inside_starts import (
+    exit_with,
+    lack_a_module,
+    lack_a_module_when_told,
+    listen_elsewhere_if_in_use,
+    return_at_once,
+    stay,
+)
 
 METHODS: tuple[Literal["spawn", "template"], ...] = ("spawn", "template")
 
@@ -52,20 +69,24 @@ async def test_workers_that_end_while_no_descriptor_is_left(
     assert {record.levelno for record in told} == {logging.WARNING}
 
 
-async def test_first_workers_wait_for_descriptors() -> None:
-    cluster = Cluster(stay, workers=2)
-    with no_new_descriptor():
-        entering = asyncio.ensure_future(cluster.__aenter__())
-        await asyncio.sleep(0.5)
-        assert not entering.done()
-    await entering
-    await cluster.__aexit__()
+async def test_more_workers_wait_for_descriptors() -> None:
+    async with Cluster(stay, workers=1) as cluster:
+        with no_new_descriptor():
+            scaling = asyncio.ensure_future(cluster.scale(3))
+            await asyncio.sleep(0.5)
+            assert not scaling.done()
+        await scaling
+        await all_online(cluster, 3)
 
 
-async def test_first_workers_wait_no_longer_than_a_start_may_take() -> None:
-    cluster = Cluster(stay, workers=2, start_timeout=0.5)
-    with no_new_descriptor(), pytest.raises(StartupError, match=r"no worker can be started: .*Too many open files"):
-        await cluster.__aenter__()
+async def test_they_wait_no_longer_than_a_start_may_take() -> None:
+    async with Cluster(stay, workers=1, start_timeout=0.5) as cluster:
+        with (
+            no_new_descriptor(),
+            pytest.raises(StartupError, match=r"no worker can be started: .*Too many open files"),
+        ):
+            await cluster.scale(2)
+        await all_online(cluster, 1)
 
 
 # ---- anything else
@@ -126,3 +147,137 @@ async def test_exit_codes_are_named_as_the_reason() -> None:
     async with cluster:
         with pytest.raises(RestartLimitError, match=r"the last one: worker \d+ ended by exit code 7"):
             await cluster.serve_forever()
+
+
+# ---- starts that can't succeed
+
+PROGRAM = """
+    import asyncio, sys
+    from aiocluster import Cluster
+    from targets import {name}
+    async def main():
+        async with Cluster({name}, workers=4, start_method={method!r}) as cluster:
+            await cluster.serve_forever()
+    if __name__ == "__main__": asyncio.run(main())
+"""
+TARGETS = """
+    import asyncio, os, sys
+    PORT = int(os.environ["PORT"])
+    async def in_use(): await asyncio.start_server(print, "127.0.0.1", PORT)
+    async def in_use_in_a_group():
+        async with asyncio.TaskGroup() as group: group.create_task(in_use())
+    async def in_use_and_exit():
+        try: await in_use()
+        except OSError: sys.exit(3)
+    def lacks_a_module(): import there_is_no_such_module
+"""
+ADDRESS_IN_USE = "OSError: [Errno 98] error while attempting to bind on address"
+
+
+@contextmanager
+def port_in_use() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock.getsockname()[1]
+
+
+def run(folder: Path, *command: str, **env: str) -> tuple[int, str, float]:
+    """Runs a program. Returns its exit code, what it wrote, and how many seconds it took."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *command],
+        cwd=folder,
+        env={**environment(), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=40,
+    )
+    return done.returncode, done.stdout, time.monotonic() - began
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("in_use", ADDRESS_IN_USE),
+        ("in_use_in_a_group", ADDRESS_IN_USE),
+        ("in_use_and_exit", ADDRESS_IN_USE),
+        ("lacks_a_module", "ModuleNotFoundError: No module named 'there_is_no_such_module'"),
+    ],
+)
+def test_first_workers_that_fail_as_all_would_end_the_cluster(tmp_path: Path, method: str, name: str, why: str) -> None:
+    (tmp_path / "app.py").write_text(textwrap.dedent(PROGRAM.format(name=name, method=method)))
+    (tmp_path / "targets.py").write_text(textwrap.dedent(TARGETS))
+    with port_in_use() as port:
+        code, told, seconds = run(tmp_path, "app.py", PORT=str(port))
+    assert code == 1
+    *_, last = told.splitlines()
+    assert re.match(r"aiocluster.errors.StartupError: worker \d+ \(pid \d+\) can't start: ", last), told
+    assert why in last
+    assert len(re.findall(rf"^[ |]*{re.escape(why)}", told, re.MULTILINE)) <= 1, told  # tracebacks of workers
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_module_that_can_not_be_imported_is_told_once(tmp_path: Path, method: str) -> None:
+    (tmp_path / "app.py").write_text(
+        textwrap.dedent(PROGRAM.format(name="serve", method=method))
+        .replace("from targets import serve", "")
+        .replace("Cluster(serve", "Cluster('targets:serve'")
+    )
+    (tmp_path / "targets.py").write_text("import there_is_no_such_module\nasync def serve(): pass\n")
+    code, told, _ = run(tmp_path, "app.py")
+    assert code == 1
+    assert "can't start: ModuleNotFoundError: No module named 'there_is_no_such_module'" in told.splitlines()[-1]
+    assert len(re.findall("^ModuleNotFoundError: ", told, re.MULTILINE)) == 1, told
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_exception_at_import_is_told_once(tmp_path: Path, method: str) -> None:
+    (tmp_path / "app.py").write_text(
+        textwrap.dedent(PROGRAM.format(name="serve", method=method))
+        .replace("from targets import serve", "")
+        .replace("Cluster(serve", "Cluster('targets:serve'")
+    )
+    (tmp_path / "targets.py").write_text("raise LookupError('at import')\nasync def serve(): pass\n")
+    code, told, _ = run(tmp_path, "app.py")
+    assert code == 1
+    assert told.count("LookupError: at import") == 1, told
+
+
+def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "targets.py").write_text(textwrap.dedent(TARGETS))
+    with port_in_use() as port:
+        code, told, seconds = run(tmp_path, "-m", "aiocluster", "run", "-w", "2", "targets:in_use", PORT=str(port))
+    assert code == 1
+    assert re.match(
+        rf"aiocluster: worker \d+ \(pid \d+\) can't start: {re.escape(ADDRESS_IN_USE)}", told.splitlines()[-1]
+    )
+    assert told.count("Traceback") == 1
+    assert seconds < 10
+
+
+async def test_who_does_not_serve_forever_is_told_by_give_up() -> None:
+    async with Cluster(lack_a_module_when_told, workers=2) as cluster, cluster.events("give_up") as heard:
+        await cluster.broadcast("now")
+        await anext(heard)
+        with pytest.raises(StartupError, match=r"can't start: ModuleNotFoundError: [^\n]*$"):
+            await cluster.serve_forever()
+
+
+async def test_a_later_replacement_goes_by_the_restart_policy() -> None:
+    cluster = Cluster(stay, workers=1, restart=RestartPolicy(limit=1, backoff=(0.0, 0.0)))
+    async with cluster:
+        cluster.primary.setup(target=lack_a_module)
+        (worker,) = cluster.workers.values()
+        worker.kill(signal.SIGKILL)
+        with pytest.raises(RestartLimitError, match="ModuleNotFoundError"):
+            await cluster.serve_forever()
+
+
+async def test_an_error_that_the_target_handles_counts_for_nothing() -> None:
+    with port_in_use() as port:
+        cluster = Cluster(listen_elsewhere_if_in_use, workers=2, args=[str(port)])
+        async with serving(cluster, 2) as address:
+            assert address.port != port
+            assert cluster.stats().restarts == 0

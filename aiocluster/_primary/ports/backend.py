@@ -188,10 +188,7 @@ class Backend:
         except OSError as error:
             self._refuse(frame.number, error.errno or errno.EINVAL, os.strerror(error.errno or errno.EINVAL))
         else:
-            file = None
-            if frame.inode and len(frame.inode) == 2:
-                inode = frame.inode[0], frame.inode[1]
-                file = SocketFile(listen.endpoint.path, inode, rights_of(self._pid), listen.cleanup)
+            file = SocketFile.of(listen.endpoint.path, frame.inode, rights_of(self._pid), listen.cleanup)
             self._answer(listen, partial(self._table.share, listen.endpoint, sock, file, by=self))
         finally:
             self._table.turns.end(turn)

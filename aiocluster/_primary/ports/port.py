@@ -117,7 +117,10 @@ class Port:
         Raises:
             OSError: They can't, see ``listen(2)``.
         """
-        if self.is_stream and not self.is_inherited and self.group is None:
+        if not self.is_stream or self.is_inherited or self.group is not None:
+            return
+        # Not once more, where the worker has done it: a Unix socket's clients see who did it last (SO_PEERCRED).
+        if not self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             self.sock.listen(self.backlog)
 
     def sock_for(self, backend: Backend) -> socket.socket:

@@ -6,8 +6,9 @@ import logging
 import os
 import stat
 from dataclasses import dataclass
+from typing import Self
 
-from ..._wire.socket_file import inode_of
+from ..._wire.socket_file import ABSTRACT, inode_of
 from .rights import Rights, acting_with, own_rights
 
 logger = logging.getLogger("aiocluster.ports")
@@ -22,19 +23,28 @@ class SocketFile:
 
     Attributes:
         path: Its absolute path.
-        inode: Its device and inode. A newer server may have put another file in its place.
+        inode: Its device and inode; None if it has been removed already. A newer server may have put another file in
+            its place.
         rights: Those of who has made it; None: unknown.
         cleanup: Whether it is removed when its port closes; None: when the primary ends; False: it stays.
     """
 
     path: bytes
-    inode: tuple[int, int]
+    inode: tuple[int, int] | None
     rights: Rights | None
     cleanup: bool | None
 
+    @classmethod
+    def of(cls, path: bytes, inode: list[int] | None, rights: Rights | None, cleanup: bool | None) -> Self | None:
+        """The file of a socket that has just been bound to this path, see `inode_of`; None if the path is abstract."""
+        if path.startswith(ABSTRACT):
+            return None
+        found = (inode[0], inode[1]) if inode is not None and len(inode) == 2 else None
+        return cls(path, found, rights, cleanup)
+
     def remove(self) -> None:
         """Removes it, if it is still the same file and whoever has made it could remove it, too."""
-        if self.rights is None:
+        if self.rights is None or self.inode is None:
             return
         folder, name = os.path.split(self.path)
         try:
@@ -54,5 +64,4 @@ class SocketFile:
 
 def own_file(path: bytes) -> SocketFile | None:
     """The file of the socket that this process has bound to this path; None if it is abstract."""
-    inode = inode_of(path)
-    return SocketFile(path, (inode[0], inode[1]), own_rights(), cleanup=True) if inode else None
+    return SocketFile.of(path, inode_of(path), own_rights(), cleanup=True)

@@ -149,7 +149,7 @@ class PortTable:
         """
         if inode:
             for port in self.by_number.values():
-                if port.file is not None and list(port.file.inode) == inode:
+                if port.file is not None and port.file.inode == tuple(inode):
                     return port
         known = self._by_endpoint.get(endpoint)
         # A port without a file of ours is abstract or inherited. One that the worker may not look at is the user's.

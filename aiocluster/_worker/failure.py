@@ -1,0 +1,31 @@
+"""Which uncaught exceptions every other worker with this target would raise as well."""
+
+from __future__ import annotations
+
+import errno
+
+from .._wire.main_guard import NestedClusterError
+
+_ADDRESS_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
+
+
+def why_it_repeats(error: BaseException | None) -> str | None:
+    """Returns why every other worker would fail in the same way; None if others may do better.
+
+    They would if an import fails, an address is in use or not allowed, or the target starts its own cluster. It makes
+    no difference if the exception ended a task group, or if a server exits because of it, as uvicorn does.
+    """
+    match error:
+        case SystemExit(code=None | 0):
+            return None
+        case SystemExit():
+            return why_it_repeats(error.__context__)
+        case BaseExceptionGroup():
+            return next((why for one in error.exceptions if (why := why_it_repeats(one)) is not None), None)
+        case NestedClusterError():
+            return str(error)
+        case ImportError() | SyntaxError():
+            return f"{type(error).__qualname__}: {error}"
+        case OSError() if error.errno in _ADDRESS_ERRORS:
+            return f"{type(error).__qualname__}: {error}"
+    return None

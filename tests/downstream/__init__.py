@@ -1,0 +1,1 @@
+"""Other people's test suites, run plainly and inside one worker: `nox -s downstream`."""

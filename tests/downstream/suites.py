@@ -1,0 +1,129 @@
+"""The suites: whose tests, of which version, what they need, and which differ inside a worker, with the reason.
+
+A difference that is listed here is one that we hold right, or that says nothing about a worker: a test that reads
+private attributes of asyncio's own classes, or that replaces `socket` below asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CPYTHON = "cpython"
+"""The name of the suite that is the interpreter's own, and is not installed."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite.
+
+    Attributes:
+        name: The project, as the package index calls it.
+        version: Its release. The source distribution of this version carries the tests.
+        needs: What its tests import besides, as pip takes it.
+        tests: What pytest is given, relative to the unpacked source distribution.
+        options: Further options of pytest, for both runs.
+        left_out: Tests that are not run at all, by a part of their name, with the reason.
+        differs: Tests that may fail inside alone, by their name, or by its beginning, with the reason.
+        shares_nothing: Why no port of this suite is shared, if none is: `sock=` is given, or there is no server.
+    """
+
+    name: str
+    version: str
+    needs: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ("tests",)
+    options: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    differs: Mapping[str, str] = field(default_factory=dict)
+    shares_nothing: str = ""
+
+
+PYTEST = ("pytest", "pytest-timeout")
+
+SUITES = (
+    Suite(
+        "uvicorn",
+        "0.54.0",
+        (
+            "uvicorn[standard]",
+            "pytest-mock",
+            "pytest-xdist",
+            "trustme",
+            "cryptography",
+            "httpx2",
+            "a2wsgi",
+            "wsproto",
+        ),
+        options=("-p", "no:xdist", "--ignore=tests/benchmarks"),
+    ),
+    Suite(
+        "aiohttp",
+        "3.14.5",
+        (
+            "aiohttp",
+            "pytest-mock",
+            "pytest-xdist",
+            "trustme",
+            "re-assert",
+            "freezegun",
+            "proxy.py",
+            "brotli",
+            "blockbuster",
+            "isal",
+            "zlib_ng",
+            "gunicorn",
+            "setuptools",
+        ),
+        tests=(
+            "tests/test_web_functional.py",
+            "tests/test_web_runner.py",
+            "tests/test_run_app.py",
+            "tests/test_web_server.py",
+            "tests/test_web_websocket_functional.py",
+            "tests/test_web_sendfile_functional.py",
+            "tests/test_client_functional.py",
+            "tests/test_client_ws_functional.py",
+            "tests/test_connector.py",
+            "tests/test_test_utils.py",
+        ),
+        options=("-p", "no:xdist", "-o", "addopts=", "-W", "ignore"),
+    ),
+    Suite(
+        "asyncssh",
+        "2.24.1",
+        ("asyncssh", "bcrypt", "fido2", "libnacl", "pyOpenSSL"),
+        tests=(
+            "tests/test_connection.py",
+            "tests/test_channel.py",
+            "tests/test_forward.py",
+            "tests/test_process.py",
+            "tests/test_stream.py",
+            "tests/test_agent.py",
+        ),
+    ),
+    Suite(
+        "aiosmtpd",
+        "1.4.6",
+        ("aiosmtpd", "pytest-mock", "pytest-asyncio", "setuptools<81"),
+        tests=("aiosmtpd/tests",),
+        options=("-o", "addopts=", "-W", "ignore"),
+    ),
+    Suite("aioquic", "1.7.2", ("aioquic",), tests=("tests/test_asyncio.py",)),
+    Suite(
+        "aioftp",
+        "0.28.3",
+        ("aioftp", "pytest-asyncio", "pytest-mock", "async_timeout", "siosocks", "trustme"),
+        options=("-o", "addopts=", "-W", "ignore"),
+    ),
+    Suite(
+        "grpclib",
+        "0.4.9",
+        ("grpclib", "pytest-asyncio", "protobuf", "googleapis-common-protos", "grpcio-tools", "faker", "async-timeout"),
+        options=("-W", "ignore"),
+    ),
+    Suite(
+        CPYTHON,
+        "",
+        tests=("test_server", "test_streams", "test_events", "test_unix_events", "test_sock_lowlevel", "test_sendfile"),
+    ),
+)
