@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from .._wire import frames
 from .._wire.channel import Channel
@@ -79,6 +80,7 @@ class Session:
         self.is_failure_told = True
         self._has_failed = False
         self._attaching = threading.Lock()
+        self._have_heard: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -106,6 +108,7 @@ class Session:
             if self.loop is not None:
                 return False
             self.loop = loop
+        self._have_heard.add(loop)
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)
@@ -121,6 +124,10 @@ class Session:
     def is_attached(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this loop reads the channel. Other loops of this process share no ports."""
         return self.loop is loop
+
+    def has_heard(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this loop reads the channel, or has read it when it ran before."""
+        return loop in self._have_heard
 
     def detach(self) -> None:
         """Stops reading, because the loop has stopped. Another loop may attach later."""

@@ -19,7 +19,7 @@ from .suites import CPYTHON, PYTEST, SUITES, Suite
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "downstream" / f"{sys.version_info.major}.{sys.version_info.minor}"
 LOOPS = ("asyncio", "uvloop")
-LIMIT = 1800  # seconds that one run of a suite may take
+LIMIT = 600  # seconds that one run of a suite may take
 
 
 def prepare(suite: Suite) -> tuple[Path, Path]:

@@ -94,9 +94,9 @@ async def _in_worker(loop: str, args: list[str]) -> int:
 
 def main() -> None:
     how, loop, *args = sys.argv[1:]
-    logging.basicConfig(level=logging.ERROR)
     if how == "plain":
         run(loop, *args)
+    logging.basicConfig(level=logging.ERROR)
     sys.exit(asyncio.run(_in_worker(loop, args)))
 
 

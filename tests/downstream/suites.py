@@ -54,7 +54,7 @@ SUITES = (
             "a2wsgi",
             "wsproto",
         ),
-        options=("-p", "no:xdist", "--ignore=tests/benchmarks"),
+        options=("-p", "no:xdist", "-o", "addopts=", "-W", "ignore", "--ignore=tests/benchmarks"),
     ),
     Suite(
         "aiohttp",

@@ -207,13 +207,31 @@ async def test_udp_on_a_loop_that_takes_descriptors_out_of_sockets() -> None:
 
 
 def a_server_in_a_thread() -> None:
-    """The main thread has no loop, as in programs that start a server of aiosmtpd's and wait for a signal."""
     threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
     threading.Event().wait()
 
 
-async def test_a_server_in_a_thread_is_shared_where_the_main_thread_has_no_loop() -> None:
-    cluster = Cluster(a_server_in_a_thread, workers=2)
+def a_server_in_a_thread_whose_loop_runs_again() -> None:
+    """As in programs that start a server of aiosmtpd's and wait for a signal."""
+
+    def run() -> None:
+        loop = asyncio.new_event_loop()
+        server = loop.run_until_complete(asyncio.start_server(answer, HOST, 0))
+        loop.run_until_complete(current_worker().send("serving"))
+        try:
+            loop.run_forever()
+        finally:
+            server.close()
+            loop.run_until_complete(server.wait_closed())
+            loop.close()
+
+    threading.Thread(target=run, daemon=True).start()
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("target", [a_server_in_a_thread, a_server_in_a_thread_whose_loop_runs_again])
+async def test_a_server_in_a_thread_is_shared_where_the_main_thread_has_no_loop(target: Callable[[], None]) -> None:
+    cluster = Cluster(target, workers=2)
     async with serving(cluster, 2) as address:
         workers = list(cluster.workers.values())
         answers = [await ask(address) for _ in range(4)]

@@ -40,10 +40,13 @@ def install(wrappers: Mapping[str, Wrap]) -> None:
         if loop is not None:
             classes.hook(type(loop))
         original(loop)
-        if session is None or loop is None or not is_main_thread() or session.is_attached(loop):
+        if session is None or loop is None or session.is_attached(loop):
             return
-        if not session.attach(loop):
-            logger.warning("the main thread's event loop does not hear the primary: a server's in another thread does")
+        if is_main_thread():
+            if not session.attach(loop):
+                logger.warning("the main thread's event loop does not hear the primary: one in another thread does")
+        elif session.has_heard(loop) and not session.attach(loop):  # run again, with its servers
+            logger.warning("the event loop of a server in another thread no longer hears the primary")
 
     events._set_running_loop = set_running_loop
     asyncio._set_running_loop = set_running_loop
