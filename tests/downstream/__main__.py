@@ -1,4 +1,6 @@
-"""``python -m tests.downstream [SUITE…]``: runs the suites, prints a table, and fails if any test fails inside only.
+"""``python -m tests.downstream [SUITE…]``: runs the suites, prints a table, and fails if a test fails inside only.
+
+Such a test is run again by itself before it counts.
 
 Each suite has an environment of its own below ``.cache/downstream``, made once. It takes long: an hour for all of them.
 """
@@ -11,6 +13,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .outcomes import Difference, Run, differences, read
@@ -59,12 +62,13 @@ def _unpack(suite: Suite, python: Path, folder: Path, source: Path) -> None:
             package.rename(package.with_name(f"not-{suite.name}"))
 
 
-def run(suite: Suite, how: str, loop: str) -> Run:
-    """One run of a suite."""
+def run(suite: Suite, how: str, loop: str, only: Sequence[str] = ()) -> Run:
+    """One run of a suite, or of some of its tests."""
     python, source = prepare(suite)
-    out = CACHE / f"{suite.name}-{how}-{loop}.jsonl"
+    out = CACHE / f"{suite.name}-{how}-{loop}{'-again' if only else ''}.jsonl"
     out.write_text("")
-    args = ["unittest", *suite.tests] if suite.name == CPYTHON else [*suite.tests, "--timeout=60", *suite.options]
+    tests = only or suite.tests
+    args = ["unittest", *tests] if suite.name == CPYTHON else [*tests, "--timeout=60", *suite.options]
     if suite.name != CPYTHON:  # without these, pytest would read this project's configuration
         config = next(name for name in ("pytest.ini", "pyproject.toml") if (source / name).exists())
         args += [f"--rootdir={source}", "-c", str(source / config)]
@@ -87,6 +91,12 @@ def row(suite: Suite, loop: str) -> tuple[dict[str, object], list[Difference]]:
     plain, inside = run(suite, "plain", loop), run(suite, "worker", loop)
     found = differences(plain, inside, suite.differs)
     real = [one for one in found if not one.reason]
+    if real:  # by themselves: on a busy machine, some fail by chance
+        again = run(suite, "worker", loop, [one.test for one in real])
+        passed = {one.test for one in real if again.tests.get(one.test) == "passed"}
+        inside.tests.update(dict.fromkeys(passed, "passed"))
+        found = [one for one in found if one.test not in passed]
+        real = [one for one in real if one.test not in passed]
     shared = sum((inside.shared or {}).values())
     if not shared and not suite.shares_nothing:
         real.append(Difference("no port was shared", "", "the suite would show nothing"))
