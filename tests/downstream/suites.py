@@ -25,6 +25,7 @@ class Suite:
         options: Further options of pytest, for both runs.
         left_out: Tests that are not run at all, by a part of their name, with the reason.
         differs: Tests that may fail inside alone, by their name, or by its beginning, with the reason.
+        loops: The kinds of loops that it runs on.
         shares_nothing: Why no port of this suite is shared, if none is: `sock=` is given, or there is no server.
     """
 
@@ -35,6 +36,7 @@ class Suite:
     options: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     differs: Mapping[str, str] = field(default_factory=dict)
+    loops: tuple[str, ...] = ("asyncio", "uvloop")
     shares_nothing: str = ""
 
 
@@ -50,6 +52,7 @@ _ORDER = (
     "it expects a new connection to be taken before what the client sends later on another one is read; "
     "the primary's hand-over takes longer than that"
 )
+_BLOCKS = "blockbuster lets only asyncio's own code look at a path inside a coroutine, and a worker's does so, too"
 _CLOSED = "it expects the port to be closed when `close()` returns; with the primary, it is when `wait_closed()` does"
 
 SUITES = (
@@ -103,6 +106,10 @@ SUITES = (
             *("-p", "no:xdist", "-o", "addopts=", "-W", "ignore"),
             *("-m", "not dev_mode and not autobahn and not internal"),
         ),
+        differs={
+            "test_web_runner.py::test_addresses": _BLOCKS,
+            "test_connector.py::test_unix_connector": _BLOCKS,
+        },
     ),
     Suite(
         "asyncssh",
@@ -147,6 +154,7 @@ SUITES = (
         CPYTHON,
         "",
         tests=("test_server", "test_streams", "test_events", "test_unix_events", "test_sock_lowlevel", "test_sendfile"),
+        loops=("asyncio",),  # its tests make asyncio's own loops, by class
         differs={
             "test_server.SelectorStartServerTests.test_start_server_1": _PRIVATE,
             "test_server.SelectorStartServerTests.test_start_unix_server_1": _PRIVATE,
