@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -204,6 +204,25 @@ async def test_udp_on_a_loop_that_takes_descriptors_out_of_sockets() -> None:
 
 
 # ---- other threads
+
+
+async def forks_while_its_loop_runs() -> None:
+    """From Python 3.12 on, asyncio forgets the running loop in the child."""
+    current_worker().handle_requests(lambda message, sender: message)
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if asyncio._get_running_loop() is None or sys.version_info < (3, 12) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_a_worker_that_forks_still_hears_the_primary(loop: Literal["asyncio", "uvloop"]) -> None:
+    async with Cluster(forks_while_its_loop_runs, workers=1, loop=loop) as cluster:
+        (worker,) = cluster.workers.values()
+        assert await worker.request("here", timeout=20) == "here"
 
 
 def a_server_in_a_thread() -> None:
