@@ -22,6 +22,7 @@ from .._events.emitter import Emitter, PrimaryEvent
 from .._processes.orphans import Orphans
 from .._processes.stdio import PipeReader, occupy_standard, open_channel
 from .._processes.title import set_title
+from .._processes.watch import to_the_end
 from .._wire import main_guard
 from .._wire.addresses import addresses
 from .._wire.channel import Channel
@@ -115,6 +116,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False
         self._is_left = True
+        await to_the_end(self._end())
+
+    async def _end(self) -> None:
         try:
             with anyio.CancelScope(shield=True):
                 for number in (signal.SIGTERM, signal.SIGKILL):

@@ -17,6 +17,7 @@ from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from .._processes.title import set_title
+from .._processes.watch import to_the_end
 from .._wire.mailbox import RequestHandler
 from ..errors import ClusterError, ReloadError, WorkerNotFoundError
 from ..scheduling._registry import WEIGHTED
@@ -109,11 +110,11 @@ class Cluster(Emitter[PrimaryEvent]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._signals.leaving()
-        with anyio.CancelScope(shield=True):
-            try:
+        try:
+            with anyio.CancelScope(shield=True):
                 await self.stop()
-            finally:
-                await self._end()
+        finally:  # also when the stop is cancelled: then by SIGTERM, and 2 s later by SIGKILL
+            await to_the_end(self._end())
 
     async def _end(self) -> None:
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 
 from aiocluster import current_worker
@@ -43,3 +45,11 @@ async def crash_when_told() -> None:
     server = await asyncio.start_server(slow, "127.0.0.1", 0)
     await crashing.wait()
     raise LookupError(f"crashed as told, with {server}")
+
+
+async def ignore_everything() -> None:
+    """Ends by SIGKILL only."""
+    signal.signal(signal.SIGTERM, lambda *args: None)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)

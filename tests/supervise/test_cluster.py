@@ -17,12 +17,20 @@ from typing import Any
 import psutil
 import pytest
 
-from aiocluster import Cluster, ClusterError, RestartLimitError, RestartPolicy, StartupError, TargetError
+from aiocluster import (
+    Cluster,
+    ClusterError,
+    RestartLimitError,
+    RestartPolicy,
+    StartupError,
+    TargetError,
+    WorkerProcess,
+)
 from aiocluster.events import Error, Exit, GiveUp
 from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, serving, wait_until_it_ignores, wait_until_it_is_up
 
-from .inside_cluster import crash, crash_when_told, end_at_once, serve
+from .inside_cluster import crash, crash_when_told, end_at_once, ignore_everything, serve
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -359,3 +367,22 @@ async def test_serve_forever_can_be_cancelled() -> None:
             async with cluster:
                 await cluster.serve_forever()
     assert not cluster.workers
+
+
+async def test_a_block_that_is_cancelled_again_and_again_leaves_nobody() -> None:
+    """The first cancellation stops gracefully, the second one by SIGTERM and SIGKILL; more change nothing."""
+    workers: list[WorkerProcess] = []
+
+    async def run() -> None:
+        async with Cluster(ignore_everything, workers=2, graceful_timeout=60) as cluster:
+            workers.extend(cluster.workers.values())
+            await asyncio.get_running_loop().create_future()
+
+    running = asyncio.ensure_future(run())
+    while len(workers) < 2:
+        await asyncio.sleep(0.01)
+    while not running.done():
+        running.cancel()
+        await asyncio.wait([running], timeout=0.2)
+    assert running.cancelled()
+    assert all(worker.is_dead() for worker in workers)
