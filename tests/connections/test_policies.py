@@ -364,10 +364,11 @@ async def test_a_ctrl_c_while_a_policy_runs_is_passed_on(handler: str) -> None:
         "    def remove(self, worker): pass\n"
         "    def pick(self, client): signal.raise_signal(signal.SIGINT)\n"
         "async def main():\n"
-        "    async with Cluster(serve, workers=1, scheduling=Mine) as cluster:\n"
+        "    cluster = Cluster(serve, workers=1, scheduling=Mine)\n"
+        "    async with cluster.events('listening') as heard, cluster:\n"
         '        if sys.argv[1] == "the program\'s":\n'
         "            signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "        event = await cluster.wait_for('listening')\n"
+        "        event = await anext(heard)\n"
         "        with socket.create_connection((event.address.host, event.address.port)):\n"
         "            await asyncio.sleep(60)\n"
         "asyncio.run(main())"
