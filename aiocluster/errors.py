@@ -23,6 +23,8 @@ class StartupError(ClusterError):
     traceback.
     """
 
+    _is_in_vain = False  # whether every worker would fail in the same way
+
 
 class ReloadError(ClusterError):
     """A new worker failed to start during a reload. The old workers stay."""

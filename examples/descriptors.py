@@ -47,7 +47,11 @@ async def visit() -> None:
 
     clients: list[asyncio.StreamWriter] = []
     current_worker().handle_requests(connect)
-    await asyncio.get_running_loop().create_future()
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        for writer in clients:
+            writer.close()
 
 
 class Proxy:

@@ -186,6 +186,8 @@ def test_give_up() -> None:
     assert done.stdout.splitlines() == [
         "alarm: 11 workers ended within 60 seconds, with exit code {3}",
         f"gave up: {limit}",
+        "",
+        "the last one: worker 11 ended by exit code 3",
     ]
     assert (done.returncode, done.stderr.strip()) == (0, limit)  # it is logged, too
 

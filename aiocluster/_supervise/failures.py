@@ -70,15 +70,15 @@ def why_in_vain(worker: WorkerProcess) -> Failure:
     """Returns why a worker failed if every other one would fail in the same way. The error has one line."""
     session = worker._session
     who = f"worker {worker.id} (pid {worker.pid})"
-    return Failure(f"{who} has failed", session.last_words, StartupError(f"{who} can't start: {session.repeats}"))
+    return Failure(f"{who} has failed", session.last_words, _in_vain(f"{who} can't start: {session.repeats}"))
 
 
 def _why_not_forked(process: Process) -> Failure:
     error = process.fork_error or StartupError("a worker could not be forked")
     if isinstance(error, ForkServerError):
-        in_vain = error.repeats is not None and process.is_first
-        text = f"the fork server can't start: {error.repeats}" if in_vain else str(error)
-        return Failure(error.line, error.details, StartupError(text))
+        if error.repeats is not None and process.is_first:
+            return Failure(error.line, error.details, _in_vain(f"the fork server can't start: {error.repeats}"))
+        return Failure(error.line, error.details, StartupError(str(error)))
     if isinstance(error, ClusterError):
         line, _, details = str(error).partition("\n")
         return Failure(line, details.strip(), error)
@@ -86,6 +86,12 @@ def _why_not_forked(process: Process) -> Failure:
     told = StartupError(line)
     told.__cause__ = error
     return Failure(line, "", told, is_shortage(error))
+
+
+def _in_vain(text: str) -> StartupError:
+    error = StartupError(text)
+    error._is_in_vain = True
+    return error
 
 
 def last_words(process: Process, start_timeout: float) -> str:

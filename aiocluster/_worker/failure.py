@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from .._wire.main_guard import NestedClusterError
+from ..errors import StartupError
 
 _ADDRESS_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 
@@ -12,8 +13,9 @@ _ADDRESS_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 def why_it_repeats(error: BaseException | None) -> str | None:
     """Returns why every other worker would fail in the same way; None if others may do better.
 
-    They would if an import fails, an address is in use or not allowed, or the target starts its own cluster. It makes
-    no difference if the exception ended a task group, or if a server exits because of it, as uvicorn does.
+    They would if an import fails, an address is in use or not allowed, the target starts its own cluster, or none of
+    the workers of a cluster of its own can start. It makes no difference if the exception ended a task group, or if a
+    server exits because of it, as uvicorn does.
     """
     match error:
         case SystemExit(code=None | 0):
@@ -23,6 +25,8 @@ def why_it_repeats(error: BaseException | None) -> str | None:
         case BaseExceptionGroup():
             return next((why for one in error.exceptions if (why := why_it_repeats(one)) is not None), None)
         case NestedClusterError():
+            return str(error)
+        case StartupError() if error._is_in_vain:
             return str(error)
         case ImportError() | SyntaxError():
             return f"{type(error).__qualname__}: {error}"

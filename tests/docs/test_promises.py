@@ -11,7 +11,7 @@ from tests.docs.snippets import ROOT
 
 PAGE = (ROOT / "docs" / "guide" / "promises.md").read_text()
 PROMISES = PAGE.split("\n### ")[1:]
-NAMED = sorted(set(re.findall(r"`(tests/[^`]*)`", PAGE)))
+NAMED = sorted(set(re.findall(r"`(tests/[^`]*::[^`]*)`", PAGE)))
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=[one.splitlines()[0] for one in PROMISES])

@@ -1,4 +1,6 @@
-"""``python -m tests.downstream [SUITE…]``: runs the suites, prints a table, and fails if any test fails inside only.
+"""``python -m tests.downstream [SUITE…]``: runs the suites, prints a table, and fails if a test fails inside only.
+
+Such a test is run again by itself before it counts.
 
 Each suite has an environment of its own below ``.cache/downstream``, made once. It takes long: an hour for all of them.
 """
@@ -11,6 +13,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .outcomes import Difference, Run, differences, read
@@ -18,7 +21,6 @@ from .suites import CPYTHON, PYTEST, SUITES, Suite
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "downstream" / f"{sys.version_info.major}.{sys.version_info.minor}"
-LOOPS = ("asyncio", "uvloop")
 LIMIT = 600  # seconds that one run of a suite may take
 
 
@@ -59,12 +61,13 @@ def _unpack(suite: Suite, python: Path, folder: Path, source: Path) -> None:
             package.rename(package.with_name(f"not-{suite.name}"))
 
 
-def run(suite: Suite, how: str, loop: str) -> Run:
-    """One run of a suite."""
+def run(suite: Suite, how: str, loop: str, only: Sequence[str] = ()) -> Run:
+    """One run of a suite, or of some of its tests."""
     python, source = prepare(suite)
-    out = CACHE / f"{suite.name}-{how}-{loop}.jsonl"
+    out = CACHE / f"{suite.name}-{how}-{loop}{'-again' if only else ''}.jsonl"
     out.write_text("")
-    args = ["unittest", *suite.tests] if suite.name == CPYTHON else [*suite.tests, "--timeout=60", *suite.options]
+    tests = only or suite.tests
+    args = ["unittest", *tests] if suite.name == CPYTHON else [*tests, "--timeout=60", *suite.options]
     if suite.name != CPYTHON:  # without these, pytest would read this project's configuration
         config = next(name for name in ("pytest.ini", "pyproject.toml") if (source / name).exists())
         args += [f"--rootdir={source}", "-c", str(source / config)]
@@ -87,6 +90,12 @@ def row(suite: Suite, loop: str) -> tuple[dict[str, object], list[Difference]]:
     plain, inside = run(suite, "plain", loop), run(suite, "worker", loop)
     found = differences(plain, inside, suite.differs)
     real = [one for one in found if not one.reason]
+    if real:  # by themselves: on a busy machine, some fail by chance
+        again = run(suite, "worker", loop, [one.test for one in real])
+        passed = {one.test for one in real if again.tests.get(one.test) == "passed"}
+        inside.tests.update(dict.fromkeys(passed, "passed"))
+        found = [one for one in found if one.test not in passed]
+        real = [one for one in real if one.test not in passed]
     shared = sum((inside.shared or {}).values())
     if not shared and not suite.shares_nothing:
         real.append(Difference("no port was shared", "", "the suite would show nothing"))
@@ -112,14 +121,14 @@ def table(rows: list[dict[str, object]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.downstream", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(one.name for one in SUITES)}")
-    parser.add_argument("--loop", choices=LOOPS, action="append", help="both by default")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), action="append", help="both by default")
     parser.add_argument("--json", type=Path, help="writes the rows there")
     options = parser.parse_args()
     rows, failed = [], 0
     for suite in SUITES:
         if options.suites and suite.name not in options.suites:
             continue
-        for loop in options.loop or LOOPS:
+        for loop in [one for one in suite.loops if not options.loop or one in options.loop]:
             cells, real = row(suite, loop)
             rows.append(cells)
             print(cells, flush=True)

@@ -7,14 +7,16 @@ outcomes; the last line says how many ports were shared.
 from __future__ import annotations
 
 import asyncio
-import importlib
+import importlib.util
 import json
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 HERE = str(Path(__file__).parent)
 OUT = "AIOCLUSTER_DOWNSTREAM_OUT"
@@ -31,6 +33,8 @@ def run(loop: str, *args: str) -> None:
     else:
         import pytest
 
+        if importlib.util.find_spec("aiohttp"):
+            _listen_by_address()
         code = int(pytest.main([*args, "-p", "recorder", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=short"]))
     sys.stdout.flush()
     os._exit(code)  # suites leave threads behind
@@ -44,7 +48,20 @@ def _use_uvloop() -> None:
     asyncio.new_event_loop = uvloop.new_event_loop
 
 
-def _unittest(modules: tuple[str, ...]) -> int:
+def _listen_by_address() -> None:
+    """Has aiohttp's test server listen by host and port: with a socket of its own it would share nothing."""
+    test_utils: Any = importlib.import_module("aiohttp.test_utils")
+
+    class Site(importlib.import_module("aiohttp.web_runner").TCPSite):  # type: ignore[misc]
+        def __init__(self, runner: Any, sock: socket.socket, **options: Any) -> None:
+            host, port = sock.getsockname()[:2]
+            sock.close()
+            super().__init__(runner, host, port, **options)
+
+    test_utils.SockSite = Site
+
+
+def _unittest(names: tuple[str, ...]) -> int:
     import unittest
 
     write = importlib.import_module("recorder")._write
@@ -63,7 +80,9 @@ def _unittest(modules: tuple[str, ...]) -> int:
             else:
                 write(test=test.id(), outcome="skipped" if test.id() in skipped else "passed")
 
-    suite = unittest.defaultTestLoader.loadTestsFromNames([f"test.test_asyncio.{module}" for module in modules])
+    suite = unittest.defaultTestLoader.loadTestsFromNames(
+        [f"test.test_asyncio.{name.removeprefix('test.test_asyncio.')}" for name in names]
+    )
     result = unittest.TextTestRunner(resultclass=Result, verbosity=0).run(suite)  # type: ignore[arg-type]
     return 0 if result.wasSuccessful() else 1
 

@@ -455,8 +455,16 @@ async def test_an_exception_inside_ends_every_worker_too() -> None:
     assert worker.is_dead()
 
 
-async def test_an_interpreter_that_is_not_there() -> None:
-    async with Primary(nothing, executable="/no/such/python") as primary:
+def test_an_interpreter_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="executable: there is no program '/no/such/python'"):
+        Primary(nothing, executable="/no/such/python")
+
+
+async def test_an_interpreter_that_is_gone(tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.symlink_to(sys.executable)
+    async with Primary(nothing, executable=interpreter) as primary:
+        interpreter.unlink()
         with pytest.raises(FileNotFoundError):
             await primary.fork()
         assert not primary.workers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
 import signal
 import socket
@@ -14,13 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from aiocluster import Cluster, RestartLimitError, RestartPolicy, StartupError
-from aiocluster.events import Error
-from tests.connections.descriptors import no_new_descriptor
 from tests.support.events import several
 from tests.support.programs import environment
 from tests.support.serving import serving
@@ -34,59 +29,41 @@ from .inside_starts import (
     stay,
 )
 
-METHODS: tuple[Literal["spawn", "template"], ...] = ("spawn", "template")
+METHODS = ("spawn", "template")
 
 
-async def all_online(cluster: Cluster, count: int) -> None:
-    while sum(worker.state == "online" for worker in cluster.workers.values()) < count:
-        await asyncio.sleep(0.01)
+def run(folder: Path, *command: str, **env: str) -> tuple[int, str, float]:
+    """Runs a program. Returns its exit code, what it wrote, and how many seconds it took."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *command],
+        cwd=folder,
+        env={**environment(), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=40,
+    )
+    return done.returncode, done.stdout, time.monotonic() - began
 
 
 # ---- want of resources
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_workers_that_end_while_no_descriptor_is_left(
-    method: Literal["spawn", "template"], caplog: pytest.LogCaptureFixture
-) -> None:
-    cluster = Cluster(stay, workers=4, start_method=method, restart=RestartPolicy(limit=4, backoff=(0.0, 0.0)))
-    given_up: list[object] = []
-    cluster.on("give_up", given_up.append)
-    async with cluster, cluster.events("error") as heard:
-        with no_new_descriptor():
-            for worker in list(cluster.workers.values()):
-                worker.kill(signal.SIGKILL)
-            error: Error = await anext(heard)
-            assert "Too many open files" in str(error.error)
-            assert error.worker is None
-            await asyncio.sleep(1.0)
-            assert not cluster.workers
-        await all_online(cluster, 4)
-        assert cluster.stats().restarts == 4
-    assert not given_up
-    told = [record for record in caplog.records if "Too many open files" in record.getMessage()]
-    assert len(told) == 4, "once for each slot"
-    assert {record.levelno for record in told} == {logging.WARNING}
+def test_workers_that_end_while_no_descriptor_is_left(tmp_path: Path, method: str) -> None:
+    code, told, _ = run(tmp_path, "-m", "tests.supervise.without_descriptors", "workers_end", method)
+    assert code == 0, told
 
 
-async def test_more_workers_wait_for_descriptors() -> None:
-    async with Cluster(stay, workers=1) as cluster:
-        with no_new_descriptor():
-            scaling = asyncio.ensure_future(cluster.scale(3))
-            await asyncio.sleep(0.5)
-            assert not scaling.done()
-        await scaling
-        await all_online(cluster, 3)
+def test_more_workers_wait_for_descriptors(tmp_path: Path) -> None:
+    code, told, _ = run(tmp_path, "-m", "tests.supervise.without_descriptors", "more_workers")
+    assert code == 0, told
 
 
-async def test_they_wait_no_longer_than_a_start_may_take() -> None:
-    async with Cluster(stay, workers=1, start_timeout=0.5) as cluster:
-        with (
-            no_new_descriptor(),
-            pytest.raises(StartupError, match=r"no worker can be started: .*Too many open files"),
-        ):
-            await cluster.scale(2)
-        await all_online(cluster, 1)
+def test_they_wait_no_longer_than_a_start_may_take(tmp_path: Path) -> None:
+    code, told, _ = run(tmp_path, "-m", "tests.supervise.without_descriptors", "more_workers_for_too_long")
+    assert code == 0, told
 
 
 # ---- anything else
@@ -180,21 +157,6 @@ def port_in_use() -> Iterator[int]:
         yield sock.getsockname()[1]
 
 
-def run(folder: Path, *command: str, **env: str) -> tuple[int, str, float]:
-    """Runs a program. Returns its exit code, what it wrote, and how many seconds it took."""
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *command],
-        cwd=folder,
-        env={**environment(), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=40,
-    )
-    return done.returncode, done.stdout, time.monotonic() - began
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("name", "why"),
@@ -243,6 +205,28 @@ def test_an_exception_at_import_is_told_once(tmp_path: Path, method: str) -> Non
     code, told, _ = run(tmp_path, "app.py")
     assert code == 1
     assert told.count("LookupError: at import") == 1, told
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_workers_whose_own_cluster_can_not_start_fail_as_all_would(tmp_path: Path, method: str) -> None:
+    (tmp_path / "app.py").write_text(textwrap.dedent(PROGRAM.format(name="serve", method="spawn")))
+    (tmp_path / "targets.py").write_text(
+        textwrap.dedent(f"""
+            from aiocluster import Cluster
+            async def lacks_a_module(): import there_is_no_such_module
+            async def serve():
+                async with Cluster(lacks_a_module, workers=2, start_method={method!r}) as cluster:
+                    await cluster.serve_forever()
+        """)
+    )
+    code, told, seconds = run(tmp_path, "app.py")
+    assert code == 1
+    who = r"worker \d+ \(pid \d+\) can't start: "
+    assert re.match(
+        rf"aiocluster.errors.StartupError: {who}{who}ModuleNotFoundError: No module named 'there_is_no_such_module'$",
+        told.splitlines()[-1],
+    ), told
+    assert seconds < 10
 
 
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:

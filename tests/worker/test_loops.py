@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -37,6 +38,52 @@ async def serve() -> None:
     assert type(server).__name__ == "ClusterServer"
     await current_worker().send("serving")
     await server.serve_forever()
+
+
+# ---- processes that a loop's process forks
+
+
+def forked(run: Callable[[], object]) -> None:
+    """Runs a function in a process that `os.fork` makes of this one, and waits until that has ended."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this process has threads
+        pid = os.fork()
+    if pid == 0:
+        try:
+            run()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+async def has_forked() -> None:
+    """Forks while it still has to tell that its loop runs, and later; children execute a program, or run a loop."""
+    worker = current_worker()
+
+    def run_a_loop() -> None:
+        asyncio.run(asyncio.sleep(0))
+        os._exit(0)
+
+    for _ in range(2):
+        forked(lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"]))
+        forked(run_a_loop)
+        await worker.request("alive?")
+    await worker.send("alive")
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_forked_children_do_not_touch_the_loop_and_the_channel(
+    loop: Literal["asyncio", "uvloop"], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Primary(has_forked, loop=loop) as primary, several(primary, "message", "exit") as heard:
+        primary.handle_requests(lambda message, sender: "alive")
+        worker = await primary.fork()
+        event = await anext(heard)
+        assert isinstance(event, Message), event
+        assert event.message == "alive"
+        assert worker.state == "online"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # ---- the main thread's loop, of any class and history

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from asyncio import events
 from collections.abc import Callable, Mapping
@@ -34,6 +35,8 @@ def install(wrappers: Mapping[str, Wrap]) -> None:
     @wraps(original)
     def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
         session = connected_session()
+        if session is not None and session.pid != os.getpid():
+            session = None  # asyncio's hook resets the loop of a forked child, before ours has closed its channel
         before = events._get_running_loop()
         if session is not None and before is not None and before is not loop and session.is_attached(before):
             session.detach()
