@@ -71,8 +71,9 @@ def run(suite: Suite, how: str, loop: str, only: Sequence[str] = ()) -> Run:
     if suite.name != CPYTHON:  # without these, pytest would read this project's configuration
         config = next(name for name in ("pytest.ini", "pyproject.toml") if (source / name).exists())
         args += [f"--rootdir={source}", "-c", str(source / config)]
-    if suite.left_out and suite.name != CPYTHON:
-        args += ["-k", "not (" + " or ".join(suite.left_out) + ")"]
+    left_out = [*suite.left_out, *(suite.left_out_on_uvloop if loop == "uvloop" else ())]
+    if left_out and suite.name != CPYTHON:
+        args += ["-k", "not (" + " or ".join(left_out) + ")"]
     environment = {**os.environ, "AIOCLUSTER_DOWNSTREAM_OUT": str(out), "PYTHONPATH": str(source)}
     command = [str(python), str(Path(__file__).with_name("inside.py")), how, loop, *args]
     with out.with_suffix(".log").open("w") as log:
