@@ -25,6 +25,7 @@ from ..events import Disconnect, Shutdown
 from .failure import why_it_repeats
 from .heartbeat import Heartbeat
 from .leave import Leave
+from .listening.kept_files import keep
 from .listening.port import Ports
 from .load import find_function
 from .signals import Hold
@@ -219,6 +220,8 @@ class Session:
     def _begin_to_leave(self, seconds: float) -> None:
         self.leaving = Leave(self, seconds)
         self.ports.stop()
+        if self.ports.paths:
+            keep(self.ports.paths)
         self.inbox.emit(Shutdown(seconds))
         if self.loop is not None:
             self.leaving.begin(self.loop)
