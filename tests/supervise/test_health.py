@@ -103,7 +103,7 @@ async def replaced(cluster: Cluster, workers: list[WorkerProcess]) -> None:
     """Returns when all of them are gone."""
     for worker in workers:
         exit = await worker.wait()
-        assert (exit.code, exit.signal, worker.exited_after_disconnect) == (0, None, True)
+        assert (exit.code, exit.signal, exit.reason, worker.exited_after_disconnect) == (0, None, "limit", True)
 
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])

@@ -105,6 +105,32 @@ async def tells_its_deadline() -> None:
     await asyncio.get_running_loop().create_future()
 
 
+async def answers_when_it_leaves() -> None:
+    worker, is_leaving = current_worker(), asyncio.Event()
+
+    async def reply(message: Any, sender: int) -> Any:
+        await worker.send(message)
+        await is_leaving.wait()
+        return "a reply"
+
+    worker.on("shutdown", lambda event: is_leaving.set())
+    worker.handle_requests(reply)
+    await asyncio.get_running_loop().create_future()
+
+
+async def asks() -> None:
+    worker = current_worker()
+
+    @worker.on("shutdown")
+    async def leave(event: Shutdown) -> None:
+        await worker.send("leaves")
+
+    asked = asyncio.ensure_future(worker.request("a question"))
+    await worker.send("asks")
+    await worker.send(await asked)
+    await asyncio.get_running_loop().create_future()
+
+
 async def cleans_up() -> None:
     await current_worker().send("running")
     try:
@@ -209,6 +235,44 @@ async def test_a_worker_told_before_it_is_online_leaves() -> None:
         worker = await primary.fork()
         await worker.disconnect()
         assert worker.exited_after_disconnect
+
+
+async def test_one_told_between_its_import_and_its_loop_leaves_in_order(worker_loop: Loop) -> None:
+    async with Primary(cleans_up, loop=worker_loop, silent=True) as primary:
+        for _ in range(5):
+            worker = await primary.fork()
+            await worker.wait_for("online")
+            await worker.disconnect()
+            assert (worker.exit_code, worker.exit_reason, worker.stderr_tail) == (0, "told", b"")
+
+
+async def test_a_request_to_a_worker_is_answered_although_it_leaves() -> None:
+    async with Cluster(answers_when_it_leaves, workers=1) as cluster, cluster.events("message") as heard:
+        (old,) = cluster.workers.values()
+        asked = asyncio.ensure_future(old.request("a question"))
+        assert (await anext(heard)).message == "a question"
+        await cluster.reload()
+        assert await asked == "a reply"
+        assert (old.exit_code, old.exit_reason) == (0, "told")
+
+
+async def test_a_request_of_a_worker_is_answered_although_it_leaves() -> None:
+    is_leaving = asyncio.Event()
+
+    async def reply(message: Any, sender: int) -> Any:
+        await is_leaving.wait()
+        return "a reply"
+
+    async with Primary(asks) as primary, primary.events("message") as heard:
+        primary.handle_requests(reply)
+        worker = await primary.fork()
+        assert (await anext(heard)).message == "asks"
+        leaving = asyncio.ensure_future(worker.disconnect())
+        assert (await anext(heard)).message == "leaves"
+        is_leaving.set()
+        assert (await anext(heard)).message == "a reply"
+        await leaving
+        assert (worker.exit_code, worker.exit_reason) == (0, "told")
 
 
 async def test_a_worker_without_a_loop_is_sent_sigterm() -> None:
