@@ -46,6 +46,7 @@ from .target import name_target
 from .worker_process import WorkerProcess
 
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
+_ENDING = "fork() works only inside `async with Primary(…)`, until all workers are told to end"
 
 
 class Primary(Emitter[PrimaryEvent], Answerer):
@@ -205,6 +206,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             OSError: The process can't be started.
         """
         whole_number("weight", weight, at_least=1)
+        if self._shared.is_stopping():
+            raise StoppingError(_ENDING)
         return await self._fork(None if env is None else variables("env", env), weight=weight)
 
     async def _fork(
@@ -227,8 +230,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             target: The target of this worker, in place of the one in the settings.
             timeout: Seconds that a fork server may take; None: no limit.
         """
-        if self._is_left or self._shared.is_stopping():
-            raise StoppingError("fork() works only inside `async with Primary(…)`, until all workers are told to end")
+        if self._is_left:
+            raise StoppingError(_ENDING)
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)

@@ -193,7 +193,7 @@ class Reconciler:
 
     async def stop(self, *, graceful: bool) -> None:
         """Ends all workers, then the agents. Returns when they are gone."""
-        if self._task is None:
+        if self._task is None or self._task.done():  # done: a loop that is being closed has cancelled all tasks
             return
         for request in self._wanted.give_up_requests():
             self._answer(request, ClusterError(f"the cluster is stopping: the {request.name} has been given up"))
@@ -257,9 +257,9 @@ class Reconciler:
             logger.exception("the cluster is no longer supervised")
             raise
         finally:
-            for child in self._children:
-                child.cancel()
-            if self._children:
+            while self._children:  # a stop may begin meanwhile
+                for child in self._children:
+                    child.cancel()
                 await asyncio.wait(self._children)
             for process in self._processes.values():
                 if process.worker is not None and not process.is_accepted:

@@ -55,8 +55,11 @@ def main() -> NoReturn:
         faulthandler.enable()
         set_title(f"worker {session.id}" if config.name is None else f"agent {config.name}")
         session.is_online = True
+        session.hold.begin()
         channel.send(frames.Online().encode())
         channel.flush_blocking()
+        if not inspect.iscoroutinefunction(target):  # else a loop runs next, which then hears of it
+            session.hold.end()
         result = target()
         if inspect.isawaitable(result):
             _run(session, result)
@@ -164,6 +167,7 @@ def set_path(config: frames.WorkerConfig) -> None:
 
 
 def _run(session: Session, awaitable: Awaitable[Any]) -> None:
+    session.hold.begin()
     factory = None
     if session.config.loop != "asyncio" and "uvloop" in sys.modules:
         factory = sys.modules["uvloop"].new_event_loop

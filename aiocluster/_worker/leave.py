@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from .signals import application_handles_sigterm
+from .signals import application_handles_sigterm, signal_the_main_thread
 
 if TYPE_CHECKING:
     from .session import Session
@@ -85,7 +84,7 @@ class Leave:
         if not application_handles_sigterm():
             self._end_main()
         elif not self._session.is_interrupted:  # else it shuts down already, and a second signal would cut that off
-            _signal_the_main_thread()
+            signal_the_main_thread()
 
     def _time_is_over(self) -> None:
         self._session.ports.stop_draining()
@@ -103,17 +102,11 @@ class Leave:
         session = self._session
         if threading.current_thread() is not threading.main_thread():
             session.has_left = True
-            _signal_the_main_thread()  # what the main thread does, no loop can end
+            signal_the_main_thread()  # what the main thread does, no loop can end
         if session.main is not None:
             session.main.cancel()
         elif self._loop is not None:
             self._loop.stop()
-
-
-def _signal_the_main_thread() -> None:
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    signal.pthread_kill(main_thread, signal.SIGTERM)
 
 
 async def _settle(session: Session) -> None:

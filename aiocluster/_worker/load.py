@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .._wire import main_guard
@@ -40,7 +41,7 @@ def _load(config: WorkerConfig) -> Callable[[], Any]:
     if isinstance(target, FunctionTarget):
         function = find_function(target)
         if _takes(function, args):
-            return lambda: function(*args)
+            return partial(function, *args)
         sys.argv[1:] = args
         return function
     if args or not isinstance(target, MainTarget):

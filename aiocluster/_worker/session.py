@@ -25,8 +25,10 @@ from ..events import Disconnect, Shutdown
 from .failure import why_it_repeats
 from .heartbeat import Heartbeat
 from .leave import Leave
+from .listening.kept_files import keep
 from .listening.port import Ports
 from .load import find_function
+from .signals import Hold
 from .worker import Worker
 
 logger = logging.getLogger("aiocluster.worker")
@@ -52,6 +54,7 @@ class Session:
         has_left: Whether its work is done, and the main thread, which has no event loop, is to end.
         is_interrupted: Whether KeyboardInterrupt or SystemExit ended a loop's main task, as aiohttp's do at a signal.
         loop: The event loop that reads the channel; None if none runs.
+        hold: Whether SIGTERM may end what the main thread does while no loop runs.
         leaving: Its way out, once it has been told to leave or has chosen to.
         is_terminated: Whether it got SIGTERM, and has not been told to leave.
         is_ending: Whether its target has ended.
@@ -72,6 +75,7 @@ class Session:
         self.has_left: bool = False
         self.is_interrupted: bool = False
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.hold: Hold = Hold()
         self.leaving: Leave | None = None
         self.is_terminated = False
         self.is_ending = False
@@ -114,6 +118,7 @@ class Session:
         self._heartbeat.start(loop)
         if self.leaving is not None:
             self.leaving.begin(loop)
+        self.hold.end()
         return True
 
     @property
@@ -131,12 +136,14 @@ class Session:
 
     def detach(self) -> None:
         """Stops reading, because the loop has stopped. Another loop may attach later."""
+        self.hold.begin()
         self.loop = None
         self._heartbeat.stop()
         if self.leaving is not None:
             self.leaving.pause()
         self.tell(frames.Detached())
         self.channel.detach()
+        self.hold.end()
 
     def tell(self, frame: Frame) -> None:
         """Sends the primary a frame. Does nothing if the channel is closed."""
@@ -213,6 +220,8 @@ class Session:
     def _begin_to_leave(self, seconds: float) -> None:
         self.leaving = Leave(self, seconds)
         self.ports.stop()
+        if self.ports.paths:
+            keep(self.ports.paths)
         self.inbox.emit(Shutdown(seconds))
         if self.loop is not None:
             self.leaving.begin(self.loop)

@@ -8,6 +8,7 @@ worker may end before it is told to, with requests in flight. So these signals h
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -31,8 +32,8 @@ class Signals:
                                      again, with the handler of before (uvicorn does so); but the worker has more to
                                      do: what follows the server's call, ``finally`` blocks, exit functions
     runs an event loop               tells the primary, which sends one of its own if it has not been sent it, too
-    runs none                        ends what the main thread does as ``sys.exit()`` does. This is also how the
-                                     primary tells such a worker to leave
+    runs none                        ends what the main thread does as ``sys.exit()`` does, but not within a `Hold`.
+                                     This is also how the primary tells such a worker to leave
     ================================ =================================================================================
 
     When its target has ended, a worker that got SIGTERM ends by it after all, unless it has been told to leave.
@@ -62,12 +63,46 @@ class Signals:
         if session.leaving is not None:
             return
         session.is_terminated = True
-        if not (session.is_ending or session.tell_signalled(number)):
+        if not (session.is_ending or session.tell_signalled(number) or session.hold.takes_sigterm()):
             raise SystemExit(0)
 
     def _on_ours(self, number: int, frame: FrameType | None) -> None:
         if self._has_sigterm and _is_ours(signal.getsignal(signal.SIGTERM)):
             end_by_sigterm()
+
+
+class Hold:
+    """Keeps SIGTERM from ending what the main thread does while that has to be whole.
+
+    A send that is cut off is sent twice, and a coroutine that is cut off before its loop runs is never awaited.
+    """
+
+    def __init__(self) -> None:
+        self._is_on = False
+        self._has_sigterm = False
+
+    def begin(self) -> None:
+        """From now on SIGTERM waits. Idempotent."""
+        self._is_on = True
+
+    def end(self) -> None:
+        """What has come meanwhile comes again, now. Idempotent."""
+        self._is_on = False
+        if self._has_sigterm:
+            self._has_sigterm = False
+            signal_the_main_thread()
+
+    def takes_sigterm(self) -> bool:
+        """Called at SIGTERM. Returns whether it waits."""
+        self._has_sigterm = self._is_on
+        return self._is_on
+
+
+def signal_the_main_thread() -> None:
+    """Sends the main thread SIGTERM. Can be called in any thread."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGTERM)
 
 
 def be_deaf() -> None:

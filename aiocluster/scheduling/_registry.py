@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,8 +44,8 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
 }
 """The policies by name. Each call makes a new one."""
 
-WEIGHTED = ("weighted_round_robin", "least_connections", "fair")
-"""The policies that go by the workers' weights."""
+WEIGHTED = ("weighted_round_robin", "least_connections", "fair", *((REUSE_PORT,) if sys.platform == "linux" else ()))
+"""The policies that go by the workers' weights. Only Linux can be told to choose by them."""
 
 _CHOICES = ", ".join((*POLICIES, *BY_KERNEL))
 

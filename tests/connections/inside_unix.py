@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from aiocluster import current_worker, listen_fd
@@ -57,6 +58,18 @@ async def unlink_and_serve(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     await serve(path)
+
+
+async def serve_and_remove(path: str) -> None:
+    """What many programs do when they end: it removes its files, by every way there is."""
+    mine = f"{path}.{os.getpid()}"
+    Path(mine).touch()
+    try:
+        await serve(path)
+    finally:
+        os.remove(mine)
+        for remove in (os.remove, os.unlink, Path.unlink):
+            remove(Path(path))
 
 
 async def serve_and_close(path: str, *, cleanup: str = "") -> None:

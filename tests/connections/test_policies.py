@@ -353,9 +353,10 @@ async def test_whatever_a_peeking_policy_raises_costs_no_connection(
     assert error.__name__ in caplog.text
 
 
-async def test_a_ctrl_c_while_a_policy_runs_is_passed_on() -> None:
+@pytest.mark.parametrize("handler", ["the cluster's", "the program's"])
+async def test_a_ctrl_c_while_a_policy_runs_is_passed_on(handler: str) -> None:
     code = (
-        "import asyncio, signal, socket\n"
+        "import asyncio, signal, socket, sys\n"
         "from aiocluster import Cluster\n"
         "from tests.connections.inside import serve\n"
         "class Mine:\n"
@@ -363,16 +364,18 @@ async def test_a_ctrl_c_while_a_policy_runs_is_passed_on() -> None:
         "    def remove(self, worker): pass\n"
         "    def pick(self, client): signal.raise_signal(signal.SIGINT)\n"
         "async def main():\n"
-        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "    async with Cluster(serve, workers=1, scheduling=Mine) as cluster:\n"
-        "        event = await cluster.wait_for('listening')\n"
+        "    cluster = Cluster(serve, workers=1, scheduling=Mine)\n"
+        "    async with cluster.events('listening') as heard, cluster:\n"
+        '        if sys.argv[1] == "the program\'s":\n'
+        "            signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "        event = await anext(heard)\n"
         "        with socket.create_connection((event.address.host, event.address.port)):\n"
         "            await asyncio.sleep(60)\n"
         "asyncio.run(main())"
     )
     root = Path(__file__).parent.parent.parent
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, env={**os.environ, "PYTHONPATH": str(root)}, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", code, handler, env={**os.environ, "PYTHONPATH": str(root)}, stderr=asyncio.subprocess.PIPE
     )
     _, text = await process.communicate()
     assert text.rstrip().endswith(b"KeyboardInterrupt")

@@ -360,6 +360,23 @@ async def test_closing_does_with_the_file_what_asyncio_does(tmp_path: Path, clea
     assert path.exists() is (cleanup == "no")
 
 
+@pytest.mark.parametrize("scheduling", ["round_robin", "shared"])
+async def test_one_that_leaves_can_not_take_the_file_from_the_others(tmp_path: Path, scheduling: str) -> None:
+    path = tmp_path / "socket"
+    cluster = Cluster(f"{INSIDE}:serve_and_remove", workers=2, args=[str(path)], scheduling=scheduling)
+    async with serving(cluster, 2) as address:
+        before = path.stat().st_ino
+        reloading = asyncio.ensure_future(cluster.reload())
+        while not reloading.done():
+            assert await ask(address) > 0
+        await reloading
+        assert path.stat().st_ino == before
+        assert len(list(tmp_path.iterdir())) == 3  # what belongs to the old ones alone is gone
+        exits = [worker.wait() for worker in cluster.workers.values()]
+    assert [exit.code for exit in await asyncio.gather(*exits)] == [0, 0]
+    assert not list(tmp_path.iterdir())
+
+
 async def test_a_successors_socket_stays(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     async with Primary(f"{INSIDE}:serve", args=[str(path)]) as primary, primary.events("listening") as heard:

@@ -193,7 +193,7 @@ def test_dump_by_signal(tmp_path: Path) -> None:
         assert process.stdout is not None
         worker = int(process.stdout.readline().removeprefix("kill -USR1 "))
         os.kill(worker, signal.SIGUSR1)
-        assert "most recent call first" in heard(process.stderr, "in run_forever")
+        assert "most recent call first" in heard(process.stderr, "in run_until_complete")
         os.kill(worker, signal.SIGUSR2)
         assert "in waiter" in heard(process.stderr, "await asyncio.sleep(3600)")
 

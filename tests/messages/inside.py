@@ -712,8 +712,11 @@ def raw_channel() -> socket.socket:
     return sock
 
 
-def write_without_end(frame: bytes) -> None:
-    """Writes a frame again and again, until this worker is dropped; some 400 MB at most."""
+async def write_without_end(frame: bytes) -> None:
+    """Writes a frame again and again, until this worker is dropped; some 400 MB at most.
+
+    It gives the loop no turn, so what this worker's own end would object to is not read.
+    """
     with raw_channel() as sock:
         for _ in range(400_000_000 // len(frame)):
             sock.sendall(frame)
@@ -734,8 +737,8 @@ async def is_awake() -> None:
     """Returns at once: this worker is awake."""
 
 
-def ask_without_end(size: int) -> None:
-    """Writes requests to the primary, each with a number of its own, until this worker is dropped."""
+async def ask_without_end(size: int) -> None:
+    """Writes requests to the primary, each with a number of its own, until this worker is dropped; see above."""
     with raw_channel() as sock:
         for number in range(10_000):
             sock.sendall(encode(kinds.REQUEST, os.getppid(), number, pack("x" * size)))

@@ -148,13 +148,19 @@ async def test_reuse_port_is_for_one_process_alone() -> None:
 
 @in_worker
 async def test_udp_of_both_families_on_one_port() -> None:
+    """On all addresses one socket takes both, as in asyncio; on one address each family has its own."""
     loop = asyncio.get_running_loop()
-    six, _ = await loop.create_datagram_endpoint(Ignoring, local_addr=("::", 0))
+    six, _ = await loop.create_datagram_endpoint(Ignoring, local_addr=("::1", 0))
     port = six.get_extra_info("sockname")[1]
-    four, _ = await loop.create_datagram_endpoint(Ignoring, local_addr=("0.0.0.0", port))
-    assert four.get_extra_info("sockname") == ("0.0.0.0", port)
+    four, _ = await loop.create_datagram_endpoint(Ignoring, local_addr=("127.0.0.1", port))
+    assert four.get_extra_info("sockname") == ("127.0.0.1", port)
     six.close()
     four.close()
+    both, _ = await loop.create_datagram_endpoint(Ignoring, local_addr=("::", 0))
+    with pytest.raises(OSError) as caught:
+        await loop.create_datagram_endpoint(Ignoring, local_addr=("0.0.0.0", both.get_extra_info("sockname")[1]))
+    assert errno.EADDRINUSE in (caught.value.errno, getattr(caught.value.__cause__, "errno", None))  # uvloop's cause
+    both.close()
 
 
 async def test_a_datagram_goes_to_one_worker() -> None:

@@ -408,9 +408,11 @@ def test_no_worker_outlives_the_primary(state: str, how: signal.Signals, tmp_pat
     if state == "other_user" and os.getuid() != 0:
         pytest.skip("needs root")
     root = str(Path(__file__).parent.parent.parent)
-    settings: dict[str, object] = {"start_method": "template"} if state == "stopped_fork" else {}
+    settings: dict[str, object] = {"graceful_timeout": 1.0}
+    if state == "stopped_fork":
+        settings["start_method"] = "template"
     if state == "other_user":
-        settings = {"uid": 65534, "gid": 65534, "loop": "asyncio"}
+        settings.update(uid=65534, gid=65534, loop="asyncio")
     target = {"serving_idly": "test_process.serving_idly", "other_user": "nobody.sleeping"}.get(
         state, "test_process.sleeping"
     )

@@ -36,9 +36,7 @@ def install(wrappers: Mapping[str, Wrap]) -> None:
     def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
         session = connected_session()
         if session is not None and session.pid != os.getpid():
-            session = (
-                None  # in a child that has just been forked: asyncio forgets its loop before we forget the session
-            )
+            session = None  # asyncio's hook resets the loop of a forked child, before ours has closed its channel
         before = events._get_running_loop()
         if session is not None and before is not None and before is not loop and session.is_attached(before):
             session.detach()

@@ -260,7 +260,12 @@ class Port:
 
 
 class Ports:
-    """All of this worker's shared ports."""
+    """All of this worker's shared ports.
+
+    Attributes:
+        paths: The paths of all Unix sockets that this worker has shared so far.
+        is_stopped: Whether it takes no more connections.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -270,6 +275,7 @@ class Ports:
         self._releasing: deque[Port | None] = deque()  # closed ones, in the order in which the primary was told
         self._unwinding: dict[int, Port] = {}  # closed ones of which the primary is to be told later
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
+        self.paths: set[bytes] = set()
         self.is_stopped: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
@@ -354,6 +360,7 @@ class Ports:
                     port = await self._bind(number, endpoint, inode, path, backlog if is_listening else None, mode)
                 if port is not None:
                     port.backlog = None if is_listening else backlog
+                    self.paths.add(endpoint.path)
                     return port
         except OSError as error:
             raise unix.in_use(named) if error.errno == errno.EADDRINUSE else error from None
