@@ -107,7 +107,7 @@ async def replaced(cluster: Cluster, workers: list[WorkerProcess]) -> None:
 
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
-@pytest.mark.parametrize("limits", [{"max_connections": 100}, {"max_lifetime": 1.5}])
+@pytest.mark.parametrize("limits", [{"max_connections": 30}, {"max_lifetime": 1.5}])
 async def test_each_has_its_turn_and_no_client_notices(limits: dict[str, Any]) -> None:
     cluster = Cluster(serve, workers=3, **limits)
     async with serving(cluster, 3) as address, Load(address, clients=4) as load:

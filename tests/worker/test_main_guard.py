@@ -90,7 +90,8 @@ def test_a_worker_that_means_it_may_have_a_cluster(tmp_path: Path) -> None:
     program = """
         async def inner(): await current_worker().send("from inside")
         async def outer():
-            async with Cluster(inner, workers=1, restart=False) as cluster, cluster.events("message") as heard:
+            cluster = Cluster(inner, workers=1, restart=False)
+            async with cluster.events("message") as heard, cluster:
                 await current_worker().send((await anext(heard)).message)
                 await current_worker().disconnect()
         async def main():
