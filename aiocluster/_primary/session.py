@@ -154,7 +154,7 @@ class Session:
         self.stdout: PipeReader | None = child.stdout
         self.stderr: PipeReader | None = child.stderr
         self.happened: dict[str, Event] = {}
-        self.exit_status = ExitStatus(None)
+        self.exit_status: ExitStatus = ExitStatus(None)
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
         self.repeats: str | None = None

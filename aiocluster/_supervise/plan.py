@@ -316,7 +316,9 @@ def _starts(
             actions.append(Start(slot, want.generation))
     is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
     if outdated and not is_busy:
-        first = outdated[0]
+        # A reload goes by slots. Of those that have reached a limit the oldest is first: newer ones before it, in other
+        # slots, would come due again and again.
+        first = min(outdated, key=lambda one: (one.generation >= want.generation) * one.id)
         is_agent = isinstance(first.slot, str)  # an agent never runs twice: the old one leaves first
         actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake

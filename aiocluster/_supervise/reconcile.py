@@ -107,7 +107,7 @@ class Reconciler:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.given_up: Exception | None = None
-        self.over = asyncio.Event()
+        self.over: asyncio.Event = asyncio.Event()
         self._primary = primary
         self._agents = agents
         self._weights = weights

@@ -51,7 +51,7 @@ class Signals:
     """
 
     def __init__(self, commands: Commands) -> None:
-        self.has_ended_it = False
+        self.has_ended_it: bool = False
         self._commands = commands
         self._task: asyncio.Task[Any] | None = None
         self._served = 0

@@ -77,11 +77,11 @@ class Session:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.hold: Hold = Hold()
         self.leaving: Leave | None = None
-        self.is_terminated = False
-        self.is_ending = False
-        self.is_over = False
-        self.is_online = False
-        self.is_failure_told = True
+        self.is_terminated: bool = False
+        self.is_ending: bool = False
+        self.is_over: bool = False
+        self.is_online: bool = False
+        self.is_failure_told: bool = True
         self._has_failed = False
         self._attaching = threading.Lock()
         self._have_heard: WeakSet[asyncio.AbstractEventLoop] = WeakSet()

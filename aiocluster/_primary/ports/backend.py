@@ -79,10 +79,10 @@ class Backend:
         self.slot = slot
         self.place = place
         self.open: int = 0
-        self.under_way = 0
+        self.under_way: int = 0
         self.accepted: int = 0
         self.returned: int = 0
-        self.redispatched = 0
+        self.redispatched: int = 0
         self.delay: float = 0.0
         self.ports: set[int] = set()
         self._given: set[int] = set()  # the numbers of the ports that it asked for, got, and has not given back

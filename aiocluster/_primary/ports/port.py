@@ -83,15 +83,15 @@ class Port:
         group: Group | None,
     ) -> None:
         self.number = number
-        self.sock = sock
+        self.sock: socket.socket = sock
         self.address = address
         self.scheduling = scheduling
         self.backlog = backlog
         self.group = group
         self.holders: set[Backend] = set()
         self.is_stream: bool = sock.type == socket.SOCK_STREAM
-        self.is_inherited = False
-        self.is_users = False
+        self.is_inherited: bool = False
+        self.is_users: bool = False
         self.file: SocketFile | None = None
         self._moved_from: list[socket.socket] = []
         self.accepted: int = 0

@@ -68,8 +68,8 @@ class PortTable:
     def __init__(self) -> None:
         self._by_endpoint: dict[Endpoint, Port] = {}
         self.by_number: dict[int, Port] = {}
-        self.turns = Turns()
-        self.is_closed = False
+        self.turns: Turns = Turns()
+        self.is_closed: bool = False
         self._last_number = 0
         self._left: dict[Place, _Left] = {}
         self._left_files: dict[bytes, SocketFile] = {}  # of closed ports, to be removed at the end

@@ -104,14 +104,14 @@ class Port:
     ) -> None:
         self.number = number
         self.endpoint = endpoint
-        self.sock = sock
+        self.sock: socket.socket = sock
         self.is_handed_over = is_handed_over
         self.bound: Endpoint = endpoint
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
         self.taker: Taker | None = None
         self.backlog: int | None = None
-        self.is_closed_by_primary = False
+        self.is_closed_by_primary: bool = False
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None

@@ -54,6 +54,12 @@ def leaving(id: int, slot: Slot = 0, **more: object) -> Seen:
     return changed(ready(id, slot, is_leaving=True, is_told=True), **more)
 
 
+def test_of_those_that_have_reached_a_limit_the_oldest_has_its_turn() -> None:
+    """Under load the first slots' new workers reach theirs again before the last slot's old one would be looked at."""
+    seen = [ready(8, 0, is_due=True), ready(7, 1, is_due=True), ready(3, 2, is_due=True)]
+    assert plan(Want(workers=(0, 1, 2)), seen, {}, 0.0)[0] == [Start(2, 0, 3)]
+
+
 def failed(one: Seen, *, is_gone: bool = False) -> Seen:
     return changed(one, is_failed=True, is_gone=is_gone)
 
