@@ -73,7 +73,7 @@ def running_command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Ad
             finally:
                 process.kill()
     assert code == 0, log
-    assert "Traceback" not in log
+    assert "Traceback" not in log, log
 
 
 @contextmanager
