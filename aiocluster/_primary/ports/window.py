@@ -2,8 +2,8 @@
 
 A worker says that it is *ready* with connections once its event loop has gone round some times since they came: by
 then a first request that was there has been served. It also says how long these took. From that follows its window: as
-many connections as it is through with in `BUDGET` seconds, from 1 to `MOST`. So connections whose requests keep an event
-loop busy are sent one by one, as workers become free, and quick ones in batches.
+many connections as it is through with in `BUDGET` seconds, from 1 to `MOST`. So connections whose requests keep an
+event loop busy are sent one by one, as workers become free, and quick ones in batches.
 """
 
 from __future__ import annotations
