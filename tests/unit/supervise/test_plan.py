@@ -370,7 +370,7 @@ def test_a_scale_that_fails_keeps_the_new_ones_that_are_there() -> None:
     world.check_at_rest()
     world.scale(3)
     world.go_well()
-    assert list(world.wanted.want.workers) == [0, 2, 1]
+    assert list(world.wanted.want.workers) == [0, 1, 2]
     world.check_at_rest()
 
 
