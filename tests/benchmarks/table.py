@@ -163,10 +163,11 @@ def _label(ratio: Ratio) -> str:
 
 
 def _spread(spread: Spread, unit: str) -> str:
-    def show(value: float) -> str:
-        return quantity(value, unit) if unit else ratio(value)
-
-    return f"{show(spread.median)} ({show(spread.lowest)}–{show(spread.highest)})"
+    if not unit:
+        return f"{ratio(spread.median)} ({ratio(spread.lowest)}–{ratio(spread.highest)})"
+    middle, low, high = (quantity(value, unit) for value in (spread.median, spread.lowest, spread.highest))
+    number, _, prefixed = low.partition(" ")
+    return f"{middle} ({number if high.endswith(f' {prefixed}') else low}–{high})"
 
 
 def _verdict(ratio: Ratio, rounds: int) -> str:

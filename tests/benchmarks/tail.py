@@ -85,11 +85,15 @@ def of_requests(report: Mapping[str, Any], warm_up: float, workers: int) -> Tail
 def of_connections(report: Mapping[str, Any], warm_up: float, workers: int) -> Tail:
     """What the client reports, where connections stay: `shares` counts these.
 
+    Where one connection's requests are answered by several workers, as behind nginx, there are no shares.
+
     Raises:
         ProgramFailed: Nothing was answered.
     """
     answers = _answers(report, warm_up)
-    return _tail(report, answers, Counter({answer.connection: answer.pid for answer in answers}.values()), workers)
+    whose = {(answer.connection, answer.pid) for answer in answers}
+    fixed = len(whose) == len({connection for connection, _ in whose})
+    return _tail(report, answers, Counter(pid for _, pid in whose) if fixed else None, workers)
 
 
 def _answers(report: Mapping[str, Any], warm_up: float) -> list[Answer]:
@@ -100,10 +104,10 @@ def _answers(report: Mapping[str, Any], warm_up: float) -> list[Answer]:
     return counted
 
 
-def _tail(report: Mapping[str, Any], answers: Sequence[Answer], had: Counter[int], workers: int) -> Tail:
+def _tail(report: Mapping[str, Any], answers: Sequence[Answer], had: Counter[int] | None, workers: int) -> Tail:
     return Tail(
         _percentiles([answer.latency for answer in answers]),
-        sorted([*had.values(), *[0] * (workers - len(had))], reverse=True),
+        () if had is None else sorted([*had.values(), *[0] * (workers - len(had))], reverse=True),
         report["errors"],
         percentile([answer.late for answer in answers], 0.99),
     )
