@@ -144,7 +144,8 @@ class Wanted:
                 self.want = replace(want, agents=agents)
             case Scale(bounds=bounds):
                 self._bounds_before, self._bounds = self._bounds, bounds
-                new = self._resize(bounds.nearest(len(want.workers)))
+                slots = range(bounds.nearest(len(want.workers)))  # dense, also if only a part of the last ones came up
+                new = self._want_workers(slots)
                 asked_for = self.growth.slots.intersection(self.want.workers[: bounds.low])
                 self.growth.slots -= asked_for
                 self._opening = new | asked_for
@@ -157,15 +158,14 @@ class Wanted:
                 self.want = replace(want, generation=self._generation)
         return request
 
-    def _resize(self, workers: int) -> set[Slot]:
-        """Wants so many workers: fills the lowest free slots, or gives up the highest ones. Returns the new slots."""
-        slots = self.want.workers
-        free = (number for number in itertools.count() if number not in slots)
-        new = [next(free) for _ in range(workers - len(slots))]
-        for slot in slots[workers:]:
-            self._forget(slot)
-        self.want = replace(self.want, workers=tuple(sorted([*slots[:workers], *new])))
-        return set(new)
+    def _want_workers(self, slots: Iterable[int]) -> set[Slot]:
+        """Wants a worker in each of these slots. Returns those that are new."""
+        before, after = self.want.workers, tuple(sorted(slots))
+        for slot in before:
+            if slot not in after:
+                self._forget(slot)
+        self.want = replace(self.want, workers=after)
+        return {slot for slot in after if slot not in before}
 
     def _forget(self, slot: Slot) -> None:
         self.may_start.pop(slot, None)
@@ -186,14 +186,17 @@ class Wanted:
         return sum(self._is_closed(slot) for slot in self.want.workers)
 
     def follow_load(self, by: int) -> None:
-        """Wants so many workers more, or fewer if the number is negative, within the bounds."""
-        self.growth.slots |= self._resize(self._bounds.nearest(len(self.want.workers) + by))
+        """Wants so many workers more, in the lowest free slots, or fewer if it is negative; within the bounds."""
+        slots = self.want.workers
+        number = self._bounds.nearest(len(slots) + by)
+        free = itertools.filterfalse(slots.__contains__, itertools.count())
+        more = itertools.islice(free, max(0, number - len(slots)))
+        self.growth.slots |= self._want_workers([*slots[:number], *more])
 
     def _has_not_grown(self, slot: Slot, now: float) -> None:
         """Wants a worker no more that the load has added and that has failed before it served."""
         self.growth.failed(slot, now)
-        self._forget(slot)
-        self.want = replace(self.want, workers=tuple(one for one in self.want.workers if one != slot))
+        self._want_workers(one for one in self.want.workers if one != slot)
 
     # ---- the end
 

@@ -374,6 +374,18 @@ def test_a_scale_that_fails_keeps_the_new_ones_that_are_there() -> None:
     world.check_at_rest()
 
 
+def test_after_a_scale_that_has_failed_the_next_one_makes_the_slots_dense_again() -> None:
+    world = entered(1)
+    world.scale(3)
+    world.come_online(world.coming(2))
+    world.end(world.coming(1))
+    assert list(world.wanted.want.workers) == [0, 2]
+    world.scale(2)
+    world.go_well()
+    assert list(world.wanted.want.workers) == [0, 1]
+    world.check_at_rest()
+
+
 @pytest.mark.parametrize("replaced", range(3))
 def test_a_replacement_that_fails_ends_a_reload_and_the_old_ones_stay(replaced: int) -> None:
     world = entered(3)
