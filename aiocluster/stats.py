@@ -13,6 +13,7 @@ class WorkerStats:
 
     Attributes:
         id: Its number within the primary.
+        slot: Its slot; None for an agent.
         pid: Its process id.
         name: An agent's name; else None.
         state: See `WorkerProcess.state`.
@@ -30,6 +31,7 @@ class WorkerStats:
     """
 
     id: int
+    slot: int | None
     pid: int
     name: str | None
     state: str

@@ -39,7 +39,7 @@ from .launch import Child
 from .life import Life
 from .ports.backend import Backend
 from .ports.busy import SILENT
-from .ports.table import PortTable
+from .ports.table import Place, PortTable
 from .reason import IN_WORDS, Cause
 from .router import Router
 from .target import name_target
@@ -70,17 +70,25 @@ class Identity:
 
     Attributes:
         id: Its number in this primary, from 1 on; never reused.
-        slot: Its slot, which its replacement inherits.
-        name: The agent's name; None for other workers.
+        place: What its replacement inherits: its slot, or an agent's name.
         weight: Its relative share of connections under weighted scheduling.
         env: The argument ``env`` of `Primary.fork`.
     """
 
     id: int
-    slot: int
-    name: str | None
+    place: Place
     weight: int
     env: Mapping[str, str]
+
+    @property
+    def slot(self) -> int | None:
+        """Its slot; None for an agent."""
+        return self.place if isinstance(self.place, int) else None
+
+    @property
+    def name(self) -> str | None:
+        """The agent's name; None for other workers."""
+        return self.place if isinstance(self.place, str) else None
 
 
 @dataclass(slots=True)
@@ -183,8 +191,8 @@ class Session:
             self.life,
             shared.ports,
             weight=identity.weight,
-            slot=identity.slot,
-            place=identity.slot if identity.name is None else identity.name,
+            slot=shared.ports.number_of(identity.place),
+            place=identity.place,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
             pid=child.pid,
@@ -240,6 +248,7 @@ class Session:
         """Returns its current numbers."""
         return WorkerStats(
             id=self.identity.id,
+            slot=self.identity.slot,
             pid=self.pid,
             name=self.identity.name,
             state=self.life.state,

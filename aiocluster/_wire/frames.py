@@ -161,6 +161,7 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
+    slot: int | None
     name: str | None
     peers: dict[int, str | None]
 
