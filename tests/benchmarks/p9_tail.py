@@ -3,9 +3,10 @@
 Four workers; requests arrive at random (open loop, 270 a second, each over a connection of its own) and block their
 worker's loop for 4 ms, one in twenty for 100 ms. Workers are busy for 59 % of the time, so there is nearly always one
 that is free: who waits for a busy one beside it shows in the tail. Beside all servers stands the *ideal*: one queue
-before four servers, computed from the same arrivals and service times.
+before four servers, computed from the same arrivals and service times; and what this machine makes of that, four
+processes that block in `accept` and have one connection at a time.
 
-``python -m tests.benchmarks.p9_tail --seeds 1 2 3 --only aiocluster`` is the quick way: one line for each run.
+``python -m tests.benchmarks.p9_tail --seeds 1 2 3 --only aiocluster blocking`` is the quick way: one line for each run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .measurement import Comparison, at_most
 from .own_process import python
 from .programs import answer
 from .tail import Tail
-from .uneven_contenders import IDEAL, OURS, PEERS, POLICIES, WORKERS, Load, measurement, quick
+from .uneven_contenders import BLOCKING, IDEAL, OURS, PEERS, POLICIES, WORKERS, Load, measurement, quick
 from .uneven_work import Mix, ideal_open, poisson
 
 RATE = 270.0
@@ -44,7 +45,7 @@ MEASUREMENT = measurement(
     "P9",
     "99 % of requests of uneven work are answered within, four workers",
     LOAD,
-    {**OURS, **PEERS},
+    {**OURS, **PEERS, **BLOCKING},
     *(Comparison(name, IDEAL, at_most(1.10)) for name in OURS),
     *(Comparison(name, IDEAL, at_most(1.25), figure="p90") for name in OURS),
     *(Comparison(name, peer, at_most(1.0)) for name in OURS for peer in PEERS),
