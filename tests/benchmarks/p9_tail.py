@@ -11,6 +11,7 @@ processes that block in `accept` and have one connection at a time.
 
 from __future__ import annotations
 
+import json
 import sys
 
 from . import tail, uneven_client
@@ -35,8 +36,9 @@ def ideal(seed: int, seconds: float) -> Tail:
 
 
 def put_on(port: int, seed: int, seconds: float) -> Tail:
-    numbers = (port, seed, RATE, seconds, MIX.short, MIX.long, MIX.long_share)
-    return tail.of_requests(answer(python(uneven_client.open_loop, *map(str, numbers))), WARM_UP, WORKERS)
+    steps = json.dumps([(seconds, RATE)])
+    report = answer(python(uneven_client.open_loop, str(port), str(seed), steps, json.dumps(MIX)))
+    return tail.of_requests(report, WARM_UP, WORKERS)
 
 
 LOAD = Load(SECONDS, ideal, put_on)

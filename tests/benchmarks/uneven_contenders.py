@@ -102,7 +102,7 @@ def measurement(
     """Of the servers and the ideal under a load; a round's number is its seed."""
 
     def sampled(server: Server) -> Callable[[int], Sample]:
-        return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds))
+        return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds).sample)
 
     return Measurement(
         name,

@@ -110,14 +110,22 @@ def _response() -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-async def serve(kind: str, workers: str, scheduling: str = "") -> None:
+def workers_setting(text: str) -> dict[str, Any]:
+    """The setting that ``4`` or ``2:8`` means."""
+    low, _, high = text.partition(":")
+    return {"workers": (int(low), int(high)) if high else int(low)}
+
+
+async def serve(kind: str, workers: str, scheduling: str = "", start_method: str = "spawn") -> None:
     """In the primary: say the port when all workers listen, and serve until told to end.
 
     Args:
+        workers: How many, or between how many: ``4``, ``2:8``.
         scheduling: A policy's name; the default policy without.
     """
-    cluster = Cluster(target(WORKERS_OF[kind]), workers=int(workers), scheduling=scheduling or None)
+    settings: dict[str, Any] = {"start_method": start_method, **workers_setting(workers)}
+    cluster = Cluster(target(WORKERS_OF[kind]), scheduling=scheduling or None, **settings)
     async with cluster.events("listening") as heard, cluster:
-        ports = {(await anext(heard)).address.port for _ in range(int(workers))}
+        ports = {(await anext(heard)).address.port for _ in range(int(workers.partition(":")[0]))}
         print(json.dumps({"port": ports.pop()}), flush=True)
         await stdin_closed()

@@ -10,11 +10,11 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Mix:
-    """How long a request keeps a server: mostly short, now and then long. All in seconds."""
+class Mix(NamedTuple):
+    """How long a request keeps a server: mostly short, now and then long. In seconds."""
 
     short: float
     long: float

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import chart, rounds, table, tail
+from tests.benchmarks import chart, p15_burst, rounds, table, tail
 from tests.benchmarks.measurement import Comparison, Measurement, Sample, SeededContender, at_most
 from tests.benchmarks.uneven_client import Answer
 from tests.benchmarks.uneven_work import (
@@ -115,9 +115,16 @@ def test_a_late_client_spoils_the_run_and_it_is_taken_again() -> None:
     late = tail.Tail({"p50": 1.0, "p90": 1.0, "p99": 1.0}, late=2 * tail.LATE)
     good = tail.Tail({"p50": 1.0, "p90": 2.0, "p99": 3.0})
     runs = iter([late, late, good])
-    assert tail.punctual(lambda: next(runs)) == good.sample
+    assert tail.punctual(lambda: next(runs).sample) == good.sample
     with pytest.raises(tail.ClientLate, match="10\\.0 ms late"):
-        tail.punctual(lambda: late)
+        tail.punctual(lambda: late.sample)
+
+
+def test_a_new_worker_serves_from_when_its_first_handler_began() -> None:
+    began = p15_burst.CALM[0]
+    answers = [Answer(1.0, 0.02, 0.0, 11, 0), Answer(began + 0.01, 0.08, 0.0, 13, 1), Answer(began, 0.1, 0.0, 14, 2)]
+    assert p15_burst.of_a_new_one(report(*answers), {11, 12}) == pytest.approx(0.01 + 0.08 - 0.02)
+    assert p15_burst.of_a_new_one(report(*answers), {11, 13, 14}) is None
 
 
 @pytest.fixture
