@@ -9,6 +9,7 @@ queue before four servers, computed for clients that think and ask alike.
 
 from __future__ import annotations
 
+import json
 import sys
 
 from . import tail, uneven_client
@@ -35,8 +36,9 @@ def ideal(seed: int, seconds: float) -> Tail:
 
 
 def put_on(port: int, seed: int, seconds: float) -> Tail:
-    numbers = (port, seed, CONNECTIONS, THINK, seconds, MIX.short, MIX.long, MIX.long_share)
-    return tail.of_connections(answer(python(uneven_client.closed_loop, *map(str, numbers))), WARM_UP, WORKERS)
+    plan = (str(CONNECTIONS), str(THINK), str(seconds), json.dumps(MIX))
+    report = answer(python(uneven_client.closed_loop, str(port), str(seed), *plan))
+    return tail.of_connections(report, WARM_UP, WORKERS)
 
 
 LOAD = Load(SECONDS, ideal, put_on)

@@ -14,7 +14,7 @@ from .measurement import Comparison, Measurement, Sample, SeededContender
 from .own_process import python
 from .programs import ProgramFailed, serving
 from .tail import Tail
-from .uneven_servers import APP, serve
+from .uneven_servers import APP, serve, serve_blocking
 
 WORKERS = 4
 IDEAL = "ideal queue"
@@ -54,6 +54,10 @@ PEERS: dict[str, Server] = {
     "nginx least_conn, uvicorn": _nginx,
     "Node cluster, round robin": _node("round_robin"),
 }
+BLOCKING: dict[str, Server] = {
+    "blocking processes": lambda: serving(python(serve_blocking, str(WORKERS))),
+}
+"""No rival, as each has one connection at a time: what this machine makes of the ideal queue at this hour."""
 POLICIES: dict[str, Server] = {
     f"aiocluster, {policy}": _ours("uvicorn", policy)
     for policy in ("round_robin", "least_connections", "fair", "random", "shared", "reuse_port")
@@ -98,7 +102,7 @@ def measurement(
     """Of the servers and the ideal under a load; a round's number is its seed."""
 
     def sampled(server: Server) -> Callable[[int], Sample]:
-        return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds))
+        return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds).sample)
 
     return Measurement(
         name,
@@ -128,7 +132,7 @@ def quick(program: str, load: Load, arguments: Sequence[str] | None) -> int:
     only = options.only or [*OURS, *policies]
     chosen = {
         name: server
-        for name, server in {**OURS, **PEERS, **policies}.items()
+        for name, server in {**BLOCKING, **OURS, **PEERS, **policies}.items()
         if any(part in name for part in only) and not any(map(peers.missing, NEEDS.get(name, ())))
     }
     width = max(map(len, [IDEAL, *chosen]))

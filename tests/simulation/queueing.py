@@ -31,6 +31,7 @@ class Worker:
     clock: Clock
     connections: int = 0
     delay: float = 0.0
+    busy: float | None = None
     free_at: float = 0.0
     accepted: int = 0
 
