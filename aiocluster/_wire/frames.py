@@ -194,6 +194,8 @@ class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):
     port: int
     is_handed_over: bool
     """True if the primary accepts connections; False if the worker does."""
+    may_pull: bool
+    """Whether the worker may accept, too, in place of connections that have kept it busy."""
 
 
 class Bind(Frame, tag=29, by=PRIMARY):
@@ -249,6 +251,7 @@ class Leave(Frame, tag=26, by=PRIMARY):
 TAKEN: Final = 45
 CLOSED: Final = 46
 ACCEPTED: Final = 49
+READY: Final = 55
 
 
 class Online(Frame, tag=40, by=WORKER):
@@ -325,6 +328,15 @@ class Accepted(Frame, tag=ACCEPTED, by=WORKER):
 
     port: int
     count: int
+
+
+class Ready(Frame, tag=READY, by=WORKER):
+    """The worker's loop has gone round since it took ``count`` connections, the oldest: their first requests have been
+    served if they were there. That took ``nanoseconds`` together; with no connection, those before took longer."""
+
+    port: int
+    count: int
+    nanoseconds: int
 
 
 class Failed(Frame, tag=47, by=(WORKER, FORK_SERVER)):

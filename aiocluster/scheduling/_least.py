@@ -21,6 +21,8 @@ class Least(Policy[C]):
     cost of picks and changes grows with the logarithm of the number of different loads, not of workers.
     """
 
+    pulls = True
+
     def __init__(self) -> None:
         self._entries: dict[C, tuple[float, int]] = {}  # load, connections
         self._buckets: dict[float, OrderedDict[C, None]] = {}

@@ -37,6 +37,19 @@ class Policy(ABC, Generic[W]):
     and `pick` can be a policy; it need not be a subclass.
     """
 
+    sticky: ClassVar[bool] = False
+    """Whether a connection waits for the worker that was picked, although that is busy and others are free.
+
+    A worker may then have up to 64 connections that it is not ready with. Else it may have as many as it is ready with
+    in 3 ms, from 1 to 16, and cannot be picked when it has not been ready with one of them for 5 ms.
+    """
+
+    pulls: ClassVar[bool] = False
+    """Whether a worker that a connection has kept busy for more than a millisecond may take the next waiting one.
+
+    That saves the way through the primary, but this connection is not picked for.
+    """
+
     @abstractmethod
     def add(self, worker: W) -> None:
         """This worker may be picked from now on. It is not in the policy yet.
