@@ -20,7 +20,7 @@ STICKY = 64
 BUDGET = 0.003
 """Seconds that a window is worth."""
 
-LATE = 0.005
+LATE = 0.02
 """Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy."""
 
 _FADES = 1.0  # seconds without connections after which what is known of them counts no more
