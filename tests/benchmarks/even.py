@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 
 from . import peers
+from .answering import await_all_workers
 from .p8_keep_alive import SERVERS
 from .programs import READY_WITHIN, ProgramFailed, serving
 
@@ -45,23 +45,6 @@ def _answering(connection: http.client.HTTPConnection) -> bytes:
     return connection.getresponse().read()
 
 
-def await_all_workers(port: int) -> None:
-    """Return when every worker has answered once; those that accept for themselves are not told of when they do."""
-    deadline = time.monotonic() + READY_WITHIN
-    seen: set[bytes] = set()
-    while len(seen) < WORKERS:
-        if time.monotonic() > deadline:
-            raise ProgramFailed(f"only {len(seen)} of {WORKERS} workers have ever answered")
-        with ExitStack() as open_ones:
-            some = [
-                open_ones.enter_context(closing(http.client.HTTPConnection("127.0.0.1", port, timeout=READY_WITHIN)))
-                for _ in range(4 * WORKERS)
-            ]
-            for connection in some:
-                connection.request("GET", "/")
-            seen |= {connection.getresponse().read() for connection in some}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 if a contender broke."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.even", description=__doc__)
@@ -76,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         try:
             with server(WORKERS) as port:
-                await_all_workers(port)
+                await_all_workers(port, WORKERS)
                 shares = ["/".join(map(str, spread(port))) for _ in range(rounds)]
         except (ProgramFailed, OSError, http.client.HTTPException) as error:
             failed = True
