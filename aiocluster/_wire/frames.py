@@ -194,8 +194,6 @@ class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):
     port: int
     is_handed_over: bool
     """True if the primary accepts connections; False if the worker does."""
-    may_pull: bool
-    """Whether the worker may accept, too, in place of connections that have kept it busy."""
 
 
 class Bind(Frame, tag=29, by=PRIMARY):
@@ -222,10 +220,14 @@ class Refused(Frame, tag=24, by=PRIMARY):
 
 
 class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
-    """``count`` accepted connections, with one descriptor each."""
+    """``count`` accepted connections, with one descriptor each.
+
+    If ``may_pull`` is not 0, the worker may from now on accept by itself in place of connections that kept it busy.
+    """
 
     port: int
     count: int
+    may_pull: int
 
 
 class Unlistened(Frame, tag=31, by=PRIMARY):

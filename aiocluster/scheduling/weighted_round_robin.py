@@ -36,9 +36,10 @@ class WeightedRoundRobin(Policy[C]):
         self._away.add(worker)
 
     def forget(self, worker: C) -> None:
-        self._away.remove(worker)
-        self._workers.remove(worker)
-        self._order = None
+        if worker in self._away:
+            self._away.remove(worker)
+            self._workers.remove(worker)
+            self._order = None
 
     def pick(self, client: Any) -> C:
         if self._order is None:

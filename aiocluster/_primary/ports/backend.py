@@ -224,7 +224,7 @@ class Backend:
             return
         self._given.add(port.number)
         self._table.got(self, port)
-        listened = frames.Listened(frame.number, port.number, port.hands_over, port.may_pull)
+        listened = frames.Listened(frame.number, port.number, port.hands_over)
         self.channel.send(listened.encode(), fds, partial(os.close, fds[0]))
 
     def _refuse(self, number: int, code: int, text: str) -> None:

@@ -9,8 +9,9 @@
 
 Until they are taken, the connections belong to the primary: if the worker ends or returns them, they go to another
 worker. How many a worker may have that it is not ready with, says its `Window`. If no worker has room, the primary does
-not accept: clients wait in the kernel's backlog for whichever worker has room first. A worker that is late to say that
-it is ready is passed over.
+not accept: clients wait in the kernel's backlog for whichever worker has room first. It waits for a moment, too, if the
+policy would rather have a worker that has no room (`Policy.awaited`). A worker that is late to say that it is ready is
+passed over.
 """
 
 from __future__ import annotations
@@ -70,7 +71,6 @@ class Port:
         is_users: Whether the user opened it in the primary, so that it stays open without holders.
         accepted: How many connections the primary has accepted.
         hears_changes: Whether its policy wants to know when a worker's load has changed.
-        may_pull: Whether workers may accept, too, in place of connections that have kept them busy.
     """
 
     def __init__(
@@ -104,12 +104,13 @@ class Port:
         if isinstance(policy, Peeking):
             self._peeker = Peeker(policy, self._policy.has_enough, self._hand_over)
         self._is_sticky = bool(getattr(policy, "sticky", False))
-        self.may_pull: bool = bool(getattr(policy, "pulls", False))
+        self._may_pull = bool(getattr(policy, "pulls", False))
         self._windows: dict[Backend, Window] = {}
         self._outstanding: dict[Backend, deque[Connection]] = {}
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
+        self._hold: asyncio.TimerHandle | None = None  # the primary does not accept until then, or until one is ready
         self._is_closing = False
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
@@ -203,6 +204,8 @@ class Port:
         window = self._windows.get(backend)
         if window is not None:
             window.ready(min(count, window.unready), seconds, time.monotonic())
+            if window.room <= 0 and backend in self._pickable and not self._is_closing:
+                self._is_full(backend)
             self._may_have_room(backend)
 
     def pulled(self, backend: Backend, count: int) -> None:
@@ -235,6 +238,8 @@ class Port:
     def changed(self, backend: Backend) -> None:
         """This worker's ``connections`` or ``delay`` have changed."""
         self._policy.changed(backend)
+        if self._hold is not None:
+            self._resume()
 
     def _may_have_room(self, backend: Backend) -> None:
         """Hands connections over to this worker again, if it takes them and has room for them."""
@@ -256,9 +261,9 @@ class Port:
         """Accepts again, at once: clients wait."""
         if not self.hands_over or self._is_closing or self._is_accepting or self._retry is not None:
             return
-        if self._pickable:
+        if self._wants_connections():
             self._hand_over(self._accept(self.sock))
-        if self._pickable and self._retry is None:
+        if self._wants_connections() and self._retry is None:
             self._is_accepting = True
             self._loop.add_reader(self.sock.fileno(), self._on_readable)
 
@@ -268,23 +273,38 @@ class Port:
             self._loop.remove_reader(self.sock.fileno())
 
     def _on_readable(self) -> None:
-        if self._pickable:
-            self._hand_over(self._accept(self.sock))
-        if not self._pickable:
+        self._hand_over(self._accept(self.sock))
+        if not self._wants_connections():
             self._pause()
+
+    def _wants_connections(self) -> bool:
+        """Whether a worker has room for one, and no other one is worth waiting for. If so, tries again then."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        if not self._pickable:
+            return False
+        if self._policy.may_wait:
+            now = time.monotonic()
+            for backend in self._policy.awaited():
+                window = self._windows.get(backend)
+                if window is not None and window.room <= 0 and now < window.held_until:
+                    self._hold = self._loop.call_later(window.held_until - now, self._resume)
+                    return False
+        return True
 
     def _accept(self, sock: socket.socket, *, if_room: bool = True) -> Iterator[Connection]:
         """Accepts connections one by one, as they are asked for, until none waits.
 
         Args:
             sock: Where to accept.
-            if_room: Whether to end when no worker has room any more.
+            if_room: Whether to end when no worker is to get more.
         """
         os.set_blocking(sock.fileno(), False)  # a worker has the same socket, and may have changed that
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
         try:
             for _ in range(_ACCEPTS_PER_TURN):
-                if if_room and not self._pickable:
+                if if_room and not self._wants_connections():
                     return
                 connection = (*accept(), None)
                 self.accepted += 1
@@ -373,7 +393,12 @@ class Port:
                 self._is_full(backend)
         for backend, fds in batches.items():
             if not backend.channel.is_closed:  # else `forget` is about to be called
-                backend.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
+                backend.channel.send(self._frame(backend, len(fds)), fds)
+                backend.channel.flush()  # at once: descriptors have a system call of their own anyway
+
+    def _frame(self, backend: Backend, count: int) -> bytes:
+        may_pull = self._may_pull and self._windows[backend].size == 1
+        return encode(kinds.CONNECTIONS, self.number, count, int(may_pull))
 
     def _pick(self, client: Any, first: bytes | None, now: float) -> Backend | None:
         """The worker for this connection; None if none has room. Those that are late can't be picked any more."""
@@ -389,7 +414,7 @@ class Port:
                     raise LookupError(f"it picked {backend!r}, which can't be picked now")
             except BaseException as error:
                 backend = self._policy.pick_instead(client, error)
-            if now <= self._windows[backend].late_at or self._is_closing:
+            if now < self._windows[backend].late_at or self._is_closing:
                 return backend
             self._is_full(backend)
         return None
@@ -403,6 +428,9 @@ class Port:
         """
         self._is_closing = True
         self._pause()
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
         if not self.is_inherited:  # what waits in that one waits for those who go on with it
             for sock in self._listening():
                 refuse_new(sock)
@@ -447,8 +475,9 @@ class Port:
     def close(self) -> None:
         """Closes the port, and every connection that no worker has been sent."""
         self._pause()
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._hold):
+            if timer is not None:
+                timer.cancel()
         for timer in self._in_backoff.values():
             timer.cancel()
         self._in_backoff.clear()

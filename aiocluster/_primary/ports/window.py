@@ -21,7 +21,13 @@ BUDGET = 0.003
 """Seconds that a window is worth."""
 
 LATE = 0.02
-"""Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy."""
+"""Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy.
+
+With less, a machine that has too much to do would look like a busy worker.
+"""
+
+HOLD = 0.001
+"""Seconds during which a worker whose connections take long may still be worth waiting for: this one may be quick."""
 
 _FADES = 1.0  # seconds without connections after which what is known of them counts no more
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed
@@ -60,7 +66,12 @@ class Window:
 
     def is_late(self, now: float) -> bool:
         """Whether it has been sent a connection long ago and is not ready with it yet."""
-        return now > self.late_at
+        return now >= self.late_at
+
+    @property
+    def held_until(self) -> float:
+        """Until when it is worth waiting for, if it is full."""
+        return self.late_at if self.size > 1 else self.late_at - LATE + HOLD
 
     def sent(self, count: int, now: float) -> None:
         """It has been sent so many."""

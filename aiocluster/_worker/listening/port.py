@@ -106,16 +106,14 @@ class Port:
         number: int,
         endpoint: Endpoint,
         sock: socket.socket,
-        ports: Ports,
-        *,
         is_handed_over: bool,
-        may_pull: bool,
+        ports: Ports,
     ) -> None:
         self.number = number
         self.endpoint = endpoint
         self.sock: socket.socket = sock
         self.is_handed_over = is_handed_over
-        self.may_pull = may_pull
+        self.may_pull: bool = False
         self.bound: Endpoint = endpoint
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
@@ -486,14 +484,7 @@ class Ports:
             if not future.done():
                 future.set_exception(OSError(errno.EMFILE, f"no descriptors left to listen on {endpoint}"))
             return
-        port = Port(
-            number,
-            endpoint,
-            socket.socket(fileno=fds[0]),
-            self,
-            is_handed_over=frame.is_handed_over,
-            may_pull=frame.may_pull,
-        )
+        port = Port(number, endpoint, socket.socket(fileno=fds[0]), frame.is_handed_over, self)
         port.sock.setblocking(False)
         self._open[number] = port
         self._all.add(port)
@@ -522,7 +513,7 @@ class Ports:
         elif port is not None:
             logger.error("no descriptors left for the new socket of %s", port.endpoint)
 
-    def _on_connections(self, descriptors: Descriptors, number: int, count: int) -> None:
+    def _on_connections(self, descriptors: Descriptors, number: int, count: int, may_pull: int) -> None:
         fds = descriptors.take()
         port = self._open.get(number)
         if port is None or port.taker is None:
@@ -537,6 +528,7 @@ class Ports:
             fds, lost = [], count
         elif lost:
             logger.error("returning %d connections: this process has no descriptors left", lost)
+        port.may_pull = bool(may_pull)
         port.taker.arrived(port, fds, lost)
 
     def opened(self) -> None:
