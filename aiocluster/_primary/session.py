@@ -352,6 +352,7 @@ class Session:
     def _on_detached(self, frame: frames.Detached) -> None:
         self.life.move("detach")
         self._await_no_report()
+        self.backend.detached()
         if self.life.is_leaving and not self._has_heard:  # there may be no other loop to read it
             self._tell_by_signal()
         self._changed()

@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .window import usual_seconds
+
 if TYPE_CHECKING:
     from .port import Port
 
@@ -31,7 +33,7 @@ class Strain:
 
     Attributes:
         waiting: How many connections wait where no worker has room: in the backlog, in the primary, and behind others
-            at workers that are late. At least 1 of those in the backlog, where the system does not tell how many.
+            at busy workers. At least 1 of those in the backlog, where the system does not tell how many.
         stuck: Seconds for which every worker there has been busy with the oldest connection that it was sent; 0.0 if
             one has room.
         arrived: How many connections have come so far.
@@ -73,7 +75,7 @@ class Pressure:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._look)
 
     def strain(self, now: float) -> Strain:
-        """Returns what there is to see now, at all ports. The port at which most have to wait longest counts most."""
+        """Returns what there is to see now, at all ports together."""
         return _together([strain_at(port, now) for port in self._ports()])
 
     def _look(self) -> None:
@@ -102,17 +104,14 @@ def strain_at(port: Port, now: float) -> Strain:
     windows = port.windows
     if not port.hands_over or not windows:
         return Strain()
-    queued = queued_at(port.sock)
-    arrived = port.accepted + queued
-    known = [window.seconds for window in windows if window.seconds]
-    seconds = sum(known) / len(known) if known else 0.0
+    seconds = usual_seconds(windows)
     unready = sum(window.unready for window in windows)
-    if any(window.room > 0 and not window.is_late(now) for window in windows):
-        return Strain(0, 0.0, arrived, seconds, unready > 0)
-    behind = sum(max(0, window.unready - 1) for window in windows)
-    waiting = queued + port.pending + behind
-    stuck = min((now - window.busy_since for window in windows), default=0.0)
-    return Strain(waiting, max(0.0, stuck), arrived, seconds, True)
+    if any(window.room > 0 and now - window.busy_since <= _INTERVAL for window in windows):
+        return Strain(0, 0.0, port.accepted, seconds, unready > 0)
+    queued = queued_at(port.sock)
+    waiting = queued + port.pending + sum(max(0, window.unready - 1) for window in windows)
+    stuck = min(now - window.busy_since for window in windows)
+    return Strain(waiting, max(0.0, stuck), port.accepted + queued, seconds, True)
 
 
 def queued_at(sock: socket.socket) -> int:
