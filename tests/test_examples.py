@@ -46,3 +46,15 @@ def test_hello(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert address.port > 0
+
+
+def test_by_load() -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "by_load.py")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *others = re.findall(r"a worker starts in slot (\d)$", done.stdout, re.MULTILINE)
+    assert first == "0"
+    assert others == ["1", "2", "3"][: len(others)]
+    assert "quiet: 1 worker\n" in done.stdout
+    assert f"answers later: {1 + len(others)} workers\n" in done.stdout
+    assert others
