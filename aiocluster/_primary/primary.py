@@ -39,7 +39,7 @@ from ..settings import PrimarySettings, Settings, SetupSettings, Target, variabl
 from ..stats import PortStats, WorkerStats
 from .folders import Folders
 from .forkserver import ForkServer
-from .launch import Child, environment, spawn, variables_for
+from .launch import Child, cpu_for, environment, spawn, variables_for
 from .ports.table import Place
 from .session import Identity, Session, Shared
 from .stderr import StderrRelay
@@ -453,6 +453,7 @@ def _config(settings: Settings, target: TargetName, folders: Folders, identity: 
         folders: Where this process was started from.
         identity: The worker's ids; None for a fork server.
     """
+    slot = None if identity is None else identity.slot
     return WorkerConfig(
         target=target,
         args=list(settings.args),
@@ -465,7 +466,8 @@ def _config(settings: Settings, target: TargetName, folders: Folders, identity: 
         primary_pid=os.getpid(),
         graceful_timeout=settings.graceful_timeout,
         heartbeat=settings.heartbeat,
-        slot=None if identity is None else identity.slot,
+        slot=slot,
         name=None if identity is None else identity.name,
+        cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,
         peers={},
     )
