@@ -203,7 +203,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
 
         Its slot is the lowest number from 0 on that no worker has that still works. With the primary of a `Cluster`, it
-        is one above those of the cluster's own workers.
+        is one above those of the cluster's own workers; scaling up may come to use it, too.
 
         Args:
             env: Variables to add to the environment of this worker only.
