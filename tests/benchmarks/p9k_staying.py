@@ -50,6 +50,7 @@ MEASUREMENT = measurement(
     {**OURS, **PEERS},
     *(Comparison(name, peer, at_most(1.0)) for name in OURS for peer in PEERS),
     *(Comparison(name, peer, at_most(1.0), figure="p50") for name in OURS for peer in PEERS),
+    *(Comparison(name, peer, figure="p90") for name in OURS for peer in PEERS),
 )
 
 OF_POLICIES = measurement("P9KPOLICIES", "the same, for each policy", LOAD, POLICIES)
