@@ -54,7 +54,9 @@ MEASUREMENT = measurement(
     *(Comparison(name, peer, figure=figure) for name in OURS for peer in PEERS for figure in tail.FURTHER),
 )
 
-OF_POLICIES = measurement("P9POLICIES", "the same, for each policy", LOAD, POLICIES)
+OF_POLICIES = measurement(
+    "P9POLICIES", "99 % of requests of uneven work are answered within, by policy", LOAD, POLICIES
+)
 
 
 if __name__ == "__main__":
