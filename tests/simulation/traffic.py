@@ -37,10 +37,12 @@ class Traffic:
     Attributes:
         connections: In the order of their arrival.
         slowness: For each worker, by how much longer it takes for everything.
+        stalls: When which worker does something else, and for how long, in seconds.
     """
 
     connections: Sequence[Connection]
     slowness: Sequence[float]
+    stalls: Sequence[tuple[float, int, float]] = ()
 
 
 class _Crowd:
