@@ -12,6 +12,7 @@ Each row has a setting's name, type and default, its check, and the code that re
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import sys
@@ -38,6 +39,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
+Env: TypeAlias = Mapping[str, str] | Callable[[int], Mapping[str, str]] | None
 Stdin: TypeAlias = Literal["inherit"] | int | HasFileno | None
 
 
@@ -152,6 +154,15 @@ def variables(name: str, value: object) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
+def _env(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return variables(name, value)
+    if not callable(value) or inspect.iscoroutinefunction(value):
+        what = "a mapping of str to str, or a function of the slot that returns one and is not async"
+        raise TypeError(f"{name} must be {what}, not {value!r}")
+    return value
+
+
 def _restart(name: str, value: object) -> RestartPolicy | None:
     if value is None or value is False:
         return None
@@ -224,7 +235,9 @@ class Settings:
         args: ``sys.argv[1:]`` of a script or a module, and what a function is called with. A function without
             parameters finds them in ``sys.argv[1:]``, too. Without ``args``, functions and the main script see the
             primary's ``sys.argv``.
-        env: Environment variables to add to the primary's own.
+        env: Environment variables to add to the primary's own. Or a function that is called with a worker's slot and
+            returns them: in the primary, at each fork, and for all slots when a `Cluster` is made. It is not called
+            for agents. An error of the function is a failed start.
         cwd: The working directory, which must exist. None: the primary's own.
         stdin: What workers read as their standard input: an open file or a descriptor, which they all share, or
             ``"inherit"``, the primary's own. None: the null device, which is at its end at once.
@@ -267,7 +280,7 @@ class Settings:
 
     target: Target = _setting(None, _anything, "fork")
     args: Sequence[str] = _setting((), _strings, "fork")
-    env: Mapping[str, str] | None = _setting(None, _optional(variables), "fork")
+    env: Env = _setting(None, _optional(_env), "fork")
     cwd: StrPath | None = _setting(None, _optional(_folder), "fork")
     stdin: Stdin = _setting(None, _stdin, "fork")
     executable: StrPath | None = _setting(None, _optional(_program), "fork")
@@ -324,7 +337,7 @@ class PrimarySettings(TypedDict, total=False):
     """The settings of a `Primary`; see `Settings`."""
 
     args: Sequence[str]
-    env: Mapping[str, str] | None
+    env: Env
     cwd: StrPath | None
     stdin: Stdin
     executable: StrPath | None

@@ -69,6 +69,8 @@ class Cluster(Emitter[PrimaryEvent]):
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
+        self._primary._slots = lambda: self._reconciler.workers or self._count
+        self._primary._check_env(given)
         self._signals = Signals(
             Commands(
                 stop=self.stop,

@@ -367,8 +367,8 @@ class Reconciler:
 
     def _arguments(self, slot: Slot) -> dict[str, Any]:
         if isinstance(slot, str):
-            return {"name": slot, "target": self._agents[slot]}
-        return {"slot": slot, "weight": self._weights[slot] if slot < len(self._weights) else 1}
+            return {"place": slot, "target": self._agents[slot]}
+        return {"place": slot, "weight": self._weights[slot] if slot < len(self._weights) else 1}
 
     async def _fork(self, process: Process) -> None:
         try:

@@ -127,13 +127,13 @@ class Wanted:
                 self._opening = set(agents)
                 self.want = replace(want, agents=agents)
             case Scale(workers=workers):
-                free = (number for number in itertools.count() if number not in want.workers)
-                new = tuple(next(free) for _ in range(workers - len(want.workers)))
-                for slot in want.workers[workers:]:
-                    self.may_start.pop(slot, None)
-                    self.shortages.pop(slot, None)
-                self._opening = set(new)
-                self.want = replace(want, workers=want.workers[:workers] + new)
+                slots = tuple(range(workers))  # dense, also after a scale of which only a part has come up
+                for slot in want.workers:
+                    if slot >= workers:
+                        self.may_start.pop(slot, None)
+                        self.shortages.pop(slot, None)
+                self._opening = {slot for slot in slots if slot not in want.workers}
+                self.want = replace(want, workers=slots)
             case Reload():
                 self._opening = {slot for slot in want.slots if self._is_closed(slot)}
                 self.may_start.clear()

@@ -23,6 +23,9 @@ from . import (
     p6_handles,
     p7_memory,
     p8_keep_alive,
+    p9_tail,
+    p9k_staying,
+    p15_burst,
     peers,
     replacing,
     table,
@@ -42,11 +45,18 @@ MEASUREMENTS = {
         p7_memory.MEASUREMENT,
         p8_keep_alive.MEASUREMENT,
         p8_keep_alive.LATENCY,
+        p9_tail.MEASUREMENT,
+        p9k_staying.MEASUREMENT,
+        p15_burst.MEASUREMENT,
+        p15_burst.NEW,
+        p15_burst.REST,
         replacing.RESPAWN,
         replacing.RELOAD,
         replacing.FORKED,
     )
 }
+ON_REQUEST = {measurement.name: measurement for measurement in (p9_tail.OF_POLICIES, p9k_staying.OF_POLICIES)}
+"""These take long, and are only taken by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,14 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description="Measure aiocluster against Node's cluster, nginx and the kernel's own floor.",
-        epilog="; ".join(f"{m.name}: {m.title}" for m in MEASUREMENTS.values()),
+        epilog="; ".join(f"{m.name}: {m.title}" for m in (*MEASUREMENTS.values(), *ON_REQUEST.values())),
     )
     parser.add_argument(
         "measurements",
         nargs="*",
         type=_measurement,
         metavar="P",
-        help="which to take (all)",
+        help=f"which to take (all but {', '.join(ON_REQUEST)})",
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="how many of each (5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -97,8 +107,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measurement(text: str) -> Measurement:
-    if (measurement := MEASUREMENTS.get(text.upper())) is None:
-        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(MEASUREMENTS)}")
+    known = {**MEASUREMENTS, **ON_REQUEST}
+    if (measurement := known.get(text.upper())) is None:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(known)}")
     return measurement
 
 

@@ -5,7 +5,7 @@ Every ``p<number>_<name>.py`` declares one ``MEASUREMENT`` out of these classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +18,14 @@ class Sample:
     """In the measurement's unit: per second, or seconds."""
     errors: Mapping[str, int] = field(default_factory=dict)
     """How many of each kind; empty when all went well."""
+    further: Mapping[str, float] = field(default_factory=dict)
+    """The measurement's further figures, by name."""
+    shares: Sequence[int] = ()
+    """How much of the load each worker had, most first, where that was asked."""
+
+    def figure(self, name: str | None) -> float:
+        """A further figure; None: the value."""
+        return self.value if name is None else self.further[name]
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,23 @@ class Contender:
     name: str
     sample: Callable[[], Sample]
     needs: tuple[str, ...] = ()
-    """The programs without which this contender is skipped, such as ``node``."""
+    """The programs and packages without which this contender is skipped, such as ``node``."""
+
+    def take(self, round_: int) -> Sample:
+        return self.sample()
+
+
+@dataclass(frozen=True)
+class SeededContender:
+    """One side of a measurement whose chance comes from a seed, the number of the round: the same for all sides."""
+
+    name: str
+    sample: Callable[[int], Sample]
+    needs: tuple[str, ...] = ()
+    """As above."""
+
+    def take(self, round_: int) -> Sample:
+        return self.sample(round_)
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,8 @@ class Comparison:
     against: str
     goal: Goal | None = None
     """None: shown for orientation, nothing is promised."""
+    figure: str | None = None
+    """Which of the measurement's further figures; None: the value."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +97,18 @@ class Measurement:
     title: str
     unit: str
     """``s`` for durations and ``B`` for memory (less is better), otherwise what is counted per second."""
-    contenders: tuple[Contender, ...]
+    contenders: tuple[Contender | SeededContender, ...]
     comparisons: tuple[Comparison, ...]
+    figure: str = ""
+    """What the value is called, where there are further figures."""
+    further: tuple[str, ...] = ()
+    """Their names; they have the same unit."""
+    baseline: str | None = None
+    """The contender to which all others are compared, in each figure."""
+
+    def called(self, figure: str | None) -> str:
+        """The name of a figure; None: the value's."""
+        return self.figure if figure is None else figure
 
     @property
     def less_is_better(self) -> bool:

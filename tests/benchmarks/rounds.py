@@ -67,8 +67,22 @@ class Result:
     failed: dict[str, str]
     """Contender and why: it broke."""
 
-    def spread(self, contender: str) -> Spread:
-        return Spread.of([sample.value for sample in self.samples[contender]])
+    def spread(self, contender: str, figure: str | None = None) -> Spread:
+        """Of one of its further figures; None: of its value."""
+        return Spread.of([sample.figure(figure) for sample in self.samples[contender]])
+
+    def beside_baseline(self, contender: str, figure: str | None = None) -> Ratio | None:
+        """None where there is no baseline, and for the baseline itself. With the goal that stands for it, if any."""
+        baseline = self.measurement.baseline
+        if baseline not in self.samples or contender == baseline or contender not in self.samples:
+            return None
+        goals = (
+            comparison
+            for comparison in self.measurement.comparisons
+            if (comparison.subject, comparison.against, comparison.figure) == (contender, baseline, figure)
+        )
+        comparison = next(goals, Comparison(contender, baseline, figure=figure))
+        return Ratio(comparison, self._per_round(comparison))
 
     def errors(self, contender: str) -> Counter[str]:
         """Errors of all rounds together."""
@@ -88,7 +102,7 @@ class Result:
 
     def _per_round(self, comparison: Comparison) -> list[float]:
         pairs = zip(self.samples[comparison.subject], self.samples[comparison.against], strict=True)
-        return [subject.value / against.value for subject, against in pairs]
+        return [subject.figure(comparison.figure) / against.figure(comparison.figure) for subject, against in pairs]
 
 
 def run(
@@ -115,7 +129,7 @@ def run(
             if contender.name not in samples:
                 continue
             try:
-                sample = contender.sample()
+                sample = contender.take(round_)
             except ProgramFailed as error:
                 failed[contender.name] = str(error)
                 del samples[contender.name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import zip_longest
+from statistics import median
 from typing import Any
 
 from .rounds import Ratio, Result, Spread
@@ -41,6 +43,7 @@ def data(results: Iterable[Result]) -> list[dict[str, Any]]:
                     "name": name,
                     **asdict(result.spread(name)),
                     "rounds": [sample.value for sample in samples],
+                    **_further_data(result, name),
                     "errors": dict(result.errors(name)),
                 }
                 for name, samples in result.samples.items()
@@ -53,9 +56,32 @@ def data(results: Iterable[Result]) -> list[dict[str, Any]]:
     ]
 
 
+def _further_data(result: Result, name: str) -> dict[str, Any]:
+    measurement = result.measurement
+    samples = result.samples[name]
+    written: dict[str, Any] = {}
+    if measurement.further:
+        written["figure"] = measurement.figure
+        written["further"] = {
+            figure: {**asdict(result.spread(name, figure)), "rounds": [sample.figure(figure) for sample in samples]}
+            for figure in measurement.further
+        }
+    if any(sample.shares for sample in samples):
+        written["shares"] = [list(sample.shares) for sample in samples]
+    if measurement.baseline:
+        beside = {figure: result.beside_baseline(name, figure) for figure in (*measurement.further, None)}
+        written["beside_baseline"] = {
+            measurement.called(figure): {**asdict(ratio.spread), "rounds": ratio.per_round}
+            for figure, ratio in beside.items()
+            if ratio is not None
+        }
+    return written
+
+
 def _ratio_data(ratio: Ratio) -> dict[str, Any]:
     goal = ratio.comparison.goal
     return {
+        "figure": ratio.comparison.figure,
         "subject": ratio.comparison.subject,
         "against": ratio.comparison.against,
         **asdict(ratio.spread),
@@ -74,32 +100,74 @@ def _lines(result: Result, rounds: int) -> Iterable[str]:
     names = [contender.name for contender in measurement.contenders]
     labels = [_label(ratio) for ratio in result.ratios]
     width = max(map(len, names + labels))
+    rows = {
+        name: [_spread(result.spread(name, figure), measurement.unit) for figure in _figures(result)]
+        for name in result.samples
+    }
+    rows = {name: [*row, *_rest(result, name)] for name, row in rows.items()}
+    if measurement.further:
+        rows = {"": _heads(result), **rows}
+    widths = [max(map(len, column)) for column in zip_longest(*rows.values(), fillvalue="")]
+    if "" in rows:
+        yield _line("", rows[""], width, widths)
     for name in names:
-        yield f"  {name:<{width}}  {_figure(result, name)}"
+        if reason := result.skipped.get(name):
+            yield f"  {name:<{width}}  skipped: {reason}"
+        elif reason := result.failed.get(name):
+            yield f"  {name:<{width}}  FAILED: {reason}"
+        else:
+            yield _line(name, rows[name], width, widths)
     for ratio_, label in zip(result.ratios, labels, strict=True):
         line = f"  {label:<{width}}  {_spread(ratio_.spread, ''):<20}  {_verdict(ratio_, rounds)}"
         yield line.rstrip()
 
 
-def _figure(result: Result, name: str) -> str:
-    if reason := result.skipped.get(name):
-        return f"skipped: {reason}"
-    if reason := result.failed.get(name):
-        return f"FAILED: {reason}"
-    errors = ", ".join(f"{kind} {count}" for kind, count in result.errors(name).items())
-    figure = _spread(result.spread(name), result.measurement.unit)
-    return f"{figure}  errors: {errors}" if errors else figure
+def _line(name: str, cells: list[str], width: int, widths: list[int]) -> str:
+    columns = (f"{cell:<{column}}" for cell, column in zip(cells, widths, strict=False))
+    return f"  {name:<{width}}  {'  '.join(columns)}".rstrip()
+
+
+def _figures(result: Result) -> tuple[str | None, ...]:
+    return (*result.measurement.further, None)
+
+
+def _heads(result: Result) -> list[str]:
+    measurement = result.measurement
+    names = [measurement.called(figure) for figure in _figures(result)]
+    beside = [f"{name} × {measurement.baseline}" for name in names if measurement.baseline]
+    return [*names, *beside, "shares"]
+
+
+def _rest(result: Result, name: str) -> list[str]:
+    """What stands behind a contender's figures."""
+    cells = []
+    if result.measurement.baseline:
+        beside = [result.beside_baseline(name, figure) for figure in _figures(result)]
+        cells += ["" if ratio is None else _spread(ratio.spread, "") for ratio in beside]
+    if result.measurement.further:
+        cells.append(_shares(result, name))
+    if errors := result.errors(name):
+        cells.append("errors: " + ", ".join(f"{kind} {count}" for kind, count in errors.items()))
+    return cells
+
+
+def _shares(result: Result, name: str) -> str:
+    """Each worker's, as the median of the rounds: of the busiest, of the next, …"""
+    rounds = [sample.shares for sample in result.samples[name]]
+    return "/".join(f"{median(column):g}" for column in zip(*rounds, strict=True))
 
 
 def _label(ratio: Ratio) -> str:
-    return f"{ratio.comparison.subject} / {ratio.comparison.against}"
+    label = f"{ratio.comparison.subject} / {ratio.comparison.against}"
+    return label if ratio.comparison.figure is None else f"{label}, {ratio.comparison.figure}"
 
 
 def _spread(spread: Spread, unit: str) -> str:
-    def show(value: float) -> str:
-        return quantity(value, unit) if unit else ratio(value)
-
-    return f"{show(spread.median)} ({show(spread.lowest)}–{show(spread.highest)})"
+    if not unit:
+        return f"{ratio(spread.median)} ({ratio(spread.lowest)}–{ratio(spread.highest)})"
+    middle, low, high = (quantity(value, unit) for value in (spread.median, spread.lowest, spread.highest))
+    number, _, prefixed = low.partition(" ")
+    return f"{middle} ({number if high.endswith(f' {prefixed}') else low}–{high})"
 
 
 def _verdict(ratio: Ratio, rounds: int) -> str:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
+from aiocluster._primary.ports.busy import BusyShare
+
+from .outcome import Outcome, Served, judge
 from .traffic import Connection, Traffic
 
-REPORT = 1.0  # seconds between two reports of a worker's delay: Settings.heartbeat, unless set
-DELAY = 0.00007  # seconds that a frame is on its way between two processes, wake-up included
 FRAME = 0.00003  # seconds of work for a frame, on each side
+REPORT = 1.0  # seconds between two reports of a worker: Settings.heartbeat, unless set
 _SMOOTHING = 0.3  # the share of a new report in the smoothed delay
 
 
 class Agenda:
-    """What happens when: a discrete-event simulation's clock.
+    """What happens when.
 
     Attributes:
         now: The time, in seconds.
     """
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         self._entries: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0  # keeps entries of the same time in their order
 
@@ -35,38 +36,38 @@ class Agenda:
 
     def run(self) -> None:
         """Lets everything happen."""
-        entries = self._entries
-        while entries:
-            self.now, _, call, arguments = heappop(entries)
+        while self._entries:
+            self.now, _, call, arguments = heappop(self._entries)
             call(*arguments)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(slots=True)
 class Request:
-    """One request.
+    """One request, or something else that keeps a worker's event loop busy.
 
     Attributes:
-        at: When it has arrived, in seconds.
+        at: When it has arrived, in seconds; None: it is no request.
         service: Seconds of work.
         connection: Its connection, if it is the first one there.
         is_last: Whether its connection is closed afterwards.
     """
 
-    at: float
+    at: float | None
     service: float
-    connection: Connection | None
-    is_last: bool
+    connection: Connection | None = None
+    is_last: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """What policies see, and what it has to do.
+    """What policies see of a worker, and what it has to do.
 
     Attributes:
-        connections: What the primary knows of.
+        connections: How many it has, as far as the primary knows.
+        accepted: How many it has got.
         inbox: What it serves in its next round.
-        accepted: How many connections it has got.
-        busy: Seconds of work that it has begun.
+        since: When its round has begun; None: it has nothing to do.
+        worked: Seconds of work since its last report, without those of its round.
     """
 
     slot: int
@@ -74,11 +75,15 @@ class Worker:
     slowness: float
     connections: int = 0
     delay: float = 0.0
+    busy_share: BusyShare = field(default_factory=BusyShare)
     accepted: int = 0
-    busy: float = 0.0
-    is_idle: bool = True
-    since: float = 0.0
     inbox: list[Request] = field(default_factory=list)
+    since: float | None = None
+    worked: float = 0.0
+
+    @property
+    def busy(self) -> float | None:
+        return self.busy_share.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,8 @@ class Round:
     """What a worker has done in one turn of its loop.
 
     Attributes:
-        taken: How many connections it took at its beginning.
-        closed: How many were closed.
+        taken: How many connections it took at the beginning.
+        closed: How many it closed.
         seconds: How long it took.
     """
 
@@ -109,38 +114,17 @@ class Acceptor(Protocol):
         """This worker has served what it had."""
 
     def reported(self, worker: Worker) -> None:
-        """This worker's delay is known anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        imbalance: The connections of the worker that got most, divided by the mean; 1.0 is even.
-        waits: Seconds that the requests waited before they were served, sorted.
-        times: Seconds from each request to its response, sorted.
-        lost: Of the workers' time, the share in which one was idle although a request waited.
-    """
-
-    imbalance: float
-    waits: list[float]
-    times: list[float]
-    lost: float
-
-    @property
-    def p99(self) -> float:
-        """Seconds of which 99 % of the requests waited less before they were served."""
-        return percentile(self.waits, 99)
-
-
-def percentile(values: list[float], percent: float) -> float:
-    """Of sorted values, the one that so many percent are below."""
-    return values[int(percent / 100 * len(values))]
+        """This worker has told how late and how busy its loop is."""
 
 
 class Run:
-    """One traffic, one way to the workers."""
+    """One traffic, one way to the workers. No chance is involved.
+
+    Args:
+        make: Makes who accepts.
+        traffic: Who connects when.
+        is_weighted: Whether weights tell which worker is slow.
+    """
 
     def __init__(self, make: Callable[[Run], Acceptor], traffic: Traffic, *, is_weighted: bool = False) -> None:
         self.agenda = Agenda()
@@ -149,112 +133,76 @@ class Run:
             Worker(slot, round(slowest / slowness) if is_weighted else 1, slowness)
             for slot, slowness in enumerate(traffic.slowness)
         ]
-        self._served: list[tuple[float, float, float]] = []  # arrived, begun, ended
+        self._served: list[Served] = []
         self._last = traffic.connections[-1].at
-        acceptor = self._acceptor = make(self)
+        self._acceptor = make(self)
         for connection in traffic.connections:
-            self.agenda.at(connection.at, acceptor.arrived, connection)
+            self.agenda.at(connection.at, self._acceptor.arrived, connection)
         for at, slot, seconds in traffic.stalls:
-            self.agenda.at(at, self._stall, self.workers[slot], seconds)
+            self.agenda.at(at, self._come, self.workers[slot], Request(None, seconds))
         self.agenda.at(REPORT, self._report)
         self.agenda.run()
 
-    def give(self, worker: Worker, connections: list[Connection]) -> None:
-        """This worker has these connections."""
-        worker.accepted += len(connections)
-        inbox = worker.inbox
-        for connection in connections:
-            requests = connection.requests
-            inbox.append(Request(connection.at, requests[0][1], connection, len(requests) == 1))
-        if worker.is_idle:
-            self._go_round(worker)
-
-    def wake(self, worker: Worker) -> None:
-        """Something has come for this worker."""
-        if worker.is_idle:
-            self._go_round(worker)
-
     @property
     def outcome(self) -> Outcome:
-        accepted = [worker.accepted for worker in self.workers]
-        waits = sorted(begun - arrived for arrived, begun, _ in self._served)
-        times = sorted(ended - arrived for arrived, _, ended in self._served)
-        imbalance = max(accepted) * len(accepted) / sum(accepted)
-        return Outcome(imbalance, waits, times, lost(self._served, len(accepted)))
+        return judge(self._served, [worker.accepted for worker in self.workers])
 
-    def _go_round(self, worker: Worker) -> None:
+    def give(self, worker: Worker, connections: Sequence[Connection]) -> None:
+        """These connections have come to this worker."""
+        worker.accepted += len(connections)
+        for connection in connections:
+            requests = connection.requests
+            worker.inbox.append(Request(connection.at, requests[0][1], connection, len(requests) == 1))
+        if worker.since is None:
+            self._begin_round(worker)
+
+    def _come(self, worker: Worker, request: Request) -> None:
+        worker.inbox.append(request)
+        if worker.since is None:
+            self._begin_round(worker)
+
+    def _begin_round(self, worker: Worker) -> None:
         now = at = self.agenda.now
         requests, worker.inbox = worker.inbox, []
-        worker.is_idle = False
         worker.since = now
         taken = closed = 0
         for request in requests:
-            start, service = at, request.service * worker.slowness
-            at += service
-            if request.at >= 0.0:
-                self._served.append((request.at, start, at))
+            begun, at = at, at + request.service * worker.slowness
+            if request.at is not None:
+                self._served.append((request.at, begun, at))
             if request.connection is not None:
                 taken += 1
-                self._enter_later(worker, request.connection)
+                self._expect_more(worker, request.connection)
             closed += request.is_last
         if taken:
             at += FRAME
             self._acceptor.began(worker, taken)
-        worker.busy += at - now
         self.agenda.at(at, self._end_round, worker, Round(taken, closed, at - now))
 
     def _end_round(self, worker: Worker, round: Round) -> None:
-        worker.is_idle = True
+        worker.worked += round.seconds
+        worker.since = None
         self._acceptor.ended(worker, round)  # which may give it more
-        if worker.is_idle and worker.inbox:
-            self._go_round(worker)
+        if worker.since is None and worker.inbox:
+            self._begin_round(worker)
 
-    def _enter_later(self, worker: Worker, connection: Connection) -> None:
-        now = self.agenda.now
+    def _expect_more(self, worker: Worker, connection: Connection) -> None:
+        """Its other requests come when the client sends them, although the first one may have waited until then."""
         later = connection.requests[1:]
         for number, (offset, service) in enumerate(later, 1):
             at = connection.at + offset
-            request = Request(at, service, None, number == len(later))
-            self.agenda.at(max(now, at), self._come, worker, request)
-
-    def _come(self, worker: Worker, request: Request) -> None:
-        worker.inbox.append(request)
-        if worker.is_idle:
-            self._go_round(worker)
-
-    def _stall(self, worker: Worker, seconds: float) -> None:
-        self._come(worker, Request(-1.0, seconds, None, False))
+            self.agenda.at(
+                max(self.agenda.now, at), self._come, worker, Request(at, service, is_last=number == len(later))
+            )
 
     def _report(self) -> None:
-        """Every worker tells how late its event loop is: by what it has to do first."""
+        """Every worker tells how busy its loop was, and how late it is: by what it has to do first."""
         now = self.agenda.now
         for worker in self.workers:
-            late = 0.0 if worker.is_idle else now - worker.since
+            late = 0.0 if worker.since is None else now - worker.since
             worker.delay += _SMOOTHING * (late - worker.delay)
+            worker.busy_share.reported(min(1.0, max(0.0, worker.worked + late) / REPORT), REPORT)
+            worker.worked = -late  # which the end of its round will add
             self._acceptor.reported(worker)
         if now < self._last:
             self.agenda.at(now + REPORT, self._report)
-
-
-def lost(served: list[tuple[float, float, float]], workers: int) -> float:
-    """Of the workers' time, the share in which one was idle although a request waited.
-
-    Args:
-        served: When each request arrived, was begun, and ended.
-        workers: How many workers there were.
-    """
-    changes = sorted(
-        change
-        for arrived, begun, ended in served
-        for change in ((arrived, 1, 0), (begun, -1, 1), (ended, 0, -1))
-    )
-    waiting = busy = 0
-    idle = 0.0
-    before = first = changes[0][0]
-    for now, waits, works in changes:
-        if waiting and busy < workers:
-            idle += min(waiting, workers - busy) * (now - before)
-        waiting += waits
-        busy += works
-        before = now
-    return idle / (workers * (before - first))

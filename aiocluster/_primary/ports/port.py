@@ -205,7 +205,7 @@ class Port:
             self._has_room(backend)
 
     def changed(self, backend: Backend) -> None:
-        """This worker's ``connections`` or ``delay`` have changed."""
+        """This worker's ``connections``, ``delay`` or ``busy`` have changed."""
         self._policy.changed(backend)
 
     def _has_room(self, backend: Backend) -> None:

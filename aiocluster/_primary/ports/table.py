@@ -40,6 +40,8 @@ _MOST_LEFT_FILES = 1024
 Place = int | str
 """What a worker's replacement inherits: the number of its slot, or an agent's name."""
 
+_FIRST_AGENT = 1 << 16  # beyond all slots
+
 
 @dataclass(slots=True)
 class _Left:
@@ -72,6 +74,7 @@ class PortTable:
         self.is_closed: bool = False
         self._last_number = 0
         self._left: dict[Place, _Left] = {}
+        self._agents: dict[str, int] = {}
         self._left_files: dict[bytes, SocketFile] = {}  # of closed ports, to be removed at the end
         self._makers: dict[int, tuple[Any, Callable[[], Policy[Backend]]]] = {}
 
@@ -300,6 +303,10 @@ class PortTable:
             port.forget(backend)
             if backend in port.holders:
                 self.release(backend, port)
+
+    def number_of(self, place: Place) -> int:
+        """Returns the number by which policies know a place: the slot's own, or an agent's, which is no slot's."""
+        return place if isinstance(place, int) else self._agents.setdefault(place, _FIRST_AGENT + len(self._agents))
 
     # ---- ports that a failed worker has left
 
