@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from . import (
     chart,
+    document,
     p1_one_way,
     p2_round_trip,
     p3_between_workers,
@@ -24,9 +25,12 @@ from . import (
     p7_memory,
     p8_keep_alive,
     p9_tail,
+    p9k_staying,
+    p15_burst,
     peers,
     replacing,
     table,
+    wording,
 )
 from .measurement import Measurement, Sample
 from .rounds import Result, run
@@ -44,11 +48,17 @@ MEASUREMENTS = {
         p8_keep_alive.MEASUREMENT,
         p8_keep_alive.LATENCY,
         p9_tail.MEASUREMENT,
+        p9k_staying.MEASUREMENT,
+        p15_burst.MEASUREMENT,
+        p15_burst.NEW,
+        p15_burst.REST,
         replacing.RESPAWN,
         replacing.RELOAD,
         replacing.FORKED,
     )
 }
+ON_REQUEST = {measurement.name: measurement for measurement in (p9_tail.OF_POLICIES, p9k_staying.OF_POLICIES)}
+"""These take long, and are only taken by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for measurement in options.measurements or MEASUREMENTS.values()
     ]
     print(table.table(results, options.rounds))
+    if options.markdown:
+        print("\n" + table.markdown(results))
     if options.json:
         options.json.write_text(json.dumps(_document(results, options.rounds), indent=2) + "\n")
     if options.chart:
@@ -83,24 +95,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description="Measure aiocluster against Node's cluster, nginx and the kernel's own floor.",
-        epilog="; ".join(f"{m.name}: {m.title}" for m in MEASUREMENTS.values()),
+        epilog="; ".join(f"{m.name}: {m.title}" for m in (*MEASUREMENTS.values(), *ON_REQUEST.values())),
     )
     parser.add_argument(
         "measurements",
         nargs="*",
         type=_measurement,
         metavar="P",
-        help="which to take (all)",
+        help=f"which to take (all but {', '.join(ON_REQUEST)})",
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="how many of each (5)")
+    parser.add_argument("--markdown", action="store_true", help="what has several figures as the docs have it too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios: .svg or .png")
     return parser
 
 
 def _measurement(text: str) -> Measurement:
-    if (measurement := MEASUREMENTS.get(text.upper())) is None:
-        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(MEASUREMENTS)}")
+    known = {**MEASUREMENTS, **ON_REQUEST}
+    if (measurement := known.get(text.upper())) is None:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(known)}")
     return measurement
 
 
@@ -116,7 +130,7 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _progress(measurement: Measurement, round_: int, name: str, sample: Sample) -> None:
-    figure = table.quantity(sample.value, measurement.unit)
+    figure = wording.quantity(sample.value, measurement.unit)
     print(f"{measurement.name} round {round_}: {name}: {figure}", file=sys.stderr, flush=True)
 
 
@@ -131,7 +145,7 @@ def _document(results: list[Result], rounds: int) -> dict[str, Any]:
             **{program: peers.version(program) for program in ("node", "nginx", "wrk")},
         },
         "rounds": rounds,
-        "measurements": table.data(results),
+        "measurements": document.data(results),
     }
 
 

@@ -1,4 +1,4 @@
-"""The programs aiocluster is measured against and with: Node, nginx, wrk."""
+"""The programs aiocluster is measured against and with: Node, nginx, ASGI servers, wrk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from .measurement import Sample
@@ -34,8 +35,9 @@ def found(program: str) -> str | None:
 
 
 def missing(program: str) -> str | None:
-    """Why a program can't be used, None when it can."""
-    return None if found(program) else f"{program} is not installed"
+    """Why a program or a package can't be used, None when it can."""
+    installed = find_spec(program) if program in _ASGI_ARGUMENTS else found(program)
+    return None if installed else f"{program} is not installed"
 
 
 def version(program: str) -> str | None:
@@ -60,11 +62,38 @@ def nginx(workers: int, response: str) -> Iterator[int]:
     Yields:
         Its port, on the loopback interface.
     """
+    served = f'keepalive_timeout 0; server {{ listen 127.0.0.1:%d; location / {{ return 200 "{response}"; }} }}'
+    with _nginx(workers, served) as port:
+        yield port
+
+
+@contextmanager
+def nginx_before(ports: Sequence[int], balancing: str) -> Iterator[int]:
+    """Run nginx as the proxy before servers on these ports, with connections to them that stay.
+
+    One worker process, as each would count for itself how many requests a server has.
+
+    Yields:
+        Its port, on the loopback interface.
+    """
+    servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
+    served = f"""\
+    upstream servers {{ {balancing}; {servers} keepalive 64; }}
+    server {{
+        listen 127.0.0.1:%d;
+        location / {{ proxy_pass http://servers; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    }}"""
+    with _nginx(1, served) as port:
+        yield port
+
+
+@contextmanager
+def _nginx(workers: int, served: str) -> Iterator[int]:
     with tempfile.TemporaryDirectory(prefix="aiocluster-bench-") as name:
         directory = Path(name)
         port = _free_port()
         configuration = directory / "nginx.conf"
-        configuration.write_text(_nginx_configuration(directory, workers, port, response))
+        configuration.write_text(_nginx_configuration(directory, workers, served % port))
         command = [_path("nginx"), "-p", name, "-c", str(configuration), "-e", "stderr"]
         with started(command) as process:
             _await_listening(port, process)
@@ -162,7 +191,7 @@ def _wrk_errors(said: str) -> dict[str, int]:
     return {kind: count for kind, count in errors.items() if count}
 
 
-def _nginx_configuration(directory: Path, workers: int, port: int, response: str) -> str:
+def _nginx_configuration(directory: Path, workers: int, served: str) -> str:
     temporary = "\n".join(
         f"    {kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -174,12 +203,8 @@ error_log stderr;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
-    keepalive_timeout 0;
 {temporary}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ return 200 "{response}"; }}
-    }}
+{served}
 }}
 """
 

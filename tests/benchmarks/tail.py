@@ -54,8 +54,23 @@ class Tail:
         further = {name: seconds for name, seconds in self.seconds.items() if name != FIGURE}
         return Sample(self.seconds[FIGURE], self.errors, further, self.shares)
 
+    def beside(self, ideal: Tail) -> list[float]:
+        """The ratio of each percentile."""
+        return [self.seconds[name] / ideal.seconds[name] for name in PERCENTILES]
 
-def punctual(run: Callable[[], Tail]) -> Sample:
+    def __str__(self) -> str:
+        """One line: the percentiles, and what else there is to say; ``!`` where the client was too late."""
+        parts = ["  ".join(f"{name} {1000 * self.seconds[name]:6.1f}" for name in PERCENTILES) + " ms"]
+        if self.shares:
+            parts.append("/".join(map(str, self.shares)))
+        if self.late:
+            parts.append(f"client late {1000 * self.late:.1f} ms" + ("!" if self.late > LATE else ""))
+        if self.errors:
+            parts.append(f"errors: {dict(self.errors)}")
+        return "  ".join(parts)
+
+
+def punctual(run: Callable[[], Sample]) -> Sample:
     """One run; taken again if the client was late in it.
 
     Raises:
@@ -63,8 +78,8 @@ def punctual(run: Callable[[], Tail]) -> Sample:
     """
     for _ in range(TRIES - 1):
         with suppress(ClientLate):
-            return run().sample
-    return run().sample
+            return run()
+    return run()
 
 
 def of_ideal(done: Sequence[Done], warm_up: float) -> Tail:
@@ -85,11 +100,15 @@ def of_requests(report: Mapping[str, Any], warm_up: float, workers: int) -> Tail
 def of_connections(report: Mapping[str, Any], warm_up: float, workers: int) -> Tail:
     """What the client reports, where connections stay: `shares` counts these.
 
+    Where one connection's requests are answered by several workers, as behind nginx, there are no shares.
+
     Raises:
         ProgramFailed: Nothing was answered.
     """
     answers = _answers(report, warm_up)
-    return _tail(report, answers, Counter({answer.connection: answer.pid for answer in answers}.values()), workers)
+    whose = {(answer.connection, answer.pid) for answer in answers}
+    fixed = len(whose) == len({connection for connection, _ in whose})
+    return _tail(report, answers, Counter(pid for _, pid in whose) if fixed else None, workers)
 
 
 def _answers(report: Mapping[str, Any], warm_up: float) -> list[Answer]:
@@ -100,10 +119,10 @@ def _answers(report: Mapping[str, Any], warm_up: float) -> list[Answer]:
     return counted
 
 
-def _tail(report: Mapping[str, Any], answers: Sequence[Answer], had: Counter[int], workers: int) -> Tail:
+def _tail(report: Mapping[str, Any], answers: Sequence[Answer], had: Counter[int] | None, workers: int) -> Tail:
     return Tail(
         _percentiles([answer.latency for answer in answers]),
-        sorted([*had.values(), *[0] * (workers - len(had))], reverse=True),
+        () if had is None else sorted([*had.values(), *[0] * (workers - len(had))], reverse=True),
         report["errors"],
         percentile([answer.late for answer in answers], 0.99),
     )

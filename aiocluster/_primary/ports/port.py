@@ -23,7 +23,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
@@ -70,6 +70,7 @@ class Port:
         is_inherited: Whether others have its socket, too, and go on with it: the user's program, a service manager.
         is_users: Whether the user opened it in the primary, so that it stays open without holders.
         accepted: How many connections the primary has accepted.
+        stirred: Called when a worker has been sent connections.
         hears_changes: Whether its policy wants to know when a worker's load has changed.
     """
 
@@ -94,6 +95,7 @@ class Port:
         self.is_inherited: bool = False
         self.is_users: bool = False
         self.file: SocketFile | None = None
+        self.stirred: Callable[[], None] = _nothing
         self._moved_from: list[socket.socket] = []
         self.accepted: int = 0
         self.hands_over: bool = policy is not None
@@ -236,7 +238,7 @@ class Port:
         self._may_have_room(backend)
 
     def changed(self, backend: Backend) -> None:
-        """This worker's ``connections`` or ``delay`` have changed."""
+        """This worker's ``connections``, ``delay`` or ``busy`` have changed."""
         self._policy.changed(backend)
         if self._hold is not None:
             self._resume()
@@ -465,6 +467,16 @@ class Port:
         socks = [self.sock] if self.group is None else self.group.socks
         return [sock for sock in socks if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
 
+    @property
+    def windows(self) -> Collection[Window]:
+        """The windows of the workers that serve it."""
+        return ()
+
+    @property
+    def pending(self) -> int:
+        """How many accepted connections have no worker yet."""
+        return len(self._pending)
+
     def stats(self) -> PortStats:
         """Its current numbers."""
         waiting = len(self._pending) + sum(map(len, self._outstanding.values()))
@@ -500,6 +512,10 @@ class Port:
             self.group.close()
         for sock in (self.sock, *self._moved_from):
             sock.close()
+
+
+def _nothing() -> None:
+    """The default callback."""
 
 
 def _name_of(scheduling: Any) -> str:
