@@ -281,6 +281,7 @@ class Backend:
             port.pulled(self, count)
         self.open += count
         self.accepted += count
+        self.tell_policies()
 
     def _on_ready(self, number: int, count: int, nanoseconds: int) -> None:
         if port := self._table.by_number.get(number):

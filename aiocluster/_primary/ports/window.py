@@ -27,10 +27,10 @@ LATE = 0.02
 With less, a machine that has too much to do would look like a busy worker.
 """
 
-HOLD = 0.001
+HOLD = 0.002
 """Seconds during which a worker whose connections take long may still be worth waiting for: this one may be quick."""
 
-_FADES = 1.0  # seconds without connections after which what is known of them counts no more
+_FADES = 0.1  # seconds without connections after which what is known of them counts no more
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed
 
 
@@ -98,8 +98,7 @@ class Window:
 
     def _begin(self, now: float) -> None:
         if now - self._last > _FADES:
-            self._known, self.seconds = 0, 0.0
-            self._resize()
+            self._known, self.seconds, self.size = 0, 0.0, max(2, self.size)  # the next ones decide, two at a time
         self._be_late_after(now)
 
     def ready(self, count: int, seconds: float, now: float) -> None:

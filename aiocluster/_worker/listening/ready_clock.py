@@ -1,4 +1,4 @@
-"""`ReadyClock`: when the event loop has gone round since connections came, and how long that took.
+"""`ReadyClock`: when the event loop has gone round since connections came, and how long it was busy meanwhile.
 
 A first request that came with its connection has then been served, as far as its handler does not wait. So whoever
 sends this worker connections knows when it is free, without knowing what its handlers do.
@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from .processor_wait import ProcessorWait
 
 TURNS = 6
 """Turns of the loop after which a first request has been served.
@@ -43,7 +45,6 @@ class _Arrival(Generic[P]):
 
     port: P
     turn: int
-    since: float
     count: int
 
 
@@ -58,7 +59,9 @@ class ReadyClock(Generic[P]):
         self._flush = flush
         self._arrivals: deque[_Arrival[P]] = deque()
         self._turn = 0
-        self._counted_until = 0.0
+        self._time = 0.0  # up to which time has been counted
+        self._processor_wait = ProcessorWait()
+        self._waited = 0.0  # for a processor, up to then
         self._handle: asyncio.Handle | None = None
 
     def add(self, port: P, count: int) -> None:
@@ -67,16 +70,19 @@ class ReadyClock(Generic[P]):
         if arrivals and arrivals[-1].turn == self._turn and arrivals[-1].port is port:
             arrivals[-1].count += count
             return
-        arrivals.append(_Arrival(port, self._turn, time.monotonic(), count))
+        arrivals.append(_Arrival(port, self._turn, count))
         if self._handle is None:
             try:
                 self._handle = asyncio.get_running_loop().call_soon(self._go_round)
             except RuntimeError:  # the loop has ended, and the garbage collector ends a handshake's task
                 arrivals.clear()
+            else:
+                self._spent()
 
     def stop(self) -> None:
         """The loop stops. The primary hears that, and does not wait for what was added."""
         self._arrivals.clear()
+        self._processor_wait.close()
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -85,13 +91,18 @@ class ReadyClock(Generic[P]):
         self._turn += 1
         arrivals = self._arrivals
         if arrivals[0].turn + TURNS <= self._turn:
-            now = time.monotonic()
             while arrivals and arrivals[0].turn + TURNS <= self._turn:
                 first = arrivals.popleft()
-                seconds = now - max(first.since, self._counted_until)
-                self._counted_until = now
+                seconds = self._spent()
                 if first.count and seconds > PULL_AFTER * first.count:
                     first.port.pull(first.count)  # before it says that it is ready: it is still in place of these
                 first.port.ready(first.count, seconds)
             self._flush()
         self._handle = asyncio.get_running_loop().call_soon(self._go_round) if arrivals else None
+
+    def _spent(self) -> float:
+        """Seconds since the last call, without those in which this thread could have run but others did."""
+        now, waited = time.monotonic(), self._processor_wait.seconds()
+        seconds = max(0.0, now - self._time - max(0.0, waited - self._waited))
+        self._time, self._waited = now, waited
+        return seconds
