@@ -33,6 +33,8 @@ class Worker:
     delay: float = 0.0
     busy: float | None = None
     free_at: float = 0.0
+    given: float = 0.0  # seconds of work so far, done or not
+    done: float = 0.0  # of it, until the last report
     accepted: int = 0
 
 
@@ -99,6 +101,7 @@ class Run:
         start = max(now, worker.free_at)
         self._waits.append(start - now)
         worker.free_at = start + service * worker.slowness
+        worker.given += service * worker.slowness
         return worker.free_at
 
     def _enter(self, at: float, worker: Worker, service: float | None) -> None:
@@ -119,10 +122,14 @@ class Run:
                 self._policy.changed(worker)
 
     def _report(self) -> None:
-        """Every worker tells how late its event loop is: by what it has to do first."""
+        """Every worker tells how late its event loop is, by what it has to do first, and how busy it was."""
         now = self._next_report
         for worker in self._workers:
             late = max(0.0, worker.free_at - now)
             worker.delay += _SMOOTHING * (late - worker.delay)
+            done = worker.given - late
+            share = (done - worker.done) / REPORT
+            worker.busy = (worker.busy or 0.0) + _SMOOTHING * (share - (worker.busy or 0.0))
+            worker.done = done
             self._policy.changed(worker)
         self._next_report += REPORT
