@@ -164,6 +164,12 @@ def _env(name: str, value: object) -> object:
     return value
 
 
+def _pin_cpus(name: str, value: object) -> object:
+    if _is(bool, "True or False")(name, value) and not hasattr(os, "sched_setaffinity"):
+        raise ValueError(f"{name} needs sched_setaffinity(2), which this system does not have: leave it out")
+    return value
+
+
 def _restart(name: str, value: object) -> RestartPolicy | None:
     if value is None or value is False:
         return None
@@ -244,6 +250,8 @@ class Settings:
             ``"inherit"``, the primary's own. None: the null device, which is at its end at once.
         executable: The interpreter: a path, or a name that is looked for in ``PATH``. None: the primary's own.
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``. They come after the primary's own.
+        pin_cpus: Whether each worker runs on one CPU only, and so do the processes that it starts. Slots take in turn
+            those CPUs that the primary may use when it forks. Agents are not pinned. Linux only (sched_setaffinity(2)).
         silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess`. Otherwise stdout is the primary's
             own, and the primary passes stderr on to its own, in whole lines.
         uid: The user id that workers run as. The primary must have the right to change it.
@@ -287,6 +295,7 @@ class Settings:
     stdin: Stdin = _setting(None, _stdin, "fork")
     executable: StrPath | None = _setting(None, _optional(_program), "fork")
     exec_args: Sequence[str] = _setting((), _strings, "fork")
+    pin_cpus: bool = _setting(False, _pin_cpus, "fork")
     silent: bool = _setting(False, _is(bool, "True or False"), "fork")
     uid: int | None = _setting(None, _optional(_id), "fork")
     gid: int | None = _setting(None, _optional(_id), "fork")
@@ -344,6 +353,7 @@ class PrimarySettings(TypedDict, total=False):
     stdin: Stdin
     executable: StrPath | None
     exec_args: Sequence[str]
+    pin_cpus: bool
     silent: bool
     uid: int | None
     gid: int | None
