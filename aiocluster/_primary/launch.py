@@ -173,6 +173,15 @@ def variables_for(env: Env, slot: int | None) -> Mapping[str, str]:
     return variables(what, found)
 
 
+def cpu_for(slot: int) -> int:
+    """Returns the CPU that a worker in this slot is pinned to: the slots take those in turn that this process may use.
+
+    It is asked for at each fork, because cpuset(7) and taskset(1) change what a running process may use.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[slot % len(cpus)]
+
+
 def environment(common: Mapping[str, str], env: Mapping[str, str], worker_id: int, slot: int | None) -> dict[str, str]:
     """Returns a worker's environment, without the variables that name descriptors.
 

@@ -39,7 +39,7 @@ from ..settings import PrimarySettings, Settings, SetupSettings, Target, variabl
 from ..stats import PortStats, WorkerStats
 from .folders import Folders
 from .forkserver import ForkServer
-from .launch import Child, environment, spawn, variables_for
+from .launch import Child, cpu_for, environment, spawn, variables_for
 from .ports.table import Place
 from .session import Identity, Session, Shared
 from .stderr import StderrRelay
@@ -203,7 +203,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
 
         Its slot is the lowest number from 0 on that no worker has that still works. With the primary of a `Cluster`, it
-        is one above those of the cluster's own workers.
+        is one above those of the cluster's own workers; scaling up may come to use it, too.
 
         Args:
             env: Variables to add to the environment of this worker only.
@@ -453,6 +453,7 @@ def _config(settings: Settings, target: TargetName, folders: Folders, identity: 
         folders: Where this process was started from.
         identity: The worker's ids; None for a fork server.
     """
+    slot = None if identity is None else identity.slot
     return WorkerConfig(
         target=target,
         args=list(settings.args),
@@ -465,7 +466,8 @@ def _config(settings: Settings, target: TargetName, folders: Folders, identity: 
         primary_pid=os.getpid(),
         graceful_timeout=settings.graceful_timeout,
         heartbeat=settings.heartbeat,
-        slot=None if identity is None else identity.slot,
+        slot=slot,
         name=None if identity is None else identity.name,
+        cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,
         peers={},
     )

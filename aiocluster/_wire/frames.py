@@ -163,6 +163,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     heartbeat: float
     slot: int | None
     name: str | None
+    cpu: int | None
+    """The CPU that it is to run on; None: it is not pinned."""
     peers: dict[int, str | None]
 
     def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:

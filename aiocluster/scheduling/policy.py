@@ -15,7 +15,10 @@ class Candidate(Hashable, Protocol):
 
     @property
     def slot(self) -> int:
-        """The number of its slot in the cluster, from 0 on. Its replacement gets the same slot."""
+        """The number of its slot in the cluster, from 0 on. Its replacement gets the same slot.
+
+        An agent that listens on the port has a number here too: one above all slots.
+        """
 
     @property
     def weight(self) -> int:

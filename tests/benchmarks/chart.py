@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from .rounds import Ratio, Result
-from .table import ratio as written
+from .wording import ratio as written
 
 _LABEL_END, _BAR_START, _BAR_END, _WIDTH = 360, 372, 800, 1000
 _TOP, _TITLE_HEIGHT, _ROW_HEIGHT, _BAR_HEIGHT, _FOOT = 12, 34, 30, 16, 48
@@ -93,7 +93,7 @@ def _row(ratio: Ratio, label: str, y: int, scale: float) -> Iterator[str]:
     spread, goal = ratio.spread, ratio.comparison.goal
     colour = _COLOURS[ratio.met]
     low, middle, high = (_BAR_START + value * scale for value in (spread.lowest, spread.median, spread.highest))
-    figure = f"{written(spread.median)} ({written(spread.lowest)}–{written(spread.highest)})"
+    figure = written(spread)
     half = _BAR_HEIGHT // 2
     yield _text(_LABEL_END, y + 4, label, 'text-anchor="end"')
     yield (

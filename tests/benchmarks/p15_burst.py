@@ -3,14 +3,17 @@
 A handler blocks its loop for 20 ms. At first ten requests a second arrive, which one worker does; then 320, which keep
 6.4 of eight busy. What comes in the burst's first 100 ms doesn't count in the tail: then the workers are there, or are
 not. Two more figures go with it: when the first worker more serves, and what memory the few take at rest.
+
+``python -m tests.benchmarks.p15_burst --seeds 1 2 3`` is the quick way: one line for each run.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -79,6 +82,14 @@ def of_a_new_one(report: Mapping[str, Any], first: Set[int]) -> float | None:
     return min(new) - CALM[0] if new else None
 
 
+RUNS = {
+    GROWING: (f"{FEW}:{MANY}", "template"),
+    GROWING_SPAWN: (f"{FEW}:{MANY}", "spawn"),
+    FIXED: (f"{MANY}", "template"),
+}
+"""How many workers, and how they start."""
+
+
 def _tail(workers: str, seed: int) -> Sample:
     return tail.punctual(lambda: burst(workers, "template", seed).tail.sample)
 
@@ -93,8 +104,8 @@ def _new(start_method: str, seed: int) -> Sample:
     return tail.punctual(taken)
 
 
-def _ideal(seed: int) -> Sample:
-    return tail.of_ideal(ideal_open(stepped(seed, [CALM, BURST], MIX), MANY), COUNTED_FROM).sample
+def ideal(seed: int) -> Tail:
+    return tail.of_ideal(ideal_open(stepped(seed, [CALM, BURST], MIX), MANY), COUNTED_FROM)
 
 
 async def memory_at_rest(workers: str) -> float:
@@ -119,7 +130,7 @@ MEASUREMENT = Measurement(
     f"99 % of a burst's requests, but for its first {1000 * GRACE:g} ms, are answered within",
     "s",
     contenders=(
-        SeededContender(IDEAL, _ideal),
+        SeededContender(IDEAL, lambda seed: ideal(seed).sample),
         SeededContender(GROWING, partial(_tail, f"{FEW}:{MANY}"), needs=("uvicorn",)),
         SeededContender(FIXED, partial(_tail, f"{MANY}"), needs=("uvicorn",)),
     ),
@@ -151,3 +162,27 @@ REST = Measurement(
     ),
     comparisons=(Comparison(GROWING, FIXED_FEW, at_most(1.05)),),
 )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line for each run as it ends; 1 if a contender broke."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.p15_burst", description="One line for each run.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="a run with each (1 2 3)")
+    width = max(map(len, RUNS))
+    failed = False
+    for seed in parser.parse_args(arguments).seeds:
+        print(f"seed {seed}  {IDEAL:<{width}}  {ideal(seed)}", flush=True)
+        for name, (workers, start_method) in RUNS.items():
+            try:
+                run = burst(workers, start_method, seed)
+            except ProgramFailed as error:
+                failed = True
+                print(f"seed {seed}  {name:<{width}}  FAILED: {error}", flush=True)
+                continue
+            new = "" if run.new is None else f"  a worker more after {1000 * run.new:.0f} ms"
+            print(f"seed {seed}  {name:<{width}}  {run.tail}{new}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -51,9 +51,12 @@ MEASUREMENT = measurement(
     *(Comparison(name, IDEAL, at_most(1.10)) for name in OURS),
     *(Comparison(name, IDEAL, at_most(1.25), figure="p90") for name in OURS),
     *(Comparison(name, peer, at_most(1.0)) for name in OURS for peer in PEERS),
+    *(Comparison(name, peer, figure=figure) for name in OURS for peer in PEERS for figure in tail.FURTHER),
 )
 
-OF_POLICIES = measurement("P9POLICIES", "the same, for each policy", LOAD, POLICIES)
+OF_POLICIES = measurement(
+    "P9POLICIES", "99 % of requests of uneven work are answered within, by policy", LOAD, POLICIES
+)
 
 
 if __name__ == "__main__":

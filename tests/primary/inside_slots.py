@@ -35,12 +35,19 @@ def facts() -> dict[str, Any]:
         "env of C": _getenv(NAME),
         "zone": time.localtime(0).tm_zone,
         "imported_by": imported_by,
+        "cpus of the parent": sorted(os.sched_getaffinity(os.getppid())),
+        "cpus": [sorted(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")],
     }
 
 
 async def tell() -> None:
     await current_worker().send(facts())
     await asyncio.Event().wait()
+
+
+async def tell_cpus_of_a_child() -> None:
+    done = await child_process.exec("grep Cpus_allowed_list /proc/self/status")
+    await current_worker().send(done.stdout.split()[1])
 
 
 async def tell_and_leave() -> None:
