@@ -12,6 +12,7 @@ Each row has a setting's name, type and default, its check, and the code that re
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import sys
@@ -22,13 +23,14 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
-from ._checks import number, sequence, whole_number, without_nul
+from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
 from .scheduling import _registry
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Target: TypeAlias = Callable[..., Any] | StrPath | None
 Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
+Workers: TypeAlias = int | tuple[int, int] | Literal["auto"]
 StartMethod: TypeAlias = Literal["spawn", "template"]
 
 
@@ -38,6 +40,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
+Env: TypeAlias = Mapping[str, str] | Callable[[int], Mapping[str, str]] | None
 Stdin: TypeAlias = Literal["inherit"] | int | HasFileno | None
 
 
@@ -152,6 +155,21 @@ def variables(name: str, value: object) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
+def _env(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return variables(name, value)
+    if not callable(value) or inspect.iscoroutinefunction(value):
+        what = "a mapping of str to str, or a function of the slot that returns one and is not async"
+        raise TypeError(f"{name} must be {what}, not {value!r}")
+    return value
+
+
+def _pin_cpus(name: str, value: object) -> object:
+    if _is(bool, "True or False")(name, value) and not hasattr(os, "sched_setaffinity"):
+        raise ValueError(f"{name} needs sched_setaffinity(2), which this system does not have: leave it out")
+    return value
+
+
 def _restart(name: str, value: object) -> RestartPolicy | None:
     if value is None or value is False:
         return None
@@ -178,7 +196,7 @@ def _workers(name: str, value: object) -> object:
         return value
     if isinstance(value, str):
         raise TypeError(f'{name} must be a whole number from 1 on, or "auto", not {value!r}')
-    return whole_number(name, value, at_least=1)
+    return low_and_high(name, value)
 
 
 def _weights(name: str, value: object) -> tuple[int, ...]:
@@ -224,12 +242,16 @@ class Settings:
         args: ``sys.argv[1:]`` of a script or a module, and what a function is called with. A function without
             parameters finds them in ``sys.argv[1:]``, too. Without ``args``, functions and the main script see the
             primary's ``sys.argv``.
-        env: Environment variables to add to the primary's own.
+        env: Environment variables to add to the primary's own. Or a function that is called with a worker's slot and
+            returns them: in the primary, at each fork, and for all slots when a `Cluster` is made. It is not called
+            for agents. An error of the function is a failed start.
         cwd: The working directory, which must exist. None: the primary's own.
         stdin: What workers read as their standard input: an open file or a descriptor, which they all share, or
             ``"inherit"``, the primary's own. None: the null device, which is at its end at once.
         executable: The interpreter: a path, or a name that is looked for in ``PATH``. None: the primary's own.
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``. They come after the primary's own.
+        pin_cpus: Whether each worker runs on one CPU only, and so do the processes that it starts. Slots take in turn
+            those CPUs that the primary may use when it forks. Agents are not pinned. Linux only (sched_setaffinity(2)).
         silent: Whether ``stdout`` and ``stderr`` are streams of the `WorkerProcess`. Otherwise stdout is the primary's
             own, and the primary passes stderr on to its own, in whole lines.
         uid: The user id that workers run as. The primary must have the right to change it.
@@ -245,8 +267,9 @@ class Settings:
         drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
             balancer to send them elsewhere. A reload has none. A second SIGINT or SIGTERM skips it.
         workers: How many workers to run. ``"auto"``: one per CPU that this process may use, by affinity and cgroup.
-        weights: One weight per worker. The default policy is then ``"weighted_round_robin"``; a policy without weights
-            is refused.
+            ``(low, high)``: as many as the load needs, within these bounds.
+        weights: One weight per worker; with bounds, as many as the higher one. The default policy is then
+            ``"weighted_round_robin"``; a policy without weights is refused.
         restart: When workers that end unexpectedly are replaced. None or False: never; `Cluster.serve_forever` returns
             when no worker is left.
         agents: Further targets by name, for work that must be done once in the whole cluster. Each runs in one process
@@ -267,11 +290,12 @@ class Settings:
 
     target: Target = _setting(None, _anything, "fork")
     args: Sequence[str] = _setting((), _strings, "fork")
-    env: Mapping[str, str] | None = _setting(None, _optional(variables), "fork")
+    env: Env = _setting(None, _optional(_env), "fork")
     cwd: StrPath | None = _setting(None, _optional(_folder), "fork")
     stdin: Stdin = _setting(None, _stdin, "fork")
     executable: StrPath | None = _setting(None, _optional(_program), "fork")
     exec_args: Sequence[str] = _setting((), _strings, "fork")
+    pin_cpus: bool = _setting(False, _pin_cpus, "fork")
     silent: bool = _setting(False, _is(bool, "True or False"), "fork")
     uid: int | None = _setting(None, _optional(_id), "fork")
     gid: int | None = _setting(None, _optional(_id), "fork")
@@ -281,7 +305,7 @@ class Settings:
     heartbeat: float = _setting(1.0, _some_seconds, "fork")
     scheduling: Any = _setting(None, _scheduling, "port")
     graceful_timeout: float = _setting(30.0, _seconds, "leave")
-    workers: int | Literal["auto"] = _setting("auto", _workers, "cluster")
+    workers: Workers = _setting("auto", _workers, "cluster")
     weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
     restart: RestartPolicy | Literal[False] | None = _setting(RestartPolicy(), _restart, "cluster")
     agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "cluster")
@@ -324,11 +348,12 @@ class PrimarySettings(TypedDict, total=False):
     """The settings of a `Primary`; see `Settings`."""
 
     args: Sequence[str]
-    env: Mapping[str, str] | None
+    env: Env
     cwd: StrPath | None
     stdin: Stdin
     executable: StrPath | None
     exec_args: Sequence[str]
+    pin_cpus: bool
     silent: bool
     uid: int | None
     gid: int | None
@@ -343,7 +368,7 @@ class PrimarySettings(TypedDict, total=False):
 class ClusterSettings(PrimarySettings, total=False):
     """The settings of a `Cluster`; see `Settings`."""
 
-    workers: int | Literal["auto"]
+    workers: Workers
     weights: Sequence[int] | None
     restart: RestartPolicy | Literal[False] | None
     agents: Mapping[str, Target] | None

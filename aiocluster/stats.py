@@ -13,6 +13,7 @@ class WorkerStats:
 
     Attributes:
         id: Its number within the primary.
+        slot: Its slot; None for an agent.
         pid: Its process id.
         name: An agent's name; else None.
         state: See `WorkerProcess.state`.
@@ -22,12 +23,15 @@ class WorkerStats:
         redispatched: How many connections it had not taken when it ended. They went to other workers.
         calls: How many functions it is running for `Cluster.call`.
         loop_delay: How late its event loop was in the last sample, in seconds.
+        busy: The share of time that its event loop did not wait for I/O, smoothed: 0.0 to 1.0. A blocked loop is busy.
+            None if it is unknown: before the first sample, and for loops other than asyncio's and uvloop's.
         memory: Bytes of resident memory in the last sample; 0 before the first.
         tasks: How many asyncio tasks it had in the last sample.
         age: Seconds since it came online; 0 before that.
     """
 
     id: int
+    slot: int | None
     pid: int
     name: str | None
     state: str
@@ -37,6 +41,7 @@ class WorkerStats:
     redispatched: int
     calls: int
     loop_delay: float
+    busy: float | None
     memory: int
     tasks: int
     age: float
@@ -67,11 +72,13 @@ class ClusterStats:
         workers: One entry for each worker and agent.
         ports: One entry for each shared port.
         restarts: How many workers have been replaced because they ended unexpectedly.
+        bounds: The least and the most workers that the cluster runs; twice the same number if it is fixed.
     """
 
     workers: tuple[WorkerStats, ...]
     ports: tuple[PortStats, ...]
     restarts: int
+    bounds: tuple[int, int]
 
     @property
     def listeners(self) -> tuple[PortStats, ...]:

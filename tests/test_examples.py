@@ -24,6 +24,18 @@ def test_demo() -> None:
     assert "12 requests, answered by 4 processes: 3 / 3 / 3 / 3" in done.stdout
 
 
+def test_devices() -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "devices.py")]
+    own = {"DEVICES": "3 GPU-8932f937"}
+    done = subprocess.run(command, env={**environment(), **own}, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "slot 0 has device 3",
+        "slot 1 has device GPU-8932f937",
+        "a worker has ended, and the next one in slot 0 has device 3",
+    ]
+
+
 def test_hello_is_the_readmes_program() -> None:
     found = re.search(r"```python\n# hello.py\n(.*?)```", README.read_text(), re.DOTALL)
     assert found is not None

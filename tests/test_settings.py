@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import os
@@ -21,7 +22,7 @@ def test_the_defaults_are_the_promised_ones(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.target is None
     assert settings.args == settings.exec_args == settings.preload == ()
     assert {settings.env, settings.cwd, settings.stdin, settings.executable, settings.uid, settings.gid} == {None}
-    assert settings.silent is False
+    assert settings.silent is settings.pin_cpus is False
     assert (settings.loop, settings.start_method, settings.scheduling) == ("auto", "spawn", "round_robin")
 
 
@@ -111,6 +112,7 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("uid", "root", TypeError, "uid must be a whole number from 0 on, not 'root'"),
         ("gid", 1.5, TypeError, "gid must be a whole number from 0 on, not 1.5"),
         ("gid", True, TypeError, "gid must be a whole number from 0 on, not True"),
+        ("pin_cpus", 1, TypeError, "pin_cpus must be True or False, not 1"),
         ("silent", 1, TypeError, "silent must be True or False, not 1"),
         ("cwd", 1, TypeError, "cwd must be a path, not 1"),
         ("stdin", "pipe", TypeError, "stdin must be None, \"inherit\", an open file or a descriptor, not 'pipe'"),
@@ -119,6 +121,12 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("executable", ["python"], TypeError, "executable must be a path, not ['python']"),
         ("loop", 1, TypeError, "loop must be one of"),
         ("args", [1], TypeError, "args must be a sequence of str, not of 1"),
+        (
+            "env",
+            7,
+            TypeError,
+            "env must be a mapping of str to str, or a function of the slot that returns one",
+        ),
         ("env", {"A": 1}, TypeError, "env must be a mapping of str to str, not {'A': 1}"),
         ("heartbeat", "1", TypeError, "heartbeat must be a number of seconds above 0, not '1'"),
         ("heartbeat", 0, ValueError, "heartbeat must be a number of seconds above 0, not 0"),
@@ -133,6 +141,17 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("workers", "4", TypeError, "workers must be a whole number from 1 on, or \"auto\", not '4'"),
         ("workers", True, TypeError, "workers must be a whole number from 1 on, not True"),
         ("workers", 0, ValueError, "workers must be a whole number from 1 on, not 0"),
+        ("workers", 2.5, TypeError, "workers must be a whole number from 1 on, not 2.5"),
+        ("workers", (8, 2), ValueError, "workers must be (low, high), the lower number first, not (8, 2)"),
+        ("workers", (0, 4), ValueError, "workers[0] must be a whole number from 1 on, not 0"),
+        ("workers", (1, 0), ValueError, "workers[1] must be a whole number from 1 on, not 0"),
+        ("workers", (True, 4), TypeError, "workers[0] must be a whole number from 1 on, not True"),
+        ("workers", (2, 4.0), TypeError, "workers[1] must be a whole number from 1 on, not 4.0"),
+        ("workers", (2, "8"), TypeError, "workers[1] must be a whole number from 1 on, not '8'"),
+        ("workers", (1, 2, 3), TypeError, "workers must be a whole number, or two: (low, high), not (1, 2, 3)"),
+        ("workers", (), TypeError, "workers must be a whole number, or two: (low, high), not ()"),
+        ("workers", {2, 8}, TypeError, "workers must be a whole number from 1 on, not {8, 2}"),
+        ("workers", "2:8", TypeError, "workers must be a whole number from 1 on, or \"auto\", not '2:8'"),
         ("weights", "12", TypeError, "weights must be a sequence of whole numbers, not '12'"),
         ("weights", [1, 0], ValueError, "weights must be a whole number from 1 on, not 0"),
         ("restart", 3, TypeError, "restart must be a RestartPolicy, or False (nobody is replaced), not 3"),
@@ -149,6 +168,12 @@ def test_each_setting_is_documented_and_its_default_is_right(name: str) -> None:
         ("exec_args", "-X", TypeError, "exec_args must be a sequence of str"),
         ("preload", "json", TypeError, "preload must be a sequence of str"),
         ("env", [("A", "1")], TypeError, "env must be a mapping of str to str"),
+        (
+            "env",
+            asyncio.sleep,
+            TypeError,
+            "env must be a mapping of str to str, or a function of the slot",
+        ),
         ("env", {"A=B": "1"}, ValueError, "env: 'A=B' can't be the name of an environment variable"),
         ("env", {"": "1"}, ValueError, "env: '' can't be the name of an environment variable"),
         ("env", {"A": "1\0"}, ValueError, "env['A'] must not contain a null character: '1\\x00'"),

@@ -37,7 +37,7 @@ from .._wire.frame import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings, Stdin
 from .folders import Folders
-from .launch import Child, command, open_streams
+from .launch import Child, command, open_streams, variables_for
 from .stderr import StderrRelay
 
 logger = logging.getLogger("aiocluster.forkserver")
@@ -83,10 +83,11 @@ class ForkServer:
         first_frame = config.encode()
         with open_channel() as (ours, theirs), open_streams(relay) as streams, ExitStack() as undo:
             with blocked():
+                own = {CHANNEL_FD: str(theirs.fileno())}
                 process = start(
                     command(settings, "forkserver", folders),
                     streams.theirs,
-                    env=environment({**os.environ, **(settings.env or {})}, {CHANNEL_FD: str(theirs.fileno())}),
+                    env=environment({**os.environ, **variables_for(settings.env, None)}, own),
                     cwd=folders.cwd(settings.cwd),
                     pass_fds=(theirs.fileno(),),
                     session=adopts(),

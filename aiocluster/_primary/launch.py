@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._interruption import is_interruption
 from .._processes import start
-from .._processes.environment import CHANNEL_FD, WORKER_ID
+from .._processes.environment import CHANNEL_FD, SLOT, WORKER_ID
 from .._processes.exit_status import ExitStatus
 from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
-from ..settings import Settings, Stdin
+from ..settings import Env, Settings, Stdin, variables
 from .folders import Folders
 from .stderr import RelayedStderr, SilentStderr, StderrRelay
 
@@ -147,9 +148,51 @@ class Child:
         await asyncio.wait([self._process.ended])
 
 
-def environment(settings: Settings, env: Mapping[str, str], worker_id: int) -> dict[str, str]:
-    """Returns a worker's environment, without the variables that name descriptors."""
-    return start.environment({**os.environ, **(settings.env or {}), **env}, {WORKER_ID: str(worker_id)})
+def variables_for(env: Env, slot: int | None) -> Mapping[str, str]:
+    """Returns the variables that the setting ``env`` adds to the environment of a worker in this slot.
+
+    Args:
+        env: The setting.
+        slot: The slot; None for an agent or a fork server, for which a function is not called.
+
+    Raises:
+        ValueError: The function raised, or returned what can't be a variable.
+        TypeError: It returned no mapping of str to str.
+    """
+    if env is None or isinstance(env, Mapping):
+        return env or {}
+    if slot is None:
+        return {}
+    what = f"env for slot {slot}"
+    try:
+        found = env(slot)
+    except BaseException as error:
+        if is_interruption(error):
+            raise
+        raise ValueError(f"{what}: the function raised {error!r}") from error
+    return variables(what, found)
+
+
+def cpu_for(slot: int) -> int:
+    """Returns the CPU that a worker in this slot is pinned to: the slots take those in turn that this process may use.
+
+    It is asked for at each fork, because cpuset(7) and taskset(1) change what a running process may use.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[slot % len(cpus)]
+
+
+def environment(common: Mapping[str, str], env: Mapping[str, str], worker_id: int, slot: int | None) -> dict[str, str]:
+    """Returns a worker's environment, without the variables that name descriptors.
+
+    Args:
+        common: The variables that the setting ``env`` adds to this process's own.
+        env: The worker's own variables.
+        worker_id: Its id.
+        slot: Its slot; None for an agent.
+    """
+    own = {WORKER_ID: str(worker_id)} if slot is None else {WORKER_ID: str(worker_id), SLOT: str(slot)}
+    return start.environment({**os.environ, **common, **env}, own)
 
 
 def command(settings: Settings, module: str, folders: Folders) -> list[str]:
@@ -171,12 +214,18 @@ def _own_options() -> list[str]:
 def spawn(
     settings: Settings,
     env: Mapping[str, str],
-    worker_id: int,
     channel: socket.socket,
     relay: StderrRelay,
     folders: Folders,
 ) -> Child:
-    """Starts a new interpreter that becomes worker ``worker_id`` on this channel.
+    """Starts a new interpreter that becomes a worker on this channel.
+
+    Args:
+        settings: The settings.
+        env: The worker's environment; see `environment`.
+        channel: The worker's end of its channel.
+        relay: Passes on its stderr, unless it is silent.
+        folders: Where this process was started from.
 
     Raises:
         OSError: The interpreter can't be started.
@@ -185,7 +234,7 @@ def spawn(
         process = start.start(
             command(settings, "bootstrap", folders),
             streams.theirs,
-            env={**environment(settings, env, worker_id), CHANNEL_FD: str(channel.fileno())},
+            env={**env, CHANNEL_FD: str(channel.fileno())},
             cwd=folders.cwd(settings.cwd),
             pass_fds=(channel.fileno(),),
             session=adopts(),

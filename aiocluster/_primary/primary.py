@@ -33,13 +33,14 @@ from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, StoppingError, TargetError, WorkerNotFoundError
+from ..errors import ClusterError, StartupError, StoppingError, TargetError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
 from .folders import Folders
 from .forkserver import ForkServer
-from .launch import Child, environment, spawn
+from .launch import Child, cpu_for, environment, spawn, variables_for
+from .ports.table import Place
 from .session import Identity, Session, Shared
 from .stderr import StderrRelay
 from .target import name_target
@@ -88,6 +89,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
+        self._starting: dict[int, Place] = {}  # by id: workers that are being forked
+        self._slots: Callable[[], int] = int  # how many slots a Cluster fills; 0 without one
         self._fork_servers: dict[tuple[Hashable, TargetName], ForkServer] = {}  # those of the current settings
         self._all_fork_servers: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
@@ -179,11 +182,18 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         """
         changed = self.settings._changed("Primary", settings)
         target = name_target(changed.target, changed.cwd, self._shared.folders)
+        if "env" in settings:
+            self._check_env(changed)
         self._shared.settings = changed
         interpreter = _interpreter(changed)
         self._retire_fork_servers(lambda of, named: of != interpreter or (named == self._named and named != target))
         self._named = target
         self._hub.emit_soon(Setup(changed))
+
+    def _check_env(self, settings: Settings) -> None:
+        """Raises TypeError or ValueError if ``env`` is a function that fails for one of the slots of a Cluster."""
+        for slot in range(self._slots()):
+            variables_for(settings.env, slot)
 
     def _check_target(self, target: Any) -> None:
         """Raises `TargetError` if workers could not find this target."""
@@ -191,6 +201,9 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
+
+        Its slot is the lowest number from 0 on that no worker has that still works. With the primary of a `Cluster`, it
+        is one above those of the cluster's own workers; scaling up may come to use it, too.
 
         Args:
             env: Variables to add to the environment of this worker only.
@@ -203,6 +216,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TargetError: The target no longer exists.
             ValueError: The weight is below 1.
             TypeError: The weight is not a whole number, or ``env`` not a mapping of str to str.
+            StartupError: The setting ``env`` is a function that has no variables for its slot; or the fork server has
+                failed.
             OSError: The process can't be started.
         """
         whole_number("weight", weight, at_least=1)
@@ -215,8 +230,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         env: Mapping[str, str] | None = None,
         *,
         weight: int = 1,
-        slot: int | None = None,
-        name: str | None = None,
+        place: Place | None = None,
         target: Any = ...,
         timeout: float | None = None,
     ) -> WorkerProcess:
@@ -225,8 +239,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         Args:
             env: As for `fork`.
             weight: As for `fork`.
-            slot: Its slot, from 0 on, which policies such as ``ip_hash`` use; None: a new one.
-            name: The name, if it is to be an agent.
+            place: Its slot, from 0 on, or an agent's name; None: a new slot.
             target: The target of this worker, in place of the one in the settings.
             timeout: Seconds that a fork server may take; None: no limit.
         """
@@ -236,28 +249,34 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
         named = name_target(settings.target, settings.cwd, self._shared.folders)
-        config = _config(settings, named, self._shared.folders, name=name)
-        config.encode()  # what can't be packed is refused before there is a process
         worker_id = self._last_id = self._last_id + 1
+        place = self._free_slot() if place is None else place
+        identity = Identity(worker_id, place, weight, MappingProxyType(dict(env or {})))
+        config = _config(settings, named, self._shared.folders, identity)
+        config.encode()  # what can't be packed is refused before there is a process
+        try:
+            common = variables_for(settings.env, identity.slot)
+        except (TypeError, ValueError) as error:
+            raise StartupError(str(error)) from error
+        whole = environment(common, identity.env, worker_id, identity.slot)
         with open_channel() as (ours, theirs), ExitStack() as undo:
+            self._starting[worker_id] = place
+            undo.callback(self._starting.pop, worker_id)
             if settings.start_method == "spawn":
-                child = spawn(settings, env or {}, worker_id, theirs, self._relay, self._shared.folders)
+                child = spawn(settings, whole, theirs, self._relay, self._shared.folders)
             else:
-                fork_server = self._fork_server(settings, named)
-                whole = environment(settings, env or {}, worker_id)
-                child = await fork_server.fork(
+                child = await self._fork_server(settings, named).fork(
                     whole, theirs, stdin=settings.stdin, silent=settings.silent, timeout=timeout
                 )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
                 raise StoppingError("this Primary has been left")
-            slot = self._free_slot() if slot is None else slot
-            identity = Identity(worker_id, slot, name, weight, MappingProxyType(dict(env or {})))
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
             session = Session(identity, child, channel, self._shared)
             undo.pop_all()
+            del self._starting[worker_id]
         self._shared.router.add(session)
         self._workers[worker_id] = self._by_pid[session.pid] = session.worker
         self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
@@ -265,9 +284,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         return session.worker
 
     def _free_slot(self) -> int:
-        """Returns the lowest number that is no slot of a worker at work."""
-        taken = {session.identity.slot for session in self._all_sessions() if not session.life.is_over}
-        return next(slot for slot in itertools.count() if slot not in taken)
+        """Returns the lowest number that is no slot of a worker at work, and none that a Cluster fills."""
+        taken = {session.identity.place for session in self._all_sessions() if not session.life.is_over}
+        taken.update(self._starting.values())
+        return next(slot for slot in itertools.count(self._slots()) if slot not in taken)
 
     def _discard(self, child: Child) -> None:
         """Ends a process that has become no worker, because its start failed."""
@@ -284,7 +304,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            config = _config(settings, target, self._shared.folders, name=None)
+            config = _config(settings, target, self._shared.folders, None)
             fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
@@ -418,14 +438,22 @@ def _interpreter(settings: Settings) -> Hashable:
     return (
         str(settings.executable),
         settings.exec_args,
-        tuple(sorted((settings.env or {}).items())),
+        tuple(sorted(variables_for(settings.env, None).items())),
         str(settings.cwd),
         settings.preload,
     )
 
 
-def _config(settings: Settings, target: TargetName, folders: Folders, *, name: str | None) -> WorkerConfig:
-    """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet."""
+def _config(settings: Settings, target: TargetName, folders: Folders, identity: Identity | None) -> WorkerConfig:
+    """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet.
+
+    Args:
+        settings: The settings.
+        target: What it runs.
+        folders: Where this process was started from.
+        identity: The worker's ids; None for a fork server.
+    """
+    slot = None if identity is None else identity.slot
     return WorkerConfig(
         target=target,
         args=list(settings.args),
@@ -438,6 +466,8 @@ def _config(settings: Settings, target: TargetName, folders: Folders, *, name: s
         primary_pid=os.getpid(),
         graceful_timeout=settings.graceful_timeout,
         heartbeat=settings.heartbeat,
-        name=name,
+        slot=slot,
+        name=None if identity is None else identity.name,
+        cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,
         peers={},
     )

@@ -38,7 +38,8 @@ from .folders import Folders
 from .launch import Child
 from .life import Life
 from .ports.backend import Backend
-from .ports.table import PortTable
+from .ports.busy import SILENT
+from .ports.table import Place, PortTable
 from .reason import IN_WORDS, Cause
 from .router import Router
 from .target import name_target
@@ -69,17 +70,25 @@ class Identity:
 
     Attributes:
         id: Its number in this primary, from 1 on; never reused.
-        slot: Its slot, which its replacement inherits.
-        name: The agent's name; None for other workers.
+        place: What its replacement inherits: its slot, or an agent's name.
         weight: Its relative share of connections under weighted scheduling.
         env: The argument ``env`` of `Primary.fork`.
     """
 
     id: int
-    slot: int
-    name: str | None
+    place: Place
     weight: int
     env: Mapping[str, str]
+
+    @property
+    def slot(self) -> int | None:
+        """Its slot; None for an agent."""
+        return self.place if isinstance(self.place, int) else None
+
+    @property
+    def name(self) -> str | None:
+        """The agent's name; None for other workers."""
+        return self.place if isinstance(self.place, str) else None
 
 
 @dataclass(slots=True)
@@ -167,6 +176,8 @@ class Session:
         self._has_heard = False  # that it is to leave
         self._online_since = 0.0
         self._reported_at = 0.0
+        self._heartbeat = shared.settings.heartbeat
+        self._silence: asyncio.TimerHandle | None = None
         self._disconnected = asyncio.Event()
         self._ready_or_over = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -180,8 +191,8 @@ class Session:
             self.life,
             shared.ports,
             weight=identity.weight,
-            slot=identity.slot,
-            place=identity.slot if identity.name is None else identity.name,
+            slot=shared.ports.number_of(identity.place),
+            place=identity.place,
             scheduling=shared.settings.scheduling,
             listening=self._on_listening,
             pid=child.pid,
@@ -237,6 +248,7 @@ class Session:
         """Returns its current numbers."""
         return WorkerStats(
             id=self.identity.id,
+            slot=self.identity.slot,
             pid=self.pid,
             name=self.identity.name,
             state=self.life.state,
@@ -246,6 +258,7 @@ class Session:
             redispatched=self.backend.redispatched,
             calls=self.calls,
             loop_delay=self.delay,
+            busy=self.backend.busy,
             memory=self.memory,
             tasks=self.tasks,
             age=self.age,
@@ -333,20 +346,40 @@ class Session:
     def _on_attached(self, frame: frames.Attached) -> None:
         self.life.move("attach")
         self._reported_at = time.monotonic()
+        self._await_report(SILENT * self._heartbeat)
         self._changed()
 
     def _on_detached(self, frame: frames.Detached) -> None:
         self.life.move("detach")
+        self._await_no_report()
         if self.life.is_leaving and not self._has_heard:  # there may be no other loop to read it
             self._tell_by_signal()
         self._changed()
 
     def _on_report(self, frame: frames.Report) -> None:
-        if not 0 <= frame.delay < math.inf or frame.memory < 0 or frame.tasks < 0:  # policies compare them
-            raise ProtocolError(f"a report of {frame.delay} s, {frame.memory} bytes and {frame.tasks} tasks")
+        is_share = frame.busy is None or 0 <= frame.busy <= 1
+        if not (is_share and 0 <= frame.delay < math.inf and frame.memory >= 0 and frame.tasks >= 0):
+            raise ProtocolError(f"impossible numbers: {frame}")  # policies compare them
         self._reported_at = time.monotonic()
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
-        self.backend.late(self.delay)
+        self.backend.reported(self.delay, frame.busy, self._heartbeat + self.delay)
+
+    def _await_report(self, seconds: float) -> None:
+        self._await_no_report()
+        self._silence = asyncio.get_running_loop().call_later(seconds, self._check_report)
+
+    def _await_no_report(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _check_report(self) -> None:
+        """Whether it has reported in time. One timer runs on through many reports."""
+        left = self._reported_at + SILENT * self._heartbeat - time.monotonic()
+        if left <= 0:
+            left = SILENT * self._heartbeat
+            self.backend.silent(left)
+        self._await_report(left)
 
     def _on_listening(self, address: Address) -> None:
         self.life.move("listen")
@@ -387,6 +420,7 @@ class Session:
 
     def _on_channel_end(self, error: Exception | None) -> None:
         self.life.move("close")
+        self._await_no_report()
         if error is not None:
             logger.error("%r is dropped: %s", self.worker, error)
             self.kill(signal.SIGKILL, "failed")

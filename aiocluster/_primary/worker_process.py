@@ -38,6 +38,17 @@ class WorkerProcess(Peer[WorkerProcessEvent], metaclass=NoConstructor, made_by="
         return self._session.identity.id
 
     @property
+    def slot(self) -> int | None:
+        """Its place among the workers; None for an agent.
+
+        The n workers of a `Cluster` have the slots 0 to n-1. A replacement inherits the slot, after a crash, at a
+        reload or for a limit. It may share it for a while with the old worker, which finishes its work. Scaling down
+        takes the highest slots. Under a `Primary` alone, each new worker gets the lowest number that no worker
+        has that still works.
+        """
+        return self._session.identity.slot
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         return self._session.pid

@@ -161,7 +161,10 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
+    slot: int | None
     name: str | None
+    cpu: int | None
+    """The CPU that it is to run on; None: it is not pinned."""
     peers: dict[int, str | None]
 
     def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:
@@ -357,9 +360,11 @@ class Signalled(Frame, tag=52, by=WORKER):
 
 
 class Report(Frame, tag=50, by=WORKER):
-    """A sample of the event loop: its delay in seconds, bytes of resident memory, number of tasks."""
+    """A sample of the event loop: its delay in seconds, the share of time since the last sample that it was busy, bytes
+    of resident memory, number of tasks. The share is from 0.0 to 1.0, and None if it is unknown."""
 
     delay: float
+    busy: float | None
     memory: int
     tasks: int
 

@@ -48,6 +48,7 @@ def main() -> NoReturn:
     flush_at_os_exit(channel)
     signals.session = session
     try:
+        _pin(config.cpu)
         _end_with(session)
         _become(config)
         patch.install()
@@ -142,6 +143,21 @@ def _signal_when_parent_dies(number: int) -> None:
 
 
 # ---- this process
+
+
+def _pin(cpu: int | None) -> None:
+    """Has this process run on that CPU only. The threads that it starts later do, too; those that it has do not.
+
+    Raises:
+        OSError: It may not use that CPU.
+    """
+    if cpu is None:
+        return
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError as error:
+        text = f"pin_cpus: this worker may not run on CPU {cpu}, which the primary may use: {error.strerror}"
+        raise OSError(error.errno, text) from None
 
 
 def _become(config: frames.WorkerConfig) -> None:

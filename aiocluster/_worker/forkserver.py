@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections import deque
 from typing import NoReturn
@@ -160,9 +161,16 @@ class ForkServer:
 
 
 def _change_environment(env: dict[str, str]) -> None:
-    """Sets the environment. Equal values are left alone, because their memory is shared."""
+    """Sets the environment. Equal values are left alone, because their memory is shared.
+
+    It is that of C code, too: `os.environ` calls putenv(3). Only the time zone needs more. What Python itself or an
+    imported module has read from its environment stays as it is.
+    """
+    zone = os.environ.get("TZ")
     for key in os.environ.keys() - env.keys():
         del os.environ[key]
     for key, value in env.items():
         if os.environ.get(key) != value:
             os.environ[key] = value
+    if os.environ.get("TZ") != zone:
+        time.tzset()

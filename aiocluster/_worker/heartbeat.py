@@ -1,4 +1,4 @@
-"""The regular report of a worker: loop delay, memory and tasks."""
+"""The regular report of a worker: how late and how busy its loop is, memory and tasks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import resource
 import sys
 from collections.abc import Callable
+
+from .busy import BusyMeter
 
 _PAGE = resource.getpagesize()
 
@@ -15,16 +17,22 @@ class Heartbeat:
 
     Args:
         interval: Seconds between reports.
-        report: Called with the seconds that the loop was late, the bytes of resident memory, and the number of tasks.
+        report: Called with the seconds that the loop was late, the share of time that it was busy (0.0 to 1.0; None:
+            unknown), the bytes of resident memory, and the number of tasks.
     """
 
-    def __init__(self, interval: float, report: Callable[[float, int, int], None]) -> None:
+    def __init__(self, interval: float, report: Callable[[float, float | None, int, int], None]) -> None:
         self._interval = interval
         self._report = report
+        self._meter = BusyMeter()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts reporting on this loop."""
+        self._meter.start(loop)
+        self._schedule(loop)
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(self._interval, self._beat, loop, loop.time() + self._interval)
 
     def stop(self) -> None:
@@ -34,8 +42,9 @@ class Heartbeat:
             self._timer = None
 
     def _beat(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        self._report(max(0.0, loop.time() - due), resident_memory(), len(asyncio.all_tasks(loop)))
-        self.start(loop)
+        delay = max(0.0, loop.time() - due)
+        self._report(delay, self._meter.take(), resident_memory(), len(asyncio.all_tasks(loop)))
+        self._schedule(loop)
 
 
 def resident_memory() -> int:

@@ -157,8 +157,8 @@ class Session:
         self.loop.call_soon_threadsafe(self.tell, frames.Signalled(number))
         return True
 
-    def _report(self, delay: float, memory: int, tasks: int) -> None:
-        self.tell(frames.Report(delay, memory, tasks))
+    def _report(self, delay: float, busy: float | None, memory: int, tasks: int) -> None:
+        self.tell(frames.Report(delay, busy, memory, tasks))
 
     # ---- frames
 

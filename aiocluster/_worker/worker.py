@@ -39,6 +39,14 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
         return self._session.id
 
     @property
+    def slot(self) -> int | None:
+        """Its place among the workers, from 0 on, which its replacement inherits; None for an agent.
+
+        The environment variable ``AIOCLUSTER_SLOT`` has it, too. See `WorkerProcess.slot`.
+        """
+        return self._session.config.slot
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         return self._session.pid

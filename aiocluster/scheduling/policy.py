@@ -15,7 +15,10 @@ class Candidate(Hashable, Protocol):
 
     @property
     def slot(self) -> int:
-        """The number of its slot in the cluster, from 0 on. Its replacement gets the same slot."""
+        """The number of its slot in the cluster, from 0 on. Its replacement gets the same slot.
+
+        An agent that listens on the port has a number here too: one above all slots.
+        """
 
     @property
     def weight(self) -> int:
@@ -28,6 +31,10 @@ class Candidate(Hashable, Protocol):
     @property
     def delay(self) -> float:
         """Its event loop's delay or its response time, smoothed, in seconds; 0.0 if unknown."""
+
+    @property
+    def busy(self) -> float | None:
+        """The share of time that its event loop does not wait for I/O, smoothed, 0.0 to 1.0; None if unknown."""
 
 
 class Policy(ABC, Generic[W]):
@@ -63,7 +70,10 @@ class Policy(ABC, Generic[W]):
         """This worker has just been removed for good. If it is added again, treat it as new."""
 
     def changed(self, worker: W) -> None:
-        """This worker's ``connections`` or ``delay`` have changed. Also called for workers that may not be picked."""
+        """This worker's ``connections``, ``delay`` or ``busy`` have changed.
+
+        Also called for workers that may not be picked.
+        """
 
 
 class Peeking(Policy[W]):

@@ -7,6 +7,7 @@ import signal
 import time
 
 from aiocluster import current_worker
+from aiocluster.events import Message
 
 from .inside_cluster import serve
 
@@ -48,3 +49,14 @@ async def serve_with_a_task() -> None:
     task = asyncio.create_task(asyncio.sleep(3600))
     await serve()
     del task
+
+
+async def serve_and_block_at_times() -> None:
+    """Once it has got a message, it blocks its loop for so many seconds, with pauses of 10 ms."""
+
+    def block(event: Message) -> None:
+        time.sleep(event.message)
+        asyncio.get_running_loop().call_later(0.01, block, event)
+
+    current_worker().on("message", block)
+    await serve()

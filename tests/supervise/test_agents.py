@@ -19,7 +19,8 @@ from aiocluster import (
     TargetError,
     current_worker,
 )
-from tests.support.serving import ask, serving
+from aiocluster.events import Address
+from tests.support.serving import Client, ask, serving
 
 from .inside_agents import ask_the_counter_when_told, broadcast_when_told, hold_file
 from .inside_cluster import crash, serve
@@ -64,6 +65,24 @@ async def test_they_are_no_workers() -> None:
         await cluster.scale(1)
         assert cluster.agents["counter"] is agent
         assert not agent._session.life.is_leaving
+
+
+async def answered_by(address: Address, client: str) -> int:
+    """Who answers a client with that address."""
+    reader, writer = await asyncio.open_connection(address.host, address.port, local_addr=(client, 0))
+    try:
+        return await Client(reader, writer).ask()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_one_that_shares_a_port_has_its_share_whatever_the_policy_goes_by() -> None:
+    """It is in no worker's slot: of two in the same slot, a policy that goes by slots takes the later one."""
+    cluster = Cluster(serve, workers=1, agents={"also": serve}, scheduling="ip_hash")
+    async with serving(cluster, 2) as address:
+        answers = {await answered_by(address, f"127.0.0.{number}") for number in range(1, 33)}
+        assert answers == {worker.pid for worker in cluster.primary.workers.values()}
 
 
 async def test_they_are_there_before_the_workers_and_until_after_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from .inside_health import (
     ignore_all_and_block_when_told,
     no_loop_between_two,
     no_loop_for_a_while,
+    serve_and_block_at_times,
     serve_with_a_task,
 )
 from .load import Load
@@ -145,3 +147,34 @@ async def test_what_a_worker_reports() -> None:
         assert stats.tasks >= 2
         assert 0 <= stats.loop_delay < 5
         assert stats.age > 0
+
+
+async def test_how_busy_workers_are(worker_loop: Any) -> None:
+    cluster = Cluster(serve_and_block_at_times, workers=2, heartbeat=0.05, loop=worker_loop)
+    async with serving(cluster, 2):
+        idle, busy = cluster.workers.values()
+        await busy.send(0.2)
+        while (share(busy) or 0.0) < 0.5:
+            await asyncio.sleep(0.01)
+        assert (share(idle) or 0.0) < 0.4
+
+
+async def test_a_worker_that_does_not_report_is_busy() -> None:
+    cluster = Cluster(serve_and_block_at_times, workers=2, heartbeat=0.05)
+    async with serving(cluster, 2):
+        _, blocked = cluster.workers.values()
+        while share(blocked) is None:
+            await asyncio.sleep(0.01)
+        os.kill(blocked.pid, signal.SIGSTOP)
+        try:
+            while (share(blocked) or 0.0) < 0.5:
+                await asyncio.sleep(0.01)
+        finally:
+            os.kill(blocked.pid, signal.SIGCONT)
+        while (share(blocked) or 0.0) > 0.4:
+            await asyncio.sleep(0.01)
+
+
+def share(worker: WorkerProcess) -> float | None:
+    """How busy its event loop is."""
+    return worker._session.stats().busy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -31,6 +32,7 @@ from aiocluster.settings import ClusterSettings
 async def serve() -> None:
     worker = current()
     assert_type(worker, Worker)
+    assert_type(worker.slot, int | None)
     assert_type(await worker.wait_for("message"), Message)
     assert_type(await worker.wait_for("disconnect"), Disconnect)
     assert_type(await worker.wait_for("error"), Error)
@@ -40,12 +42,18 @@ async def serve() -> None:
         print(message)
 
 
+def variables_of(slot: int) -> Mapping[str, str]:
+    return {"DEVICE": str(slot)}
+
+
 def settings() -> None:
     Cluster()
     Cluster("package.module:app", workers=4)
     Cluster(Path("serve.py"), args=["--verbose"], workers="auto", env={"A": "1"}, cwd=Path("/"))
     Cluster(serve, restart=RestartPolicy(limit=3), agents={"jobs": "package:jobs"}, reload_on_change=["src", Path("x")])
     Cluster(serve, weights=(1, 2), scheduling="weighted_round_robin", max_memory=2**30, loop="asyncio")
+    Cluster(serve, env=lambda slot: {"DEVICE": str(slot)}, pin_cpus=True)
+    Primary(serve, env=variables_of).setup(env=variables_of, pin_cpus=False)
     given: ClusterSettings = {"workers": 2, "silent": True}
     Cluster(serve, **given)
 
@@ -68,7 +76,9 @@ async def primary_side(cluster: Cluster, primary: Primary, worker: WorkerProcess
     assert_type(await worker.wait_for("exit"), Exit)
     assert_type(await worker.wait(), Exit)
     assert_type((await worker.wait_for("listening")).address, Address)
+    assert_type(worker.slot, int | None)
     assert_type(cluster.stats(), ClusterStats)
+    assert_type(cluster.stats().workers[0].slot, int | None)
     async with cluster.events("exit") as exits:
         async for gone in exits:
             assert_type(gone, Exit)

@@ -23,6 +23,12 @@ async def serve() -> None:
     worker.on("shutdown", lambda event: print(event.message))  # mistake
     await worker.sned("hello")  # mistake
     worker.id = "one"  # mistake
+    print(worker.slot + 1)  # mistake
+    worker.slot = 1  # mistake
+
+
+def variables_of_nobody() -> dict[str, str]:
+    return {}
 
 
 def settings() -> None:
@@ -30,6 +36,12 @@ def settings() -> None:
     Cluster(serve, workers="four")  # mistake
     Cluster(serve, workers=2.5)  # mistake
     Cluster(serve, args=1)  # mistake
+    Cluster(serve, env=["A=1"])  # mistake
+    Cluster(serve, env={"A": 1})  # mistake
+    Cluster(serve, env=serve)  # mistake
+    Cluster(serve, env=lambda slot: {"A": slot})  # mistake
+    Cluster(serve, env=variables_of_nobody)  # mistake
+    Cluster(serve, pin_cpus="yes")  # mistake
     Cluster(serve, loop="trio")  # mistake
     Cluster(serve, start_method="fork")  # mistake
     Cluster(serve, restart=3)  # mistake

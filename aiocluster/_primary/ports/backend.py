@@ -18,6 +18,7 @@ from ...address import Address
 from ...errors import ProtocolError
 from ..life import Life
 from . import bind
+from .busy import BusyShare
 from .port import Port
 from .rights import rights_of
 from .socket_file import SocketFile
@@ -55,6 +56,7 @@ class Backend:
         returned: How many connections it has returned.
         redispatched: How many connections it had not taken when it ended; they went to other workers.
         delay: How late its event loop is, in seconds, smoothed; 0.0 if unknown.
+        busy_share: How busy its event loop is.
         ports: The numbers of the shared ports that it listens on.
         routes: The frames that it hears.
     """
@@ -84,6 +86,7 @@ class Backend:
         self.returned: int = 0
         self.redispatched: int = 0
         self.delay: float = 0.0
+        self.busy_share: BusyShare = BusyShare()
         self.ports: set[int] = set()
         self._given: set[int] = set()  # the numbers of the ports that it asked for, got, and has not given back
         self._asks: dict[int, tuple[frames.Listen, Turn]] = {}  # for paths that it is to bind, by their number
@@ -108,9 +111,20 @@ class Backend:
         """How many connections it has open or has been sent."""
         return self.open + self.under_way
 
-    def late(self, delay: float) -> None:
-        """Its event loop was this many seconds late."""
+    @property
+    def busy(self) -> float | None:
+        """The share of time that its event loop does not wait for I/O, smoothed, 0.0 to 1.0; None: unknown."""
+        return self.busy_share.value
+
+    def reported(self, delay: float, busy: float | None, seconds: float) -> None:
+        """Its event loop was ``delay`` seconds late, and busy for a share of the seconds since its last report."""
         self.delay += 0.3 * (delay - self.delay)
+        self.busy_share.reported(busy, seconds)
+        self.tell_policies()
+
+    def silent(self, seconds: float) -> None:
+        """It has not reported for so many seconds, and should have."""
+        self.busy_share.silent(seconds)
         self.tell_policies()
 
     def tell(self, frame: Frame) -> None:
@@ -119,7 +133,7 @@ class Backend:
             self.channel.send(frame.encode())
 
     def tell_policies(self) -> None:
-        """Its ``connections`` or ``delay`` have changed."""
+        """Its ``connections``, ``delay`` or ``busy`` have changed."""
         self._table.changed(self)
 
     def stop(self) -> None:

@@ -74,7 +74,7 @@ class GuardedPolicy:
         self._tell("forget", backend)
 
     def changed(self, backend: Backend) -> None:
-        """This worker's ``connections`` or ``delay`` have changed."""
+        """This worker's ``connections``, ``delay`` or ``busy`` have changed."""
         self._tell("changed", backend)
 
     def _tell(self, what: str, backend: Backend) -> None:

@@ -16,6 +16,7 @@ class Worker:
     weight: int = 1
     connections: int = 0
     delay: float = 0.0
+    busy: float | None = None
 
     def __repr__(self) -> str:
         return f"w{self.slot}"

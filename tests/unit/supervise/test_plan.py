@@ -370,7 +370,19 @@ def test_a_scale_that_fails_keeps_the_new_ones_that_are_there() -> None:
     world.check_at_rest()
     world.scale(3)
     world.go_well()
-    assert list(world.wanted.want.workers) == [0, 2, 1]
+    assert list(world.wanted.want.workers) == [0, 1, 2]
+    world.check_at_rest()
+
+
+def test_after_a_scale_that_has_failed_the_next_one_makes_the_slots_dense_again() -> None:
+    world = entered(1)
+    world.scale(3)
+    world.come_online(world.coming(2))
+    world.end(world.coming(1))
+    assert list(world.wanted.want.workers) == [0, 2]
+    world.scale(2)
+    world.go_well()
+    assert list(world.wanted.want.workers) == [0, 1]
     world.check_at_rest()
 
 
