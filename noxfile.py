@@ -108,7 +108,7 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks, and how even forty connections are spread; arguments after -- go to the benchmarks."""
+    """The benchmarks, and how even connections are spread; arguments after -- go to the benchmarks."""
     run(session, "python", "-m", "tests.benchmarks", *session.posargs, group="bench")
     if not session.posargs:
         run(session, "python", "-m", "tests.benchmarks.even", group="bench")

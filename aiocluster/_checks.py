@@ -59,6 +59,24 @@ def whole_number(name: str, value: object, *, at_least: int | None = None, unit:
     return value
 
 
+def low_and_high(name: str, value: object) -> int | tuple[int, int]:
+    """Returns ``value`` if it is a whole number from 1 on, or two of them, the lower first.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: A number is below 1, or the lower one comes second.
+    """
+    if isinstance(value, (int, str, bytes)) or not isinstance(value, Sequence):
+        return whole_number(name, value, at_least=1)
+    if len(value) != 2:
+        raise TypeError(f"{name} must be a whole number, or two: (low, high), not {value!r}")
+    low = whole_number(f"{name}[0]", value[0], at_least=1)
+    high = whole_number(f"{name}[1]", value[1], at_least=1)
+    if low > high:
+        raise ValueError(f"{name} must be (low, high), the lower number first, not {value!r}")
+    return low, high
+
+
 def sequence(name: str, value: object, kinds: tuple[type, ...], what: str) -> tuple[Any, ...]:
     """Returns the items of ``value`` if it is a sequence of these types. One text is not a sequence of texts.
 

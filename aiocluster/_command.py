@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ._supervise.cluster import Cluster
 from .errors import ClusterError, RestartLimitError, StartupError
 from .scheduling._registry import BY_KERNEL, POLICIES
+from .settings import Workers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     run.add_argument("target", metavar="TARGET", help="path/to/script.py, package.module or package.module:function")
     run.add_argument("args", metavar="ARG", nargs="*", help="passed on to the target; put -- before its options")
-    run.add_argument("-w", "--workers", default="auto", type=_workers, metavar="N", help="how many; auto: one per CPU")
+    run.add_argument(
+        "-w",
+        "--workers",
+        default="auto",
+        type=_workers,
+        metavar="N",
+        help="how many; auto: one per CPU; LOW:HIGH: as many as the load needs, within these bounds",
+    )
     run.add_argument(
         "--scheduling",
         choices=(*POLICIES, *BY_KERNEL),
@@ -53,11 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _workers(text: str) -> int | str:
+def _workers(text: str) -> Workers:
     try:
-        return text if text == "auto" else int(text)
+        if text == "auto":
+            return "auto"
+        low, colon, high = text.partition(":")
+        return (int(low), int(high)) if colon else int(low)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, nor LOW:HIGH, nor auto") from None
 
 
 async def _run(options: argparse.Namespace) -> None:

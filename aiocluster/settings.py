@@ -23,13 +23,14 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
-from ._checks import number, sequence, whole_number, without_nul
+from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
 from .scheduling import _registry
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Target: TypeAlias = Callable[..., Any] | StrPath | None
 Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
+Workers: TypeAlias = int | tuple[int, int] | Literal["auto"]
 StartMethod: TypeAlias = Literal["spawn", "template"]
 
 
@@ -195,7 +196,7 @@ def _workers(name: str, value: object) -> object:
         return value
     if isinstance(value, str):
         raise TypeError(f'{name} must be a whole number from 1 on, or "auto", not {value!r}')
-    return whole_number(name, value, at_least=1)
+    return low_and_high(name, value)
 
 
 def _weights(name: str, value: object) -> tuple[int, ...]:
@@ -266,8 +267,9 @@ class Settings:
         drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
             balancer to send them elsewhere. A reload has none. A second SIGINT or SIGTERM skips it.
         workers: How many workers to run. ``"auto"``: one per CPU that this process may use, by affinity and cgroup.
-        weights: One weight per worker. The default policy is then ``"weighted_round_robin"``; a policy without weights
-            is refused.
+            ``(low, high)``: as many as the load needs, within these bounds.
+        weights: One weight per worker; with bounds, as many as the higher one. The default policy is then
+            ``"weighted_round_robin"``; a policy without weights is refused.
         restart: When workers that end unexpectedly are replaced. None or False: never; `Cluster.serve_forever` returns
             when no worker is left.
         agents: Further targets by name, for work that must be done once in the whole cluster. Each runs in one process
@@ -303,7 +305,7 @@ class Settings:
     heartbeat: float = _setting(1.0, _some_seconds, "fork")
     scheduling: Any = _setting(None, _scheduling, "port")
     graceful_timeout: float = _setting(30.0, _seconds, "leave")
-    workers: int | Literal["auto"] = _setting("auto", _workers, "cluster")
+    workers: Workers = _setting("auto", _workers, "cluster")
     weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
     restart: RestartPolicy | Literal[False] | None = _setting(RestartPolicy(), _restart, "cluster")
     agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "cluster")
@@ -366,7 +368,7 @@ class PrimarySettings(TypedDict, total=False):
 class ClusterSettings(PrimarySettings, total=False):
     """The settings of a `Cluster`; see `Settings`."""
 
-    workers: int | Literal["auto"]
+    workers: Workers
     weights: Sequence[int] | None
     restart: RestartPolicy | Literal[False] | None
     agents: Mapping[str, Target] | None

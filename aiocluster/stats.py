@@ -72,11 +72,13 @@ class ClusterStats:
         workers: One entry for each worker and agent.
         ports: One entry for each shared port.
         restarts: How many workers have been replaced because they ended unexpectedly.
+        bounds: The least and the most workers that the cluster runs; twice the same number if it is fixed.
     """
 
     workers: tuple[WorkerStats, ...]
     ports: tuple[PortStats, ...]
     restarts: int
+    bounds: tuple[int, int]
 
     @property
     def listeners(self) -> tuple[PortStats, ...]:

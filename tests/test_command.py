@@ -99,3 +99,11 @@ async def test_help_names_what_there_is() -> None:
     assert done.returncode == 0
     for word in ("TARGET", "--workers", "--scheduling", "round_robin", "shared"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize("workers", ["8:2", "0:4", "2:", ":8", "1:2:3", "two", "2.5", "0"])
+async def test_numbers_of_workers_that_are_none(workers: str) -> None:
+    done = await asyncio.to_thread(run, "run", "-w", workers, "examples/echo.py")
+    assert done.returncode == 2
+    assert "workers" in done.stderr
+    assert "Traceback" not in done.stderr

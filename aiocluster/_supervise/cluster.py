@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 import anyio
 
-from .._checks import whole_number
+from .._checks import low_and_high
 from .._events.emitter import Emitter, PrimaryEvent
 from .._primary.primary import Primary
 from .._primary.session import Session
@@ -24,6 +24,7 @@ from ..scheduling._registry import WEIGHTED
 from ..settings import ClusterSettings, Settings, Target
 from ..stats import ClusterStats
 from . import reload_on_change as watch
+from .bounds import Bounds
 from .cpus import available_cpus
 from .health import Limits
 from .reconcile import Reconciler
@@ -33,7 +34,7 @@ logger = logging.getLogger("aiocluster.cluster")
 
 
 class Cluster(Emitter[PrimaryEvent]):
-    """Keeps ``workers`` workers running, which share their ports.
+    """Keeps ``workers`` workers running, which share their ports; with ``(low, high)`` as many as the load needs.
 
     Entering ``async with`` returns when the agents and all initial workers are online. Leaving it stops them
     gracefully. Handlers may be added before.
@@ -52,9 +53,9 @@ class Cluster(Emitter[PrimaryEvent]):
         given = _with_weighted_policy(Settings()._changed("Cluster", {"target": target, **settings}), settings)
         if given.hang_timeout is not None and "heartbeat" not in settings:
             given = replace(given, heartbeat=min(1.0, given.hang_timeout / 4))
-        self._count = available_cpus() if given.workers == "auto" else given.workers
-        if given.weights is not None and len(given.weights) != self._count:
-            raise ValueError(f"weights must be {self._count} numbers, one per worker, not {given.weights!r}")
+        self._first_bounds = Bounds.of(available_cpus() if given.workers == "auto" else given.workers)
+        if given.weights is not None and len(given.weights) != (most := self._first_bounds.high):
+            raise ValueError(f"weights must be {most} numbers, one per worker, not {given.weights!r}")
         self._watched = given.reload_on_change
         self._primary = Primary._of(given)
         self._hub = self._primary._hub
@@ -69,7 +70,7 @@ class Cluster(Emitter[PrimaryEvent]):
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
-        self._primary._slots = lambda: self._reconciler.workers or self._count
+        self._primary._slots = lambda: self._reconciler.bounds.high or self._first_bounds.high
         self._primary._check_env(given)
         self._signals = Signals(
             Commands(
@@ -100,7 +101,7 @@ class Cluster(Emitter[PrimaryEvent]):
             set_title("primary, starting")
             self._reconciler.begin()
             await self._reconciler.start_agents()
-            await self._reconciler.scale(self._count)
+            await self._reconciler.scale(self._first_bounds)
         except BaseException:
             await self.__aexit__()
             raise
@@ -147,7 +148,8 @@ class Cluster(Emitter[PrimaryEvent]):
     def stats(self) -> ClusterStats:
         """Returns the current numbers of workers and ports."""
         workers, ports = self._primary._stats()
-        return ClusterStats(workers, ports, self._reconciler.restarts)
+        low, high = self._reconciler.bounds
+        return ClusterStats(workers, ports, self._reconciler.restarts, (low, high))
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with this pid; see `Primary.send`."""
@@ -235,21 +237,26 @@ class Cluster(Emitter[PrimaryEvent]):
             except ReloadError as error:
                 logger.error("%s", error)
 
-    async def scale(self, workers: int) -> None:
+    async def scale(self, workers: int | tuple[int, int]) -> None:
         """Changes the number of workers. Returns when the new ones are online, or the surplus ones gone.
 
+        Args:
+            workers: The number. ``(low, high)``: as many as the load needs, within these bounds. Afterwards at least
+                ``low`` run, and at most ``high``.
+
         Raises:
-            ValueError: The number is below 1.
+            ValueError: A number is below 1, or the lower one comes second.
+            TypeError: It is neither a whole number nor two.
             StartupError: A new worker failed to start. New workers that started stay.
             ClusterError: The cluster is stopping.
         """
-        whole_number("workers", workers, at_least=1)
+        bounds = Bounds.of(low_and_high("workers", workers))
         if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: it can't be scaled")
-        await self._reconciler.scale(workers)
+        await self._reconciler.scale(bounds)
 
     async def _resize(self, by: int) -> None:
-        await self.scale(max(1, self._reconciler.workers + by))
+        await self.scale(self._reconciler.bounds.moved(by))
 
     # ---- stopping
 
@@ -268,8 +275,9 @@ class Cluster(Emitter[PrimaryEvent]):
         """Runs until a signal stops the cluster, and returns when the workers are gone.
 
         SIGINT and SIGTERM stop it gracefully, a second one at once. SIGQUIT stops it at once. SIGHUP calls `reload`, or
-        stops it gracefully if the terminal has been lost. SIGTTIN adds a worker, SIGTTOU removes one. Python handles
-        signals in the main thread only, so a cluster that is entered in another thread does not hear them.
+        stops it gracefully if the terminal has been lost. SIGTTIN adds a worker, SIGTTOU removes one; with
+        ``workers=(low, high)`` they move both bounds. Python handles signals in the main thread only, so a cluster that
+        is entered in another thread does not hear them.
 
         Raises:
             StartupError: A first worker has failed as every other one would, before it listened: its port is in use or

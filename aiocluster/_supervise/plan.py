@@ -91,6 +91,16 @@ class Seen:
         """Whether it is to keep working: it has not failed, ended, or begun to leave."""
         return not (self.is_leaving or self.is_failed or self.is_gone or self.is_told)
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether it is no agent."""
+        return isinstance(self.slot, int)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it does its slot's work, and is to go on with it."""
+        return self.is_accepted and self.is_up
+
 
 # ---- actions
 

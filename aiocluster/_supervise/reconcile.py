@@ -17,6 +17,8 @@ from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError
 from ..events import Error, GiveUp, Listening, Reason
 from ..settings import RestartPolicy
+from .autoscaler import Autoscaler
+from .bounds import Bounds
 from .failures import Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
@@ -93,6 +95,7 @@ class Reconciler:
     Attributes:
         given_up: Why workers are no longer replaced: too many have ended, or none can work. None while they are.
         over: Set when the work is over: it was stopped, it gave up, or every worker left by its own choice.
+        autoscaler: Has the number of workers follow the load.
     """
 
     def __init__(
@@ -118,6 +121,9 @@ class Reconciler:
         self._started: set[Slot] = set()
         self._has_scaled = False  # once it has, a start is no first one
         self._processes: dict[int, Process] = {}
+        self.autoscaler: Autoscaler = Autoscaler(
+            self._wanted, self._processes, primary._shared.ports.pressure, start_timeout, self.wake
+        )
         self._last_id = 0
         self._ready: dict[Slot, WorkerProcess] = {}
         self._unasked_ends: list[tuple[float, WorkerProcess]] = []
@@ -144,9 +150,9 @@ class Reconciler:
         return self._winding_down is not None or self._wanted.want.stop is not None
 
     @property
-    def workers(self) -> int:
-        """How many workers are wanted once all requests are done."""
-        return self._wanted.workers
+    def bounds(self) -> Bounds:
+        """The least and the most workers once all requests are done."""
+        return self._wanted.bounds
 
     @property
     def restarts(self) -> int:
@@ -167,9 +173,9 @@ class Reconciler:
         """Starts the agents. Returns when all are online; raises the first failure."""
         await self._ask(StartAgents(agents=tuple(self._agents)))
 
-    async def scale(self, workers: int) -> None:
+    async def scale(self, bounds: Bounds) -> None:
         """Changes the number of workers. Returns when the new ones are online and the surplus ones gone."""
-        await self._ask(Scale(workers=workers))
+        await self._ask(Scale(workers=bounds))
 
     async def reload(self) -> None:
         """Replaces all processes, after what is under way. A call that finds a reload queued waits for that one."""
@@ -287,12 +293,19 @@ class Reconciler:
                 self._has_scaled = self._has_scaled or isinstance(finished, Scale)
                 self._answer(finished, finished.error)
             begun = wanted.begin()
-            if begun is None:
+            if begun is None and not self._follow_load(now):
                 break
             if isinstance(begun, Reload):
                 self._primary._renew_fork_servers()
         self._notice_the_end()
-        return min(wake, self._next_check, self._close_ports_without_heirs(now))
+        return min(wake, self._next_check, self.autoscaler.next_look, self._close_ports_without_heirs(now))
+
+    def _follow_load(self, now: float) -> bool:
+        """Changes the number of workers if the load asks for it. Returns whether it did."""
+        if self.is_stopping:
+            self.autoscaler.stop()
+            return False
+        return self.autoscaler.follow(now)
 
     def _close_ports_without_heirs(self, now: float) -> float:
         """Closes ports that failed workers have left, and that nobody will open. Returns when to look again."""

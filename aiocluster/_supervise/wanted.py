@@ -1,4 +1,4 @@
-"""The wanted state of a cluster: changed by requests, one after the other, and by failures. Sans-I/O."""
+"""The wanted state of a cluster: changed by requests, one after the other, by load, and by failures. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import ClassVar
 
 from ..errors import ReloadError
 from ..settings import RestartPolicy
+from .bounds import Bounds
+from .growth import Growth
 from .plan import Seen, Slot, Want, is_settled
 from .restart import RestartHistory, Shortage
 
@@ -34,11 +36,16 @@ class StartAgents(Request):
 
 @dataclass(eq=False, slots=True)
 class Scale(Request):
-    """Change the number of workers."""
+    """Change the number of workers, or the bounds within which the load decides."""
 
     name = "scaling"
 
-    workers: int = 0
+    workers: int | tuple[int, int] = 0
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds that it asks for."""
+        return Bounds.of(self.workers)
 
 
 @dataclass(eq=False, slots=True)
@@ -60,6 +67,7 @@ class Wanted:
         want: The wanted state, for `plan`.
         may_start: When the restart policy lets each slot be filled again; math.inf: only after a reload.
         shortages: The slots whose start waits for descriptors, memory or processes.
+        growth: The workers that the load has added and that do not serve yet.
         restarts: How many unexpected ends led to a replacement.
         is_given_up: Whether too many ended unexpectedly, so that only a reload fills slots again.
     """
@@ -69,11 +77,13 @@ class Wanted:
         self.want = Want(start_timeout=start_timeout)
         self.may_start: dict[Slot, float] = {}
         self.shortages: dict[Slot, Shortage] = {}
+        self.growth = Growth()
         self.restarts = 0
         self.is_given_up = False
         self._history = None if policy is None else RestartHistory(policy)
         self._requests: deque[Request] = deque()  # the first one is under way if `_is_begun`
         self._is_begun = False
+        self._bounds = self._bounds_before = Bounds(0, 0)
         self._opening: set[Slot] = set()  # slots that this request fills; if one fails, the request fails
         self._generation = 0  # the highest so far
         self._generation_before = 0
@@ -90,10 +100,10 @@ class Wanted:
         return next((request for request in self._queued if isinstance(request, Reload)), None)
 
     @property
-    def workers(self) -> int:
-        """How many workers are wanted once all requests are done."""
-        scales = (request.workers for request in reversed(self._requests) if isinstance(request, Scale))
-        return next(scales, len(self.want.workers))
+    def bounds(self) -> Bounds:
+        """The bounds once all requests are done."""
+        asked_for = (one.bounds for one in reversed(self._requests) if isinstance(one, Scale) and one.error is None)
+        return next(asked_for, self._bounds)
 
     @property
     def _queued(self) -> Iterable[Request]:
@@ -109,7 +119,13 @@ class Wanted:
 
     def finish(self, seen: Iterable[Seen]) -> Request | None:
         """Removes and returns the request under way if it is done; else returns None."""
-        if not self._is_begun or not is_settled(self.want, seen, self.may_start):
+        if not self._is_begun:
+            return None
+        want, growing = self.want, self.growth.slots
+        if growing:  # nobody has asked for these
+            want = replace(want, workers=tuple(slot for slot in want.workers if slot not in growing))
+            seen = [one for one in seen if one.slot not in growing]
+        if not is_settled(want, seen, self.may_start):
             return None
         self._is_begun = False
         self._opening.clear()
@@ -126,14 +142,13 @@ class Wanted:
             case StartAgents(agents=agents):
                 self._opening = set(agents)
                 self.want = replace(want, agents=agents)
-            case Scale(workers=workers):
-                slots = tuple(range(workers))  # dense, also after a scale of which only a part has come up
-                for slot in want.workers:
-                    if slot >= workers:
-                        self.may_start.pop(slot, None)
-                        self.shortages.pop(slot, None)
-                self._opening = {slot for slot in slots if slot not in want.workers}
-                self.want = replace(want, workers=slots)
+            case Scale(bounds=bounds):
+                self._bounds_before, self._bounds = self._bounds, bounds
+                slots = range(bounds.nearest(len(want.workers)))  # dense, also if only a part of the last ones came up
+                new = self._want_workers(slots)
+                asked_for = self.growth.slots.intersection(self.want.workers[: bounds.low])
+                self.growth.slots -= asked_for
+                self._opening = new | asked_for
             case Reload():
                 self._opening = {slot for slot in want.slots if self._is_closed(slot)}
                 self.may_start.clear()
@@ -142,6 +157,48 @@ class Wanted:
                 self._generation_before = want.generation
                 self.want = replace(want, generation=self._generation)
         return request
+
+    def _want_workers(self, slots: Iterable[int]) -> set[Slot]:
+        """Wants a worker in each of these slots. Returns those that are new."""
+        before, after = self.want.workers, tuple(sorted(slots))
+        for slot in before:
+            if slot not in after:
+                self._forget(slot)
+        self.want = replace(self.want, workers=after)
+        return {slot for slot in after if slot not in before}
+
+    def _forget(self, slot: Slot) -> None:
+        self.may_start.pop(slot, None)
+        self.shortages.pop(slot, None)
+        self.growth.slots.discard(slot)
+
+    # ---- load
+
+    def may_follow_load(self, now: float) -> bool:
+        """Whether the load may change the number of workers now: nothing else does, and all is well."""
+        is_quiet = not self._requests and self.want.stop is None and not self.is_given_up
+        is_well = all(when == math.inf for when in self.not_before.values())  # else a worker is to be replaced
+        return self._bounds.are_apart and is_quiet and is_well and self.growth.may_begin(now)
+
+    @property
+    def left(self) -> int:
+        """How many workers have left by their own choice. Their slots stay empty until a reload."""
+        return sum(self._is_closed(slot) for slot in self.want.workers)
+
+    def follow_load(self, by: int) -> None:
+        """Wants so many workers more, in the lowest free slots, or fewer if it is negative; within the bounds."""
+        slots = self.want.workers
+        number = self._bounds.nearest(len(slots) + by)
+        free = itertools.filterfalse(slots.__contains__, itertools.count())
+        more = itertools.islice(free, max(0, number - len(slots)))
+        self.growth.slots |= self._want_workers([*slots[:number], *more])
+
+    def _has_not_grown(self, slot: Slot, now: float) -> None:
+        """Wants a worker no more that the load has added and that has failed before it served."""
+        self.growth.failed(slot, now)
+        self._want_workers(one for one in self.want.workers if one != slot)
+
+    # ---- the end
 
     def give_up_requests(self) -> list[Request]:
         """Drops all requests, and returns them."""
@@ -167,10 +224,15 @@ class Wanted:
 
     def closed(self, slot: Slot) -> None:
         """Records that a slot's process left by its own choice."""
+        self.growth.slots.discard(slot)
         self.may_start[slot] = math.inf
 
     def ended(self, slot: Slot, now: float, chance: float) -> None:
         """Records that a slot's process ended unexpectedly. ``chance``, from 0 to 1, sets the jitter."""
+        if slot in self.growth.slots:
+            self._has_not_grown(slot, now)
+            return
+        self.growth.ended(now)
         if self._history is None:
             self.closed(slot)
             return
@@ -192,6 +254,9 @@ class Wanted:
             chance: A random number from 0 to 1, which sets the jitter.
             stays: Whether its predecessor still works.
         """
+        if one.slot in self.growth.slots:
+            self._has_not_grown(one.slot, now)
+            return False
         self.shortages.pop(one.slot, None)
         is_first = one.slot in self._opening
         fails_request = self._fails_request(one, is_first)
@@ -216,6 +281,9 @@ class Wanted:
         A request that depends on it is given up once it has waited for ``start_timeout`` seconds. Returns whether.
         The arguments are those of `failed`.
         """
+        if one.slot in self.growth.slots:
+            self._has_not_grown(one.slot, now)
+            return False
         shortage = self.shortages.setdefault(one.slot, Shortage(since=now))
         shortage.failed(now, chance)
         has_waited = now - shortage.since >= self.want.start_timeout
@@ -248,4 +316,8 @@ class Wanted:
             for slot in self._opening:
                 self.shortages.pop(slot, None)
             self.want = replace(self.want, agents=agents, workers=workers)
+            if isinstance(request, Scale):
+                before = self._bounds_before
+                low = before.low if before.are_apart else len(workers)
+                self._bounds = Bounds(low, max(before.high, len(workers)))
         self._opening.clear()

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from . import (
     chart,
+    document,
     p1_one_way,
     p2_round_trip,
     p3_between_workers,
@@ -25,9 +26,11 @@ from . import (
     p8_keep_alive,
     p9_tail,
     p9k_staying,
+    p15_burst,
     peers,
     replacing,
     table,
+    wording,
 )
 from .measurement import Measurement, Sample
 from .rounds import Result, run
@@ -46,6 +49,9 @@ MEASUREMENTS = {
         p8_keep_alive.LATENCY,
         p9_tail.MEASUREMENT,
         p9k_staying.MEASUREMENT,
+        p15_burst.MEASUREMENT,
+        p15_burst.NEW,
+        p15_burst.REST,
         replacing.RESPAWN,
         replacing.RELOAD,
         replacing.FORKED,
@@ -76,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for measurement in options.measurements or MEASUREMENTS.values()
     ]
     print(table.table(results, options.rounds))
+    if options.markdown:
+        print("\n" + table.markdown(results))
     if options.json:
         options.json.write_text(json.dumps(_document(results, options.rounds), indent=2) + "\n")
     if options.chart:
@@ -97,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"which to take (all but {', '.join(ON_REQUEST)})",
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="how many of each (5)")
+    parser.add_argument("--markdown", action="store_true", help="what has several figures as the docs have it too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios: .svg or .png")
     return parser
@@ -121,7 +130,7 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _progress(measurement: Measurement, round_: int, name: str, sample: Sample) -> None:
-    figure = table.quantity(sample.value, measurement.unit)
+    figure = wording.quantity(sample.value, measurement.unit)
     print(f"{measurement.name} round {round_}: {name}: {figure}", file=sys.stderr, flush=True)
 
 
@@ -136,7 +145,7 @@ def _document(results: list[Result], rounds: int) -> dict[str, Any]:
             **{program: peers.version(program) for program in ("node", "nginx", "wrk")},
         },
         "rounds": rounds,
-        "measurements": table.data(results),
+        "measurements": document.data(results),
     }
 
 

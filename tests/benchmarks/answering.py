@@ -9,14 +9,14 @@ from contextlib import ExitStack, closing
 from .programs import READY_WITHIN, ProgramFailed
 
 
-def await_all_workers(port: int, workers: int, path: str = "/") -> None:
-    """Return when every worker has answered once; those that accept for themselves are not told of when they do.
+def await_all_workers(port: int, workers: int, path: str = "/") -> set[int]:
+    """The workers' pids, once every one has answered; those that accept for themselves are not told of when they do.
 
     Raises:
         ProgramFailed: Some never answered.
     """
     deadline = time.monotonic() + READY_WITHIN
-    seen: set[bytes] = set()
+    seen: set[int] = set()
     while len(seen) < workers:
         if time.monotonic() > deadline:
             raise ProgramFailed(f"only {len(seen)} of {workers} workers have ever answered")
@@ -27,4 +27,5 @@ def await_all_workers(port: int, workers: int, path: str = "/") -> None:
             ]
             for connection in some:
                 connection.request("GET", path)
-            seen |= {connection.getresponse().read() for connection in some}
+            seen |= {int(connection.getresponse().read()) for connection in some}
+    return seen

@@ -1,7 +1,8 @@
-"""The ratios that have a goal, as a chart for the docs: SVG, or PNG where cairosvg is installed.
+"""Ratios as a chart for the docs: SVG, or PNG where cairosvg is installed.
 
 One bar a ratio, all on one scale. The line at 1 is the rival's own figure, the whisker goes from
-the lowest round to the highest, and the dashed tick is the goal.
+the lowest round to the highest, and the dashed tick is the goal. Where a measurement has a baseline,
+everybody stands beside it, with a goal or without.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from itertools import count, takewhile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from .measurement import Goal
 from .rounds import Ratio, Result
-from .table import ratio as written
+from .wording import ratio as written
 
 _LABEL_END, _BAR_START, _BAR_END, _WIDTH = 360, 372, 800, 1000
 _TOP, _TITLE_HEIGHT, _ROW_HEIGHT, _BAR_HEIGHT, _FOOT = 12, 34, 30, 16, 48
 
-_INK, _PALE, _MET, _UNMET = "#24292f", "#d0d7de", "#2f7d5b", "#c4622d"
+_INK, _PALE = "#24292f", "#d0d7de"
+_COLOURS = {True: "#2f7d5b", False: "#c4622d", None: "#8c959f"}
+"""Of a bar whose goal is met, is not met, and of one that has none."""
 
 
 class ChartError(Exception):
@@ -51,23 +53,22 @@ def write(results: Iterable[Result], path: Path) -> None:
 
 
 def svg(results: Iterable[Result]) -> str:
-    groups = [
-        (result, with_goal)
-        for result in results
-        if (with_goal := [(r, r.comparison.goal) for r in result.ratios if r.comparison.goal])
-    ]
-    ends = [max(r.spread.highest, goal.bound) for _, rows in groups for r, goal in rows]
+    groups = [(result, rows) for result in results if (rows := _ratios(result))]
+    ends = [max(ratio.spread.highest, _bound(ratio)) for _, rows in groups for ratio in rows]
     scale = (_BAR_END - _BAR_START) / (1.05 * max(ends, default=1.0))
     shapes: list[str] = []
     y = _TOP
     for result, rows in groups:
         measurement = result.measurement
         better = "less" if measurement.less_is_better else "more"
-        title = f"{measurement.name}  {measurement.title} ({better} is better)"
+        beside = f"; 1 is the {measurement.baseline}" if measurement.baseline else ""
+        title = f"{measurement.name}  {measurement.title} ({better} is better{beside})"
         shapes.append(_text(12, y + _TITLE_HEIGHT - 12, title, 'font-weight="bold"'))
         y += _TITLE_HEIGHT
-        for ratio, goal in rows:
-            shapes += _row(ratio, goal, y + _ROW_HEIGHT // 2, scale)
+        for ratio in rows:
+            comparison = ratio.comparison
+            label = comparison.subject if measurement.baseline else f"{comparison.subject} / {comparison.against}"
+            shapes += _row(ratio, label, y + _ROW_HEIGHT // 2, scale)
             y += _ROW_HEIGHT
     size = f'width="{_WIDTH}" height="{y + _FOOT}"'
     namespace = 'xmlns="http://www.w3.org/2000/svg"'
@@ -76,13 +77,23 @@ def svg(results: Iterable[Result]) -> str:
     return "\n".join([head, background, *_axis(y, scale), *shapes, "</svg>\n"])
 
 
-def _row(ratio: Ratio, goal: Goal, y: int, scale: float) -> Iterator[str]:
-    comparison, spread = ratio.comparison, ratio.spread
-    colour = _MET if ratio.met else _UNMET
+def _ratios(result: Result) -> list[Ratio]:
+    if result.measurement.baseline is None:
+        return [ratio for ratio in result.ratios if ratio.comparison.goal]
+    beside = map(result.beside_baseline, result.samples)
+    return [ratio for ratio in beside if ratio is not None]
+
+
+def _bound(ratio: Ratio) -> float:
+    goal = ratio.comparison.goal
+    return 0.0 if goal is None else goal.bound
+
+
+def _row(ratio: Ratio, label: str, y: int, scale: float) -> Iterator[str]:
+    spread, goal = ratio.spread, ratio.comparison.goal
+    colour = _COLOURS[ratio.met]
     low, middle, high = (_BAR_START + value * scale for value in (spread.lowest, spread.median, spread.highest))
-    tick = _BAR_START + goal.bound * scale
-    label = f"{comparison.subject} / {comparison.against}"
-    figure = f"{written(spread.median)} ({written(spread.lowest)}–{written(spread.highest)})"
+    figure = written(spread)
     half = _BAR_HEIGHT // 2
     yield _text(_LABEL_END, y + 4, label, 'text-anchor="end"')
     yield (
@@ -90,6 +101,10 @@ def _row(ratio: Ratio, goal: Goal, y: int, scale: float) -> Iterator[str]:
         f'height="{_BAR_HEIGHT}" fill="{colour}"/>'
     )
     yield _line(low, y, high, y, f'stroke="{_INK}" stroke-width="2"')
+    if goal is None:
+        yield _text(_BAR_END + 10, y + 4, figure, "")
+        return
+    tick = _BAR_START + goal.bound * scale
     yield _line(tick, y - half - 4, tick, y + half + 4, f'stroke="{_INK}" stroke-dasharray="3 2"')
     yield _text(_BAR_END + 10, y - 2, figure, "")
     yield _text(_BAR_END + 10, y + 12, f"goal {goal}", 'font-size="11" fill="#57606a"')

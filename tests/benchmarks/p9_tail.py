@@ -3,13 +3,15 @@
 Four workers; requests arrive at random (open loop, 270 a second, each over a connection of its own) and block their
 worker's loop for 4 ms, one in twenty for 100 ms. Workers are busy for 59 % of the time, so there is nearly always one
 that is free: who waits for a busy one beside it shows in the tail. Beside all servers stands the *ideal*: one queue
-before four servers, computed from the same arrivals and service times.
+before four servers, computed from the same arrivals and service times; and what this machine makes of that, four
+processes that block in `accept` and have one connection at a time.
 
-``python -m tests.benchmarks.p9_tail --seeds 1 2 3 --only aiocluster`` is the quick way: one line for each run.
+``python -m tests.benchmarks.p9_tail --seeds 1 2 3 --only aiocluster blocking`` is the quick way: one line for each run.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 
 from . import tail, uneven_client
@@ -17,7 +19,7 @@ from .measurement import Comparison, at_most
 from .own_process import python
 from .programs import answer
 from .tail import Tail
-from .uneven_contenders import IDEAL, OURS, PEERS, POLICIES, WORKERS, Load, measurement, quick
+from .uneven_contenders import BLOCKING, IDEAL, OURS, PEERS, POLICIES, WORKERS, Load, measurement, quick
 from .uneven_work import Mix, ideal_open, poisson
 
 RATE = 270.0
@@ -34,8 +36,9 @@ def ideal(seed: int, seconds: float) -> Tail:
 
 
 def put_on(port: int, seed: int, seconds: float) -> Tail:
-    numbers = (port, seed, RATE, seconds, MIX.short, MIX.long, MIX.long_share)
-    return tail.of_requests(answer(python(uneven_client.open_loop, *map(str, numbers))), WARM_UP, WORKERS)
+    steps = json.dumps([(seconds, RATE)])
+    report = answer(python(uneven_client.open_loop, str(port), str(seed), steps, json.dumps(MIX)))
+    return tail.of_requests(report, WARM_UP, WORKERS)
 
 
 LOAD = Load(SECONDS, ideal, put_on)
@@ -44,13 +47,16 @@ MEASUREMENT = measurement(
     "P9",
     "99 % of requests of uneven work are answered within, four workers",
     LOAD,
-    {**OURS, **PEERS},
+    {**OURS, **PEERS, **BLOCKING},
     *(Comparison(name, IDEAL, at_most(1.10)) for name in OURS),
     *(Comparison(name, IDEAL, at_most(1.25), figure="p90") for name in OURS),
     *(Comparison(name, peer, at_most(1.0)) for name in OURS for peer in PEERS),
+    *(Comparison(name, peer, figure=figure) for name in OURS for peer in PEERS for figure in tail.FURTHER),
 )
 
-OF_POLICIES = measurement("P9POLICIES", "the same, for each policy", LOAD, POLICIES)
+OF_POLICIES = measurement(
+    "P9POLICIES", "99 % of requests of uneven work are answered within, by policy", LOAD, POLICIES
+)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,23 @@ class Tail:
         further = {name: seconds for name, seconds in self.seconds.items() if name != FIGURE}
         return Sample(self.seconds[FIGURE], self.errors, further, self.shares)
 
+    def beside(self, ideal: Tail) -> list[float]:
+        """The ratio of each percentile."""
+        return [self.seconds[name] / ideal.seconds[name] for name in PERCENTILES]
 
-def punctual(run: Callable[[], Tail]) -> Sample:
+    def __str__(self) -> str:
+        """One line: the percentiles, and what else there is to say; ``!`` where the client was too late."""
+        parts = ["  ".join(f"{name} {1000 * self.seconds[name]:6.1f}" for name in PERCENTILES) + " ms"]
+        if self.shares:
+            parts.append("/".join(map(str, self.shares)))
+        if self.late:
+            parts.append(f"client late {1000 * self.late:.1f} ms" + ("!" if self.late > LATE else ""))
+        if self.errors:
+            parts.append(f"errors: {dict(self.errors)}")
+        return "  ".join(parts)
+
+
+def punctual(run: Callable[[], Sample]) -> Sample:
     """One run; taken again if the client was late in it.
 
     Raises:
@@ -63,8 +78,8 @@ def punctual(run: Callable[[], Tail]) -> Sample:
     """
     for _ in range(TRIES - 1):
         with suppress(ClientLate):
-            return run().sample
-    return run().sample
+            return run()
+    return run()
 
 
 def of_ideal(done: Sequence[Done], warm_up: float) -> Tail:

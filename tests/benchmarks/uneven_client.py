@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import heapq
+import json
 import re
 import select
 import selectors
@@ -18,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from .uneven_work import Mix, Request, Turn, poisson, turns
+from .uneven_work import Mix, Request, Turn, stepped, turns
 
 GIVE_UP = 20.0
 """Seconds after the last arrival, when what is still open counts as unanswered."""
@@ -248,19 +249,15 @@ class _Client:
         del self._exchanges[exchange.key]
 
 
-def open_loop(port: str, seed: str, rate: str, seconds: str, short: str, long: str, long_share: str) -> dict[str, Any]:
-    """In the client: requests at random times, each over a connection of its own."""
-    mix = Mix(float(short), float(long), float(long_share))
-    client = _Client(int(port), _Open(poisson(int(seed), float(rate), float(seconds), mix)))
+def open_loop(port: str, seed: str, steps: str, mix: str) -> dict[str, Any]:
+    """In the client: requests at random times, each over a connection of its own; steps and mix are JSON."""
+    client = _Client(int(port), _Open(stepped(int(seed), json.loads(steps), Mix(*json.loads(mix)))))
     return _carried_out(client)
 
 
-def closed_loop(
-    port: str, seed: str, clients: str, think: str, seconds: str, short: str, long: str, long_share: str
-) -> dict[str, Any]:
-    """In the client: so many connections that stay, each with its own requests and thinking time."""
-    mix = Mix(float(short), float(long), float(long_share))
-    each = [turns(int(seed), number, float(think), mix) for number in range(int(clients))]
+def closed_loop(port: str, seed: str, clients: str, think: str, seconds: str, mix: str) -> dict[str, Any]:
+    """In the client: so many connections that stay, each with its own requests and thinking time; the mix is JSON."""
+    each = [turns(int(seed), number, float(think), Mix(*json.loads(mix))) for number in range(int(clients))]
     client = _Client(int(port), _Closed(each, float(seconds)))
     client.connect(int(clients))
     return _carried_out(client)

@@ -14,7 +14,7 @@ from .measurement import Comparison, Measurement, Sample, SeededContender
 from .own_process import python
 from .programs import ProgramFailed, serving
 from .tail import Tail
-from .uneven_servers import APP, serve
+from .uneven_servers import APP, serve, serve_blocking
 
 WORKERS = 4
 IDEAL = "ideal queue"
@@ -54,9 +54,13 @@ PEERS: dict[str, Server] = {
     "nginx least_conn, uvicorn": _nginx,
     "Node cluster, round robin": _node("round_robin"),
 }
+BLOCKING: dict[str, Server] = {
+    "blocking processes": lambda: serving(python(serve_blocking, str(WORKERS))),
+}
+"""No rival, as each has one connection at a time: what this machine makes of the ideal queue at this hour."""
 POLICIES: dict[str, Server] = {
     f"aiocluster, {policy}": _ours("uvicorn", policy)
-    for policy in ("round_robin", "least_connections", "fair", "random", "shared", "reuse_port")
+    for policy in ("round_robin", "least_busy", "least_connections", "fair", "random", "shared", "reuse_port")
 }
 """By name, with uvicorn."""
 NEEDS = {
@@ -98,7 +102,7 @@ def measurement(
     """Of the servers and the ideal under a load; a round's number is its seed."""
 
     def sampled(server: Server) -> Callable[[int], Sample]:
-        return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds))
+        return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds).sample)
 
     return Measurement(
         name,
@@ -128,7 +132,7 @@ def quick(program: str, load: Load, arguments: Sequence[str] | None) -> int:
     only = options.only or [*OURS, *policies]
     chosen = {
         name: server
-        for name, server in {**OURS, **PEERS, **policies}.items()
+        for name, server in {**BLOCKING, **OURS, **PEERS, **policies}.items()
         if any(part in name for part in only) and not any(map(peers.missing, NEEDS.get(name, ())))
     }
     width = max(map(len, [IDEAL, *chosen]))
@@ -136,7 +140,7 @@ def quick(program: str, load: Load, arguments: Sequence[str] | None) -> int:
     ratios: dict[str, list[list[float]]] = {name: [] for name in chosen}
     for seed in options.seeds:
         best = load.ideal(seed, options.seconds)
-        print(f"seed {seed}  {IDEAL:<{width}}  {_milliseconds(best)}", flush=True)
+        print(f"seed {seed}  {IDEAL:<{width}}  {best}", flush=True)
         for name, server in chosen.items():
             try:
                 run = load.measured(server, seed, options.seconds)
@@ -144,10 +148,8 @@ def quick(program: str, load: Load, arguments: Sequence[str] | None) -> int:
                 failed = True
                 print(f"seed {seed}  {name:<{width}}  FAILED: {error}", flush=True)
                 continue
-            row = [run.seconds[percentile] / best.seconds[percentile] for percentile in tail.PERCENTILES]
-            ratios[name].append(row)
-            figures = f"{_milliseconds(run)}  × ideal {_ratios(row)}"
-            print(f"seed {seed}  {name:<{width}}  {figures}  {_remarks(run)}", flush=True)
+            ratios[name].append(run.beside(best))
+            print(f"seed {seed}  {name:<{width}}  {run}  × ideal {_ratios(ratios[name][-1])}", flush=True)
     for name, rows in ratios.items():
         if rows:
             columns = zip(*rows, strict=True)
@@ -169,15 +171,5 @@ def _parser(program: str, seconds: float) -> argparse.ArgumentParser:
     return parser
 
 
-def _milliseconds(run: Tail) -> str:
-    return "  ".join(f"{name} {1000 * run.seconds[name]:6.1f}" for name in tail.PERCENTILES) + " ms"
-
-
 def _ratios(values: Sequence[float]) -> str:
     return " ".join(f"{value:5.2f}" for value in values)
-
-
-def _remarks(run: Tail) -> str:
-    late = f"client late {1000 * run.late:.1f} ms" + ("!" if run.late > tail.LATE else "")
-    errors = f"  errors: {dict(run.errors)}" if run.errors else ""
-    return f"{'/'.join(map(str, run.shares))}  {late}{errors}"

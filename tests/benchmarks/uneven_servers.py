@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from aiocluster import Cluster
@@ -42,8 +46,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             keep = "connection: close" not in head.lower()
             _block(head.split(" ", 2)[1])
-            body = b"%d" % os.getpid()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            writer.write(_response())
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass  # the client has what it wanted
@@ -72,14 +75,57 @@ def uvicorn() -> None:
 WORKERS_OF: dict[str, Callable[[], object]] = {"streams": streams, "uvicorn": uvicorn}
 
 
-async def serve(kind: str, workers: str, scheduling: str = "") -> None:
+def serve_blocking(workers: str) -> None:
+    """In a parent of processes that block in `accept`, serve one connection, and accept the next.
+
+    A connection is nobody's until somebody free accepts it: this is the ideal queue, as far as the machine allows one.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        children = [_forked(listening) for _ in range(int(workers))]
+        print(json.dumps({"port": listening.getsockname()[1]}), flush=True)
+        sys.stdin.read()
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _forked(listening: socket.socket) -> int:
+    if pid := os.fork():
+        return pid
+    while True:
+        accepted, _ = listening.accept()
+        with accepted, suppress(ConnectionError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                if not (data := accepted.recv(65536)):
+                    break
+                head += data
+            else:
+                _block(head.decode().split(" ", 2)[1])
+                accepted.sendall(_response())
+
+
+def _response() -> bytes:
+    body = b"%d" % os.getpid()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def workers_setting(text: str) -> dict[str, Any]:
+    """The setting that ``4`` or ``2:8`` means."""
+    low, _, high = text.partition(":")
+    return {"workers": (int(low), int(high)) if high else int(low)}
+
+
+async def serve(kind: str, workers: str, scheduling: str = "", start_method: str = "spawn") -> None:
     """In the primary: say the port when all workers listen, and serve until told to end.
 
     Args:
+        workers: How many, or between how many: ``4``, ``2:8``.
         scheduling: A policy's name; the default policy without.
     """
-    cluster = Cluster(target(WORKERS_OF[kind]), workers=int(workers), scheduling=scheduling or None)
+    settings: dict[str, Any] = {"start_method": start_method, **workers_setting(workers)}
+    cluster = Cluster(target(WORKERS_OF[kind]), scheduling=scheduling or None, **settings)
     async with cluster.events("listening") as heard, cluster:
-        ports = {(await anext(heard)).address.port for _ in range(int(workers))}
+        ports = {(await anext(heard)).address.port for _ in range(int(workers.partition(":")[0]))}
         print(json.dumps({"port": ports.pop()}), flush=True)
         await stdin_closed()

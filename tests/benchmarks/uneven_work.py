@@ -10,12 +10,11 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Mix:
-    """How long a request keeps a server: mostly short, now and then long. All in seconds."""
+class Mix(NamedTuple):
+    """How long a request keeps a server: mostly short, now and then long. In seconds."""
 
     short: float
     long: float
@@ -43,14 +42,19 @@ class Done:
 
 def poisson(seed: int, rate: float, seconds: float, mix: Mix) -> list[Request]:
     """An open loop: requests arrive independently of each other, so many a second on average, answered or not."""
-    return list(takewhile(lambda request: request.at < seconds, _arriving(random.Random(seed), rate, mix)))
+    return stepped(seed, [(seconds, rate)], mix)
 
 
-def _arriving(chance: random.Random, rate: float, mix: Mix) -> Iterator[Request]:
-    at = 0.0
-    while True:
-        at += chance.expovariate(rate)
-        yield Request(at, mix.draw(chance))
+def stepped(seed: int, steps: Iterable[tuple[float, float]], mix: Mix) -> list[Request]:
+    """The same with one rate after the other: for so many seconds, so many a second."""
+    chance = random.Random(seed)
+    requests: list[Request] = []
+    ends = 0.0
+    for seconds, rate in steps:
+        at, ends = ends, ends + seconds
+        while (at := at + chance.expovariate(rate)) < ends:
+            requests.append(Request(at, mix.draw(chance)))
+    return requests
 
 
 @dataclass(frozen=True)

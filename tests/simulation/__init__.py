@@ -1,1 +1,1 @@
-"""Every scheduling policy against the same traffic, without a socket: ``python -m tests.simulation``."""
+"""Every policy and every hand-over against the same traffic, without a socket: ``python -m tests.simulation``."""

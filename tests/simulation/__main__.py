@@ -8,32 +8,35 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from . import chart, table
-from .everything import SIZES, simulate
+from .everything import IDEAL, SIZES, SMALL_SIZES, compare_policies, compare_windows
 
 _DOCS = Path(__file__).parents[2] / "docs" / "guide"
+_IN_DOCS = 16  # workers, of the table of policies
+_FEW_IN_DOCS = 4  # workers, of the table of windows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run everything, print the table and draw the chart. No chance is involved: two runs give the same."""
+    """Run everything, print the tables and draw the chart. No chance is involved: two runs give the same."""
     options = _parser().parse_args(arguments)
     with ProcessPoolExecutor() as processes:
-        results = simulate(SIZES, processes.map)
-    print(table.text(results, SIZES))
+        policies = compare_policies(SIZES, processes.map)
+        windows = compare_windows(SMALL_SIZES, processes.map)
+    print(table.policies(policies, SIZES), table.windows(windows, SMALL_SIZES, IDEAL), sep="\n\n\n")
     if options.markdown:
         print()
-        print(table.markdown(results, options.markdown))
-    chart.write(results, SIZES, options.chart)
+        print(table.policies_markdown(policies, _IN_DOCS))
+        print()
+        print(table.windows_markdown(windows, _FEW_IN_DOCS, IDEAL))
+    chart.write(policies, SIZES, options.chart)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation",
-        description="Every scheduling policy against the same traffic, without a socket.",
+        description="Every policy, and every way to hand connections over, against the same traffic without a socket.",
     )
     parser.add_argument("--chart", type=Path, default=_DOCS / "policies.svg", metavar="FILE", help="(%(default)s)")
-    parser.add_argument(
-        "--markdown", type=int, choices=SIZES, metavar="N", help="print N workers' figures for the docs"
-    )
+    parser.add_argument("--markdown", action="store_true", help="print the tables of the docs")
     return parser
 
 

@@ -1,44 +1,19 @@
-"""The policies that take part, those of the kernel as models."""
+"""The policies that take part, and the ways to hand connections over."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-from aiocluster.scheduling import Policy, Random
+from aiocluster.scheduling import LeastConnections, Policy, Random, RoundRobin
 from aiocluster.scheduling._registry import POLICIES, REUSE_PORT, SHARED
 
-from .queueing import Worker
-
-
-class Shared(Policy[Worker]):
-    """The kernel wakes one of the idle workers, always trying them in the same order (epoll's).
-
-    If none is idle, the first that becomes so takes all connections that wait, as asyncio's servers do.
-    """
-
-    def __init__(self) -> None:
-        self._workers: list[Worker] = []
-        self._taker: Worker | None = None
-        self._until = 0.0
-
-    def add(self, worker: Worker) -> None:
-        self._workers.append(worker)
-
-    def remove(self, worker: Worker) -> None:
-        self._workers.remove(worker)
-
-    def pick(self, client: Any) -> Worker:
-        now = self._workers[0].clock.now
-        for worker in self._workers:
-            if worker.free_at <= now:
-                return worker
-        if self._taker is None or self._until <= now:
-            self._taker = min(self._workers, key=lambda worker: worker.free_at)
-            self._until = self._taker.free_at
-        return self._taker
+from .handover import BREATHING, TAKEN_64, Fixed, HandOver, Primary
+from .kernel import OwnSockets, SharedSocket
+from .queueing import Acceptor, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +21,41 @@ class Contender:
     """One that takes part.
 
     Attributes:
+        make: Makes who accepts.
         is_weighted: Whether it is told which worker is slow; the others have to find out.
     """
 
     name: str
-    make: Callable[[], Policy[Any]]
+    make: Callable[[Run], Acceptor]
     is_weighted: bool = False
 
 
-def _random(seed: int) -> Callable[[], Policy[Any]]:
-    return lambda: Random(random.Random(seed).random)
+def by(policy: Callable[[], Policy[Any]], how: HandOver = BREATHING) -> Callable[[Run], Acceptor]:
+    """The primary accepts, with this policy."""
+    return lambda run: Primary(policy(), how, run)
 
 
-_MODELS = {
-    "random": _random(1),
-    SHARED: Shared,
-    REUSE_PORT: _random(2),  # by a hash of both addresses and ports, which is as good as chance
-}
+def _random() -> Policy[Any]:
+    return Random(random.Random(1).random)
 
-CONTENDERS = [
-    Contender(name, _MODELS.get(name) or POLICIES[name], is_weighted=name == "weighted_round_robin")
-    for name in (*POLICIES, SHARED, REUSE_PORT)
-]
+
+_BY_NAME = {**{name: by(policy) for name, policy in POLICIES.items()}, "random": by(_random)}
+
+POLICIES_AND_KERNEL = (
+    *(Contender(name, make, is_weighted=name == "weighted_round_robin") for name, make in _BY_NAME.items()),
+    Contender(SHARED, SharedSocket),
+    Contender(REUSE_PORT, OwnSockets),
+)
+"""All policies."""
+
+WINDOWS = (
+    Contender("in turn, 64 until taken", by(RoundRobin, TAKEN_64)),  # as it was
+    Contender("in turn, 16", by(RoundRobin, HandOver(lambda: Fixed(16)))),
+    Contender("in turn, 1", by(RoundRobin, HandOver(lambda: Fixed(1)))),
+    Contender("in turn, breathing", by(RoundRobin)),
+    Contender("fewest, 64 until taken", by(LeastConnections, TAKEN_64)),
+    Contender("fewest, breathing", by(LeastConnections)),
+    Contender("fewest, breathing, no pull", by(LeastConnections, HandOver(pull=inf))),
+    Contender("shared socket", SharedSocket),
+)
+"""Ways to hand connections over: what the window is, and which worker comes first."""

@@ -1,18 +1,23 @@
-"""All policies, all traffic."""
+"""All contenders, all traffic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from statistics import median
 from typing import Any
 
-from .contenders import CONTENDERS
-from .queueing import Outcome, Run
+from .contenders import POLICIES_AND_KERNEL, WINDOWS, Contender
+from .ideal import single_queue
+from .outcome import Outcome, middle
+from .queueing import Run
 from .table import Results
-from .traffic import SCENARIOS
+from .traffic import NEW_CONNECTIONS, SCENARIOS, Traffic
 
 SIZES = (4, 16, 64, 256)
+SMALL_SIZES = (4, 16, 64)
+IDEAL = "ideal queue"
+
+Map = Callable[..., Iterable[Any]]
 
 
 def seeds(size: int) -> range:
@@ -20,42 +25,58 @@ def seeds(size: int) -> range:
     return range(1, 4) if size < 256 else range(1, 2)
 
 
-def simulate(sizes: Sequence[int], each: Callable[..., Iterable[Any]] = map) -> Results:
+def compare_policies(sizes: Sequence[int], each: Map = map, seeds: Callable[[int], Iterable[int]] = seeds) -> Results:
     """Every policy in every scenario, with each of these numbers of workers.
 
     Args:
         sizes: How many workers.
         each: Like ``map``; another one may run several at a time.
+        seeds: Which traffic, for each number of workers.
     """
+    return _simulate(_policies, SCENARIOS, sizes, each, seeds)
+
+
+def compare_windows(sizes: Sequence[int], each: Map = map, seeds: Callable[[int], Iterable[int]] = seeds) -> Results:
+    """The same for every way to hand connections over, and for the ideal single queue."""
+    return _simulate(_windows, NEW_CONNECTIONS, sizes, each, seeds)
+
+
+def _simulate(
+    compare: Callable[[str, int, int], Mapping[str, Outcome]],
+    scenarios: Iterable[str],
+    sizes: Sequence[int],
+    each: Map,
+    seeds: Callable[[int], Iterable[int]],
+) -> Results:
     # The longest first, so that none is left alone at the end.
     runs = [
         (scenario, size, seed)
-        for size, scenario in product(sorted(sizes, reverse=True), SCENARIOS)
+        for size, scenario in product(sorted(sizes, reverse=True), scenarios)
         for seed in seeds(size)
     ]
-    outcomes: dict[tuple[str, str, int], list[Outcome]] = {}
+    found: dict[str, dict[str, dict[int, list[Outcome]]]] = {scenario: {} for scenario in scenarios}
     for (scenario, size, _), run in zip(runs, each(compare, *zip(*runs, strict=True)), strict=True):
         for name, outcome in run.items():
-            outcomes.setdefault((scenario, name, size), []).append(outcome)
+            found[scenario].setdefault(name, {}).setdefault(size, []).append(outcome)
     return {
         scenario: {
-            contender.name: {size: _middle(outcomes[scenario, contender.name, size]) for size in sizes}
-            for contender in CONTENDERS
+            name: {size: middle(outcomes) for size, outcomes in by_size.items()} for name, by_size in by_name.items()
         }
-        for scenario in SCENARIOS
+        for scenario, by_name in found.items()
     }
 
 
-def compare(scenario: str, size: int, seed: int) -> dict[str, Outcome]:
-    """Every policy against the same traffic."""
-    traffic = SCENARIOS[scenario](size, seed)
+def _policies(scenario: str, size: int, seed: int) -> dict[str, Outcome]:
+    return _run_all(POLICIES_AND_KERNEL, SCENARIOS[scenario](size, seed))
+
+
+def _windows(scenario: str, size: int, seed: int) -> dict[str, Outcome]:
+    traffic = NEW_CONNECTIONS[scenario](size, seed)
+    return {IDEAL: single_queue(traffic), **_run_all(WINDOWS, traffic)}
+
+
+def _run_all(contenders: Iterable[Contender], traffic: Traffic) -> dict[str, Outcome]:
     return {
-        contender.name: Run(contender.make(), traffic, is_weighted=contender.is_weighted).outcome
-        for contender in CONTENDERS
+        contender.name: Run(contender.make, traffic, is_weighted=contender.is_weighted).outcome
+        for contender in contenders
     }
-
-
-def _middle(outcomes: Sequence[Outcome]) -> Outcome:
-    return Outcome(
-        imbalance=median(outcome.imbalance for outcome in outcomes), p99=median(outcome.p99 for outcome in outcomes)
-    )

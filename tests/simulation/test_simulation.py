@@ -1,35 +1,123 @@
-"""The simulation gives the same each time, and what is known by thought."""
+"""The simulation gives the same each time, what is known by thought, and what the hand-over is to reach."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from aiocluster.scheduling import LeastConnections, RoundRobin
+from aiocluster.scheduling import LeastConnections, Policy, RoundRobin
 
-from . import table
-from .everything import simulate
+from . import table, traffic
+from .contenders import POLICIES_AND_KERNEL, WINDOWS, by
+from .everything import IDEAL, compare_policies, compare_windows
+from .handover import BREATHING, TAKEN_64
+from .ideal import single_queue
 from .queueing import Run
-from .traffic import SCENARIOS, Connection, Traffic
+from .traffic import NEW_CONNECTIONS, SCENARIOS, Connection, Traffic, burst
+
+ORDERS = pytest.mark.parametrize("order", [RoundRobin, LeastConnections])
+
+
+def four(slowness: list[float]) -> Traffic:
+    """Four requests of a second, each 0.1 s after the one before."""
+    arrivals = [Connection(at, ("10.0.0.1", 50000), b"/", ((0.0, 1.0),)) for at in (0.0, 0.1, 0.2, 0.3)]
+    return Traffic(arrivals, slowness)
+
+
+def one_seed(size: int) -> list[int]:
+    return [1]
+
+
+@pytest.fixture
+def is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traffic is too short to say much."""
+    monkeypatch.setattr(traffic, "FEWEST", 500)
+    monkeypatch.setattr(traffic, "REQUESTS", 100)
 
 
 def test_requests_wait_for_those_before_them() -> None:
-    client, target = ("10.0.0.1", 50000), b"/"
-    arrivals = [Connection(at, client, target, ((0.0, 1.0),)) for at in (0.0, 0.1, 0.2, 0.3)]
-    waits = Run(RoundRobin(), Traffic(arrivals, [1.0, 2.0]), is_weighted=False).outcome
-    assert waits.imbalance == 1.0
-    assert waits.p99 == pytest.approx(1.8)  # the fourth one's: its worker is busy until 2.1
+    outcome = Run(by(RoundRobin, TAKEN_64), four([1.0, 2.0])).outcome
+    assert outcome.imbalance == 1.0
+    assert outcome.waited == pytest.approx(1.8, abs=0.001)  # the fourth one's: its worker is busy until 2.1
+    assert outcome.p99 == pytest.approx(3.8, abs=0.001)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_traffic_is_the_same_each_time(scenario: str) -> None:
-    first, second = (SCENARIOS[scenario](4, 1) for _ in range(2))
+def test_in_the_ideal_queue_nobody_waits_beside_a_free_worker() -> None:
+    outcome = single_queue(four([1.0, 1.0, 1.0]))
+    assert outcome.waited == pytest.approx(0.7)  # the fourth one's, until the first one's worker is free
+    assert outcome.lost == 0.0
+
+
+def test_time_is_lost_where_a_request_waits_beside_a_free_worker() -> None:
+    # Of both workers' 4.1 s, the first one is idle while the fourth request waits, from 1.2 to 2.1; before, the third
+    # one waits beside busy workers.
+    outcome = Run(by(RoundRobin, TAKEN_64), four([1.0, 2.0])).outcome
+    assert outcome.lost == pytest.approx(0.1 / (2 * 4.1), abs=0.001)
+
+
+@pytest.mark.usefixtures("is_short")
+@pytest.mark.parametrize("make", [*SCENARIOS.values(), *NEW_CONNECTIONS.values()])
+def test_traffic_is_the_same_each_time(make: Callable[[int, int], Traffic]) -> None:
+    first, second = (make(4, 1) for _ in range(2))
     assert first == second
-    runs = [Run(LeastConnections(), traffic, is_weighted=False).outcome for traffic in (first, second)]
-    assert runs[0] == runs[1]
+    outcomes = [Run(by(LeastConnections), each).outcome for each in (first, second)]
+    assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("contender", [*POLICIES_AND_KERNEL, *WINDOWS], ids=lambda contender: contender.name)
+def test_every_connection_comes_to_a_worker(contender: Any) -> None:
+    workers = Run(contender.make, burst(1000)).workers
+    assert sum(worker.accepted for worker in workers) == 1000
+
+
+@ORDERS
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nobody_waits_behind_a_worker_that_blocks(order: Callable[[], Policy[Any]], seed: int) -> None:
+    blocking = NEW_CONNECTIONS["blocking"](4, seed)
+    ideal = single_queue(blocking)
+    outcome = Run(by(order, BREATHING), blocking).outcome
+    assert outcome.p90 <= 1.15 * ideal.p90
+    assert outcome.p99 <= 1.1 * ideal.p99
+    assert outcome.lost <= 0.02
+
+
+def test_without_that_window_they_wait() -> None:
+    blocking = NEW_CONNECTIONS["blocking"](4, 1)
+    assert Run(by(RoundRobin, TAKEN_64), blocking).outcome.p90 > 3 * single_queue(blocking).p90
+
+
+@ORDERS
+@pytest.mark.parametrize("scenario", ["mixed", "heavy-tailed"])
+def test_workers_have_something_to_do_while_requests_wait(order: Callable[[], Policy[Any]], scenario: str) -> None:
+    requests = NEW_CONNECTIONS[scenario](4, 1)
+    ideal = single_queue(requests)
+    outcome = Run(by(order, BREATHING), requests).outcome
+    assert outcome.p99 <= 1.2 * ideal.p99
+    assert outcome.lost <= 0.05
+
+
+@ORDERS
+def test_quick_connections_are_not_slowed_down(order: Callable[[], Policy[Any]]) -> None:
+    quick = NEW_CONNECTIONS["quick"](4, 1)
+    outcome, before = (Run(by(order, how), quick).outcome for how in (BREATHING, TAKEN_64))
+    assert outcome.p50 <= before.p50
+    assert outcome.p99 <= before.p99
+
+
+@ORDERS
+def test_connections_that_stay_are_spread_evenly(order: Callable[[], Policy[Any]]) -> None:
+    workers = Run(by(order, BREATHING), burst(40)).workers
+    assert [worker.accepted for worker in workers] == [10, 10, 10, 10]
+
+
+@pytest.mark.usefixtures("is_short")
 def test_everything_takes_part() -> None:
-    results = simulate([4])
-    assert results["even"]["round_robin"][4].imbalance == 1.0
-    assert "reuse_port" in table.text(results, [4])
-    assert table.markdown(results, 4).count("\n") == 10
+    policies = compare_policies([4], seeds=one_seed)
+    assert policies["even"]["round_robin"][4].imbalance < policies["even"]["random"][4].imbalance
+    assert "reuse_port" in table.policies(policies, [4])
+    assert table.policies_markdown(policies, 4).count("\n") == 1 + len(POLICIES_AND_KERNEL)
+    windows = compare_windows([4], seeds=one_seed)
+    assert IDEAL in table.windows(windows, [4], IDEAL)
+    assert table.windows_markdown(windows, 4, IDEAL).count("\n") == 1 + len(WINDOWS)

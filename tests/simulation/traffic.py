@@ -10,7 +10,7 @@ from itertools import accumulate
 MEAN_SERVICE = 0.010  # seconds that a worker takes for a request on average
 LOAD = 0.7  # of what all workers together can do
 REQUESTS = 200  # for each worker, on average
-_FEWEST = 8000  # requests of a run, so that a 99th percentile means something with few workers too
+FEWEST = 8000  # requests of a run, so that a 99th percentile means something with few workers too
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,12 @@ class Traffic:
     Attributes:
         connections: In the order of their arrival.
         slowness: For each worker, by how much longer it takes for everything.
+        stalls: When which worker does something else, and for how long, in seconds.
     """
 
     connections: Sequence[Connection]
     slowness: Sequence[float]
+    stalls: Sequence[tuple[float, int, float]] = ()
 
 
 class _Crowd:
@@ -64,12 +66,19 @@ def _arrivals(chance: random.Random, count: int, rate: float) -> Sequence[float]
     return list(accumulate(chance.expovariate(rate) for _ in range(count)))
 
 
-def _single(workers: int, seed: int, slowness: Sequence[float], service: Callable[[random.Random], float]) -> Traffic:
+def _single(
+    workers: int,
+    seed: int,
+    slowness: Sequence[float],
+    service: Callable[[random.Random], float],
+    mean: float = MEAN_SERVICE,
+    load: float = LOAD,
+) -> Traffic:
     """A connection for each request."""
     chance = random.Random(f"{workers} {seed}")
     crowd = _Crowd(chance, workers)
-    rate = LOAD * sum(1 / factor for factor in slowness) / MEAN_SERVICE
-    times = _arrivals(chance, max(_FEWEST, REQUESTS * workers), rate)
+    rate = load * sum(1 / factor for factor in slowness) / mean
+    times = _arrivals(chance, max(FEWEST, REQUESTS * workers), rate)
     return Traffic([crowd.connection(at, [(0.0, service(chance))]) for at in times], slowness)
 
 
@@ -89,12 +98,39 @@ def one_slow(workers: int, seed: int) -> Traffic:
     return _single(workers, seed, [4.0, *[1.0] * (workers - 1)], lambda chance: MEAN_SERVICE)
 
 
+def blocking(workers: int, seed: int) -> Traffic:
+    """Requests take 4 ms, and one in twenty 100 ms, at a lower load: the traffic of the benchmark P9."""
+    long, short, share = 0.100, 0.004, 0.05
+    mean = share * long + (1 - share) * short
+    service = _either(long, short, share)
+    return _single(workers, seed, [1.0] * workers, service, mean, load=67.5 * mean)
+
+
+def mixed(workers: int, seed: int) -> Traffic:
+    """Requests take 0.2 to 5 ms."""
+    return _single(workers, seed, [1.0] * workers, lambda chance: chance.uniform(0.0002, 0.005), 0.0026)
+
+
+def quick(workers: int, seed: int) -> Traffic:
+    """Requests take 0.2 ms."""
+    return _single(workers, seed, [1.0] * workers, lambda chance: 0.0002, 0.0002)
+
+
+def rarely_slow(workers: int, seed: int) -> Traffic:
+    """Requests take 0.2 ms, and one in a hundred 20 ms."""
+    return _single(workers, seed, [1.0] * workers, _either(0.020, 0.0002, 0.01), 0.0004)
+
+
+def _either(long: float, short: float, share: float) -> Callable[[random.Random], float]:
+    return lambda chance: long if chance.random() < share else short
+
+
 def long_lived(workers: int, seed: int) -> Traffic:
     """About four open connections a worker, for a second each on average, some ten times as busy as others."""
     chance = random.Random(f"{workers} {seed}")
     crowd = _Crowd(chance, workers)
     lifetime, open_per_worker = 1.0, 4
-    seconds = max(_FEWEST / workers, REQUESTS) * MEAN_SERVICE / LOAD
+    seconds = max(FEWEST / workers, REQUESTS) * MEAN_SERVICE / LOAD
     count = int(workers * open_per_worker * seconds / lifetime)
     busy = LOAD / MEAN_SERVICE / open_per_worker  # requests a second, on average
     connections = []
@@ -109,9 +145,35 @@ def long_lived(workers: int, seed: int) -> Traffic:
     return Traffic(connections, [1.0] * workers)
 
 
+def burst(count: int, *, after: Traffic | None = None, pause: float = 0.3) -> Traffic:
+    """So many connections at once to four workers, which ask for next to nothing and stay.
+
+    Args:
+        count: How many.
+        after: What the workers have had to do before.
+        pause: Seconds between the last connection of that and these.
+    """
+    before = [] if after is None else list(after.connections)
+    at = before[-1].at + pause if before else 0.0
+    stays = Connection(at, ("10.0.0.1", 50000), b"/", ((0.0, 0.00006), (60.0, 0.0)))
+    return Traffic([*before, *[stays] * count], [1.0] * 4)
+
+
 SCENARIOS: dict[str, Callable[[int, int], Traffic]] = {
     "even": even,
     "heavy-tailed": heavy_tailed,
+    "blocking": blocking,
     "one slow worker": one_slow,
     "long-lived": long_lived,
 }
+"""What all policies are compared by."""
+
+NEW_CONNECTIONS: dict[str, Callable[[int, int], Traffic]] = {
+    "blocking": blocking,
+    "mixed": mixed,
+    "quick": quick,
+    "rarely slow": rarely_slow,
+    "heavy-tailed": heavy_tailed,
+    "one slow worker": one_slow,
+}
+"""What ways to hand connections over are compared by: each request has a connection of its own."""

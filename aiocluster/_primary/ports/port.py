@@ -20,7 +20,7 @@ import math
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
@@ -33,6 +33,7 @@ from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
 from .peek import Connection, Peeker
 from .shut import close_everywhere, refuse_new
+from .window import Window
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -69,6 +70,7 @@ class Port:
         is_inherited: Whether others have its socket, too, and go on with it: the user's program, a service manager.
         is_users: Whether the user opened it in the primary, so that it stays open without holders.
         accepted: How many connections the primary has accepted.
+        stirred: Called when a worker has been sent connections.
         hears_changes: Whether its policy wants to know when a worker's load has changed.
     """
 
@@ -93,6 +95,7 @@ class Port:
         self.is_inherited: bool = False
         self.is_users: bool = False
         self.file: SocketFile | None = None
+        self.stirred: Callable[[], None] = _nothing
         self._moved_from: list[socket.socket] = []
         self.accepted: int = 0
         self.hands_over: bool = policy is not None
@@ -380,6 +383,16 @@ class Port:
         socks = [self.sock] if self.group is None else self.group.socks
         return [sock for sock in socks if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
 
+    @property
+    def windows(self) -> Collection[Window]:
+        """The windows of the workers that serve it."""
+        return ()
+
+    @property
+    def pending(self) -> int:
+        """How many accepted connections have no worker yet."""
+        return len(self._pending)
+
     def stats(self) -> PortStats:
         """Its current numbers."""
         waiting = len(self._pending) + sum(map(len, self._outstanding.values()))
@@ -414,6 +427,10 @@ class Port:
             self.group.close()
         for sock in (self.sock, *self._moved_from):
             sock.close()
+
+
+def _nothing() -> None:
+    """The default callback."""
 
 
 def _name_of(scheduling: Any) -> str:

@@ -22,6 +22,7 @@ from ...stats import PortStats
 from . import bpf
 from .bind import address_of, bind, bind_another, bind_path, inherit
 from .port import Port
+from .pressure import Pressure
 from .reuse_port import Group
 from .socket_file import SocketFile, own_file
 from .turns import Turns
@@ -65,12 +66,14 @@ class PortTable:
         by_number: The open ports, by the number that frames call them by.
         is_closed: Whether all ports have been closed for good. Workers that still ask for one get it, without clients.
         turns: Whose turn it is to bind a Unix path.
+        pressure: Tells when connections wait because no worker has room.
     """
 
     def __init__(self) -> None:
         self._by_endpoint: dict[Endpoint, Port] = {}
         self.by_number: dict[int, Port] = {}
         self.turns: Turns = Turns()
+        self.pressure: Pressure = Pressure(self.by_number.values)
         self.is_closed: bool = False
         self._last_number = 0
         self._left: dict[Place, _Left] = {}
@@ -237,6 +240,7 @@ class PortTable:
             port = Port(self._last_number, sock, address, scheduling, policy, backlog, group)
             port.file = file
             port.is_inherited = is_inherited
+            port.stirred = self.pressure.stir
         except BaseException:
             sock.close()
             raise
@@ -400,6 +404,7 @@ class PortTable:
 
     def close(self) -> None:
         """Closes every port at once, and removes the files of sockets that workers' servers have left behind."""
+        self.pressure.watch(None)
         for port in list(self.by_number.values()):
             self._close(port)
         for file in self._left_files.values():

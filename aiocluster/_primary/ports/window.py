@@ -8,6 +8,7 @@ event loop busy are sent one by one, as workers become free, and quick ones in b
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 MOST = 16
@@ -45,6 +46,11 @@ class Window:
     def room(self) -> int:
         """How many more it may be sent; not above 0 if it is full."""
         return self.size - self.unready
+
+    @property
+    def busy_since(self) -> float:
+        """Since when it has been busy with its oldest connection; math.inf if it is not."""
+        return max(self._sent[0][0], self._last) if self._sent else math.inf
 
     def is_late(self, now: float) -> bool:
         """Whether it has been sent a connection long ago and is not ready with it yet."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aiocluster._supervise.bounds import Bounds
 from aiocluster._supervise.plan import Seen, Slot
 from aiocluster._supervise.wanted import Reload, Request, Scale, StartAgents, Wanted
 from aiocluster.errors import ReloadError, StartupError
@@ -59,7 +60,7 @@ def test_nothing_is_wanted_at_first() -> None:
     assert wanted.want.start_timeout == 7.0
     assert wanted.begin() is None
     assert wanted.finish([]) is None
-    assert (wanted.next_reload, wanted.workers) == (None, 0)
+    assert (wanted.next_reload, wanted.bounds) == (None, (0, 0))
     assert (wanted.restarts, wanted.is_given_up, wanted.may_start) == (0, False, {})
 
 
@@ -125,12 +126,12 @@ def test_a_reload_is_the_next_one_only_while_it_is_queued() -> None:
 
 def test_the_number_of_workers_is_what_the_last_request_asks_for() -> None:
     cluster = Cluster(workers=1)
-    assert cluster.wanted.workers == 1
+    assert cluster.wanted.bounds == (1, 1)
     cluster.begin(Scale(workers=2))
-    cluster.wanted.ask(Scale(workers=cluster.wanted.workers + 1))
+    cluster.wanted.ask(Scale(workers=cluster.wanted.bounds.moved(1)))
     cluster.wanted.ask(Reload())
     assert len(cluster.wanted.want.workers) == 2
-    assert cluster.wanted.workers == 3
+    assert cluster.wanted.bounds == (3, 3)
 
 
 def test_a_reload_fills_slots_that_were_left_empty() -> None:
@@ -289,3 +290,186 @@ def test_requests_that_are_given_up_change_nothing_more() -> None:
     assert cluster.wanted.want.workers == (0, 1)
     assert not cluster.fail(1)  # as a worker that ended later: it is tried again
     assert cluster.wanted.may_start[1] >= 100.0
+
+
+# ---- load
+
+
+def ranging(low: int = 1, high: int = 4, **policy: Any) -> Cluster:
+    """A cluster whose lower number of workers run."""
+    cluster = Cluster(**policy)
+    cluster.do(Scale(workers=(low, high)))
+    return cluster
+
+
+def grow(cluster: Cluster, by: int) -> tuple[int, ...]:
+    cluster.wanted.follow_load(by)
+    return cluster.wanted.want.workers
+
+
+def test_the_lower_number_is_started_and_the_load_decides_the_rest() -> None:
+    cluster = ranging(2, 4)
+    assert cluster.wanted.want.workers == (0, 1)
+    assert cluster.wanted.bounds == (2, 4)
+    assert cluster.wanted.may_follow_load(0.0)
+    assert grow(cluster, 1) == (0, 1, 2)
+    assert grow(cluster, 9) == (0, 1, 2, 3)
+    assert cluster.wanted.growth.slots == {2, 3}
+    assert grow(cluster, -1) == (0, 1, 2)
+    assert grow(cluster, -9) == (0, 1)
+    assert not cluster.wanted.growth.slots
+
+
+def test_the_load_decides_nothing_while_anything_else_does() -> None:
+    assert not Cluster(workers=2).wanted.may_follow_load(100.0)
+    cluster = ranging()
+    cluster.wanted.ask(Reload())
+    assert not cluster.wanted.may_follow_load(100.0)
+    cluster.wanted.begin()
+    assert not cluster.wanted.may_follow_load(100.0)
+    cluster.fill(0)
+    cluster.wanted.finish(cluster.seen.values())
+    assert cluster.wanted.may_follow_load(100.0)
+    cluster.wanted.stop(graceful=True)
+    assert not cluster.wanted.may_follow_load(100.0)
+
+
+def test_no_growth_while_workers_crash() -> None:
+    cluster = ranging(limit=1, backoff=(1.0, 5.0))
+    cluster.wanted.ended(0, 100.0, 0.5)
+    assert not cluster.wanted.may_follow_load(101.5)
+    cluster.fill(0)
+    assert not cluster.wanted.may_follow_load(104.9)
+    assert cluster.wanted.may_follow_load(105.1)
+    cluster.wanted.ended(0, 110.0, 0.5)
+    assert cluster.wanted.is_given_up
+    assert not cluster.wanted.may_follow_load(1e9)
+
+
+@pytest.mark.parametrize("how", ["failed", "lacked", "ended"])
+def test_an_added_one_that_fails_is_nobodys_failure(how: str) -> None:
+    cluster = ranging(limit=0)
+    now, waits = 100.0, []
+    for _ in range(8):
+        grow(cluster, 2)
+        if how == "failed":
+            assert not cluster.fail(1)
+        elif how == "lacked":
+            assert not cluster.wanted.lacked(cluster.process(1), WHY, 100.0, 0.5)
+        else:
+            cluster.fill(1)
+            cluster.wanted.ended(1, 100.0, 0.5)
+        assert cluster.wanted.want.workers == (0, 2)
+        assert (cluster.wanted.may_start, cluster.wanted.shortages, cluster.wanted.restarts) == ({}, {}, 0)
+        grow(cluster, -1)
+        waits.append(next(wait for wait in range(99) if cluster.wanted.may_follow_load(now + wait)))
+    assert not cluster.wanted.is_given_up
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    grow(cluster, 1)
+    cluster.wanted.growth.serves(1)
+    assert cluster.wanted.growth.failures == 0
+
+
+def test_one_that_has_served_is_like_the_others() -> None:
+    cluster = ranging()
+    grow(cluster, 1)
+    cluster.fill(1)
+    cluster.wanted.growth.serves(1)
+    cluster.wanted.ended(1, 100.0, 0.5)
+    assert cluster.wanted.want.workers == (0, 1)
+    assert cluster.wanted.restarts == 1
+
+
+def test_a_request_does_not_wait_for_those_that_the_load_has_added() -> None:
+    cluster = ranging(2, 4)
+    grow(cluster, 1)
+    cluster.seen[2] = cluster.process(2)
+    request = Scale(workers=(2, 3))
+    cluster.begin(request)
+    assert cluster.wanted.finish(cluster.seen.values()) is request
+    assert cluster.wanted.want.workers == (0, 1, 2)
+
+
+def test_a_request_that_needs_them_waits_and_fails_with_them() -> None:
+    cluster = ranging(2, 4)
+    grow(cluster, 2)
+    request = Scale(workers=(3, 4))
+    cluster.begin(request)
+    assert cluster.wanted.growth.slots == {3}
+    assert cluster.wanted.finish(cluster.seen.values()) is None
+    assert not cluster.fail(3)
+    assert cluster.fail(2)
+    assert request.error is WHY
+    assert cluster.wanted.bounds == (2, 4)
+    assert cluster.wanted.want.workers == (0, 1)
+
+
+def test_an_added_one_that_fails_in_a_reload_does_not_end_it() -> None:
+    cluster = ranging()
+    grow(cluster, 1)
+    cluster.begin(Reload())
+    assert not cluster.fail(1, generation=0)
+    assert cluster.wanted.want.workers == (0,)
+    cluster.fill(0)
+    finished = cluster.wanted.finish(cluster.seen.values())
+    assert finished is not None
+    assert finished.error is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "scale", "workers"),
+    [
+        ((1, 4), 2, (0, 1)),
+        ((1, 4), 3, (0, 1, 2)),
+        ((1, 4), (4, 6), (0, 1, 2, 3)),
+        ((1, 4), (1, 2), (0, 1)),
+        ((1, 4), (2, 9), (0, 1, 2)),
+    ],
+)
+def test_scaling_keeps_as_many_as_the_bounds_allow(
+    bounds: tuple[int, int], scale: int | tuple[int, int], workers: tuple[int, ...]
+) -> None:
+    cluster = ranging(*bounds)
+    grow(cluster, 2)
+    cluster.fill(1)
+    cluster.fill(2)
+    cluster.do(Scale(workers=scale))
+    assert cluster.wanted.want.workers == workers
+
+
+@pytest.mark.parametrize(
+    ("before", "scale", "filled", "after"),
+    [
+        (1, 3, [1], (2, 2)),
+        (1, 3, [], (1, 1)),
+        ((1, 2), 4, [1, 2], (1, 3)),
+        ((2, 8), 4, [2], (2, 8)),
+        (2, (4, 8), [2], (3, 3)),
+    ],
+)
+def test_the_bounds_after_a_scaling_that_failed(
+    before: int | tuple[int, int], scale: int | tuple[int, int], filled: list[int], after: tuple[int, int]
+) -> None:
+    cluster = Cluster()
+    cluster.do(Scale(workers=before))
+    cluster.begin(Scale(workers=scale))
+    for slot in filled:
+        cluster.fill(slot)
+    assert cluster.fail(len(cluster.wanted.want.workers) - 1)
+    assert cluster.wanted.bounds == after
+
+
+def test_bounds_move_together_but_not_below_1() -> None:
+    assert Bounds(2, 8).moved(1) == (3, 9)
+    assert Bounds(2, 8).moved(-1).moved(-1) == (1, 6)
+    assert Bounds(1, 1).moved(-1) == (1, 1)
+
+
+def test_a_slot_whose_worker_has_left_by_its_own_choice_is_counted() -> None:
+    cluster = ranging(2, 4)
+    cluster.wanted.closed(1)
+    assert cluster.wanted.left == 1
+    assert cluster.wanted.may_follow_load(0.0)
+    grow(cluster, 1)
+    cluster.wanted.closed(2)
+    assert not cluster.wanted.growth.slots
