@@ -60,7 +60,7 @@ BLOCKING: dict[str, Server] = {
 """No rival, as each has one connection at a time: what this machine makes of the ideal queue at this hour."""
 POLICIES: dict[str, Server] = {
     f"aiocluster, {policy}": _ours("uvicorn", policy)
-    for policy in ("round_robin", "least_connections", "fair", "random", "shared", "reuse_port")
+    for policy in ("round_robin", "least_busy", "least_connections", "fair", "random", "shared", "reuse_port")
 }
 """By name, with uvicorn."""
 NEEDS = {
