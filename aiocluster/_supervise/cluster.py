@@ -70,7 +70,7 @@ class Cluster(Emitter[PrimaryEvent]):
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
-        self._primary._slots = lambda: self._reconciler.bounds.high or self._first_bounds.high
+        self._primary._slots = lambda: self._bounds.high
         self._primary._check_env(given)
         self._signals = Signals(
             Commands(
@@ -148,8 +148,13 @@ class Cluster(Emitter[PrimaryEvent]):
     def stats(self) -> ClusterStats:
         """Returns the current numbers of workers and ports."""
         workers, ports = self._primary._stats()
-        low, high = self._reconciler.bounds
+        low, high = self._bounds
         return ClusterStats(workers, ports, self._reconciler.restarts, (low, high))
+
+    @property
+    def _bounds(self) -> Bounds:
+        """The least and the most workers once all requests are done."""
+        return self._reconciler.bounds if self._reconciler.bounds.high else self._first_bounds
 
     async def send(self, pid: int, message: Any, handles: Iterable[Any] = ()) -> None:
         """Sends a message to the worker with this pid; see `Primary.send`."""
@@ -256,7 +261,7 @@ class Cluster(Emitter[PrimaryEvent]):
         await self._reconciler.scale(bounds)
 
     async def _resize(self, by: int) -> None:
-        await self.scale(self._reconciler.bounds.moved(by))
+        await self.scale(self._bounds.moved(by))
 
     # ---- stopping
 

@@ -62,10 +62,11 @@ class Pressure:
 
     def watch(self, tell: Callable[[], None] | None) -> None:
         """Calls this every few milliseconds while connections wait. None: no more."""
+        is_new = self._tell is None
         self._tell = tell
-        if tell is not None:
+        if tell is not None and is_new:
             self.stir()
-        elif self._timer is not None:
+        elif tell is None and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
