@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .fair import Fair
 from .ip_hash import IpHash
+from .least_busy import LeastBusy
 from .least_connections import LeastConnections
 from .policy import Candidate, Peeking, Policy
 from .random_choice import Random
@@ -20,6 +21,7 @@ __all__ = [
     "Candidate",
     "Fair",
     "IpHash",
+    "LeastBusy",
     "LeastConnections",
     "Peeking",
     "Policy",

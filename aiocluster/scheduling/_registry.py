@@ -14,6 +14,7 @@ from typing import Any
 
 from .fair import Fair
 from .ip_hash import IpHash
+from .least_busy import LeastBusy
 from .least_connections import LeastConnections
 from .policy import Policy
 from .random_choice import Random
@@ -37,6 +38,7 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
     "round_robin": RoundRobin,
     "weighted_round_robin": WeightedRoundRobin,
     "random": partial(Random, random.random),
+    "least_busy": LeastBusy,
     "least_connections": LeastConnections,
     "ip_hash": IpHash,
     "url_hash": UrlHash,
@@ -44,7 +46,13 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
 }
 """The policies by name. Each call makes a new one."""
 
-WEIGHTED = ("weighted_round_robin", "least_connections", "fair", *((REUSE_PORT,) if sys.platform == "linux" else ()))
+WEIGHTED = (
+    "weighted_round_robin",
+    "least_busy",
+    "least_connections",
+    "fair",
+    *((REUSE_PORT,) if sys.platform == "linux" else ()),
+)
 """The policies that go by the workers' weights. Only Linux can be told to choose by them."""
 
 _CHOICES = ", ".join((*POLICIES, *BY_KERNEL))

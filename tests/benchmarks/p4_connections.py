@@ -24,6 +24,7 @@ WORKERS = 2
 OTHERS = (
     "weighted_round_robin",
     "random",
+    "least_busy",
     "least_connections",
     "ip_hash",
     "url_hash",

@@ -24,7 +24,7 @@ from tests.support.serving import Client, ask, serving
 WINDOW = 16  # connections a worker is sent before it is ready with any
 
 
-@pytest.mark.parametrize("scheduling", ["round_robin", "least_connections", "fair", "random"])
+@pytest.mark.parametrize("scheduling", ["round_robin", "least_busy", "least_connections", "fair", "random"])
 async def test_a_worker_that_blocks_its_loop_delays_at_most_its_window(tmp_path: Path, scheduling: str) -> None:
     cluster = Cluster(serve, workers=3, scheduling=scheduling)
     async with serving(cluster, 3) as address:

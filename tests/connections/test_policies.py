@@ -25,6 +25,7 @@ ALL = [
     "round_robin",
     "weighted_round_robin",
     "random",
+    "least_busy",
     "least_connections",
     "ip_hash",
     "url_hash",
@@ -42,7 +43,7 @@ async def test_every_policy_answers_everybody(scheduling: str) -> None:
         pids = await pids_of(address, 60)
         assert set(pids) <= {worker.pid for worker in cluster.workers.values()}
         assert [port.scheduling for port in cluster.stats().ports] == [scheduling]
-        if scheduling in ("round_robin", "weighted_round_robin", "least_connections", "fair"):
+        if scheduling in ("round_robin", "weighted_round_robin", "least_busy", "least_connections", "fair"):
             assert sorted(Counter(pids).values()) == [30, 30]
         if scheduling in ("random", "reuse_port"):
             assert len(set(pids)) == 2  # that chance leaves one out of it: 2 ** -59

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .outcome import Outcome
 from .table import Results
 
-_STYLES = ("o-", "s-", "^-", "v-", "D-", "P-", "X-", "o--", "s--")
+_STYLES = ("o-", "s-", "^-", "v-", "D-", "P-", "X-", "o--", "s--", "^--")
 _MEASURES: tuple[tuple[str, Callable[[Outcome], float], Sequence[float]], ...] = (
     ("connections of the busiest worker / mean", lambda outcome: outcome.imbalance, (1, 1.5, 2, 3, 4, 5, 6)),
     ("p99 of waiting, ms", lambda outcome: max(1.0, outcome.waited * 1000), (1, 10, 100, 1000, 10_000)),

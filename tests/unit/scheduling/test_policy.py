@@ -15,22 +15,27 @@ from aiocluster.scheduling._registry import POLICIES
 
 from .candidates import CLIENT, Worker, fill
 
+Step = tuple[str, int, int, float, float | None]
+
 steps = st.tuples(
     st.sampled_from(["toggle", "toggle", "forget", "change", "pick", "pick"]),
     st.integers(0, 7),
     st.integers(0, 9),
     st.sampled_from([0.0, 0.001, 0.1, 5.0]),
+    st.sampled_from([None, 0.0, 0.5, 1.0]),
 )
 
 
 @pytest.mark.parametrize("name", POLICIES)
 @settings(deadline=None)  # a table of hashes takes some milliseconds for each new slot
 @given(steps=st.lists(steps, max_size=60))
-def test_only_workers_that_are_here_are_picked(name: str, steps: list[tuple[str, int, int, float]]) -> None:
+def test_only_workers_that_are_here_are_picked(
+    name: str, steps: list[tuple[str, int, int, float, float | None]]
+) -> None:
     policy = POLICIES[name]()
     workers = [Worker(place % 5, 1 + place % 3) for place in range(8)]  # some slots twice, as during a reload
     here: set[Worker] = set()
-    for step, place, connections, delay in steps:
+    for step, place, connections, delay, busy in steps:
         worker = workers[place]
         if step == "toggle" and worker in here:
             here.remove(worker)
@@ -43,7 +48,7 @@ def test_only_workers_that_are_here_are_picked(name: str, steps: list[tuple[str,
             policy.remove(worker)
             policy.forget(worker)
         elif step == "change":
-            worker.connections, worker.delay = connections, delay
+            worker.connections, worker.delay, worker.busy = connections, delay, busy
             policy.changed(worker)
         elif step == "pick" and here:
             assert policy.pick((f"10.0.{place}.{connections}", 50000)) in here

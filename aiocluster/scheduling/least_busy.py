@@ -1,0 +1,72 @@
+"""The worker that has the least to do, by its connections and by how busy its event loop is."""
+
+from __future__ import annotations
+
+from ._least import Least
+from .policy import C
+
+_NOISE = 0.2
+"""Shares of time by which a worker must differ from the mean to count as busier, or less busy, than others.
+
+Equal workers differ, too, by up to 0.15: where one request in twenty blocks for 100 ms and the others for 4 ms, with
+all workers busy for 60 % of the time.
+"""
+
+_LEAST_IDLE = 0.02  # of a worker that is always busy, so that its connections still count
+
+
+class LeastBusy(Least[C]):
+    """Picks the worker with the fewest connections, where those of a busier worker count more.
+
+    Connections count in proportion to the time that is left: one to a worker that is idle for 20 % of the time counts
+    like four to workers that are idle for 80 %. Only who differs notably from the mean of all is busier, or less busy.
+    So among workers with equal work, this is `LeastConnections`: of k·n connections, each of n workers gets exactly k.
+    Connections count at once, and correct what a share, which is some seconds old, does not show yet.
+
+    Weights count as in `LeastConnections`. Workers that don't tell how busy they are count like the mean.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._busy: dict[C, float | None] = {}  # of all workers, also of those that may not be picked now
+        self._factors: dict[C, float] = {}
+        self._mean = 0.0
+        self._learned = 0
+
+    def add(self, worker: C) -> None:
+        if worker not in self._busy or worker.busy != self._busy[worker]:
+            self._learn(worker, worker.busy)
+        super().add(worker)
+
+    def forget(self, worker: C) -> None:
+        super().forget(worker)
+        self._busy.pop(worker, None)
+        self._factors.pop(worker, None)
+
+    def changed(self, worker: C) -> None:
+        if worker in self._busy and worker.busy != self._busy[worker]:
+            self._learn(worker, worker.busy)
+        super().changed(worker)
+
+    def _learn(self, worker: C, busy: float | None) -> None:
+        """Takes a worker's share. After as many of these as there are workers, looks at all workers anew."""
+        self._busy[worker] = busy
+        self._learned += 1
+        if self._learned < len(self._busy):
+            self._factors[worker] = self._factor(busy)
+            return
+        self._learned = 0
+        known = [share for share in self._busy.values() if share is not None]
+        self._mean = sum(known) / len(known) if known else 0.0
+        for one, share in self._busy.items():
+            self._factors[one] = self._factor(share)
+            super().changed(one)
+
+    def _factor(self, busy: float | None) -> float:
+        """How much a connection to such a worker counts; 1.0 to most."""
+        if busy is None or abs(busy - self._mean) <= _NOISE:
+            return 1.0
+        return (1.0 - self._mean + _LEAST_IDLE) / (1.0 - busy + _LEAST_IDLE)
+
+    def _load(self, worker: C, connections: int) -> float:
+        return self._factors[worker] * (connections + 1) / worker.weight
