@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
+from ..._wire.endpoint import LEAST_BACKLOG
 from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
@@ -127,7 +128,7 @@ class Port:
             return
         # Not once more, where the worker has done it: a Unix socket's clients see who did it last (SO_PEERCRED).
         if not self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self.sock.listen(self.backlog)
+            self.sock.listen(max(self.backlog, LEAST_BACKLOG))
 
     def sock_for(self, backend: Backend) -> socket.socket:
         """The listening socket for this worker.

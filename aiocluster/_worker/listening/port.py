@@ -17,7 +17,7 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.codec import encode
 from ..._wire.descriptors import Descriptors
-from ..._wire.endpoint import Endpoint
+from ..._wire.endpoint import LEAST_BACKLOG, Endpoint
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
@@ -137,7 +137,7 @@ class Port:
             OSError: They can't, see ``listen(2)``.
         """
         if self.backlog is not None and not self.is_closed_by_primary:
-            self.sock.listen(self.backlog)
+            self.sock.listen(max(self.backlog, LEAST_BACKLOG))
             self.backlog = None
 
     def serve(self, taker: Taker) -> None:
