@@ -72,6 +72,17 @@ def uvicorn() -> None:
     uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
 
 
+LATE_IMPORTS: dict[str, tuple[str, ...]] = {
+    "streams": (),
+    "uvicorn": (
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.auto",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.protocols.websockets.auto",
+    ),
+}
+"""What a server imports only when it starts, and a fork server is to have imported before."""
+
 WORKERS_OF: dict[str, Callable[[], object]] = {"streams": streams, "uvicorn": uvicorn}
 
 
@@ -124,6 +135,8 @@ async def serve(kind: str, workers: str, scheduling: str = "", start_method: str
         scheduling: A policy's name; the default policy without.
     """
     settings: dict[str, Any] = {"start_method": start_method, **workers_setting(workers)}
+    if start_method == "template":
+        settings["preload"] = LATE_IMPORTS[kind]
     cluster = Cluster(target(WORKERS_OF[kind]), scheduling=scheduling or None, **settings)
     async with cluster.events("listening") as heard, cluster:
         ports = {(await anext(heard)).address.port for _ in range(int(workers.partition(":")[0]))}
