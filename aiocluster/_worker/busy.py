@@ -5,6 +5,9 @@ computes or sleeps.
 
 asyncio's loops wait in their selector, which is timed. libuv times uvloop's if it is told to: it looks at that option
 each time before it waits, so a running loop may be told, too. Of other loops nothing is known.
+
+A turn that waits costs two looks at the clock more, and with libuv a system call: about a microsecond of the hundred
+that a message and its answer take. A turn that does not wait costs nothing more.
 """
 
 from __future__ import annotations

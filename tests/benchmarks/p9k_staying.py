@@ -2,7 +2,9 @@
 
 Forty connections over four workers. On each, a request blocks the worker's loop for 2 ms, one in twenty for 20 ms;
 after the answer the client thinks for 50 ms on average, and asks again. Beside all servers stands the *ideal*, one
-queue before four servers, computed for clients that think and ask alike.
+queue before four servers, computed for clients that think and ask alike. Who keeps a connection with one worker can't
+have that, so beside it stand four ideal queues, each with ten of the connections. nginx can: it gives each request to
+whoever is free.
 
 ``python -m tests.benchmarks.p9k_staying --seeds 1 2 3 --only aiocluster`` is the quick way: one line for each run.
 """
@@ -24,6 +26,7 @@ CONNECTIONS = 40
 THINK = 0.050
 """Seconds, on average."""
 MIX = Mix(short=0.002, long=0.020, long_share=0.05)
+DIVIDED = "ideal, ten connections each"
 WARM_UP = 1.5
 """Seconds whose requests don't count; the ideal's neither."""
 SECONDS = 14.0
@@ -35,13 +38,20 @@ def ideal(seed: int, seconds: float) -> Tail:
     return tail.of_ideal(ideal_closed(clients, seconds, WORKERS), WARM_UP)
 
 
+def divided(seed: int, seconds: float) -> Tail:
+    """Of those whose connections stay with one worker, what an even division allows: a queue each."""
+    clients = [turns(seed, client, THINK, MIX) for client in range(CONNECTIONS)]
+    done = [each for worker in range(WORKERS) for each in ideal_closed(clients[worker::WORKERS], seconds, 1)]
+    return tail.of_ideal(done, WARM_UP)
+
+
 def put_on(port: int, seed: int, seconds: float) -> Tail:
     plan = (str(CONNECTIONS), str(THINK), str(seconds), json.dumps(MIX))
     report = answer(python(uneven_client.closed_loop, str(port), str(seed), *plan))
     return tail.of_connections(report, WARM_UP, WORKERS)
 
 
-LOAD = Load(SECONDS, ideal, put_on)
+LOAD = Load(SECONDS, ideal, put_on, {DIVIDED: divided})
 SERVERS = {**OURS, **PEERS}
 
 MEASUREMENT = measurement(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from . import peers, tail
@@ -84,6 +84,8 @@ class Load:
     """Of a seed and so many seconds: what one queue before all workers would do."""
     put_on: Callable[[int, int, float], Tail]
     """Puts it on a port, of a seed, for so many seconds."""
+    bounds: Mapping[str, Callable[[int, float], Tail]] = field(default_factory=dict)
+    """Further ideals, by name: of those who can't do what the ideal queue does."""
 
     def measured(self, server: Server, seed: int, seconds: float) -> Tail:
         """One run: start the server, put the load on, end it.
@@ -104,12 +106,16 @@ def measurement(
     def sampled(server: Server) -> Callable[[int], Sample]:
         return lambda seed: tail.punctual(lambda: load.measured(server, seed, load.seconds).sample)
 
+    def computed(ideal: Callable[[int, float], Tail]) -> Callable[[int], Sample]:
+        return lambda seed: ideal(seed, load.seconds).sample
+
+    ideals = {IDEAL: load.ideal, **load.bounds}
     return Measurement(
         name,
         title,
         "s",
         contenders=(
-            SeededContender(IDEAL, lambda seed: load.ideal(seed, load.seconds).sample),
+            *(SeededContender(name, computed(ideal)) for name, ideal in ideals.items()),
             *(SeededContender(name, sampled(server), NEEDS.get(name, ())) for name, server in servers.items()),
         ),
         comparisons=comparisons,
@@ -138,12 +144,14 @@ def quick(program: str, load: Load, servers: Mapping[str, Server], arguments: Se
             print(f"{name}: skipped: {'; '.join(reasons)}")
         else:
             chosen[name] = server
-    width = max(map(len, [IDEAL, *chosen]))
+    width = max(map(len, [IDEAL, *load.bounds, *chosen]))
     failed = False
     ratios: dict[str, list[list[float]]] = {name: [] for name in chosen}
     for seed in options.seeds:
         best = load.ideal(seed, options.seconds)
         print(f"seed {seed}  {IDEAL:<{width}}  {best}", flush=True)
+        for name, bound in load.bounds.items():
+            print(f"seed {seed}  {name:<{width}}  {bound(seed, options.seconds)}", flush=True)
         for name, server in chosen.items():
             try:
                 run = load.measured(server, seed, options.seconds)
