@@ -145,18 +145,26 @@ def long_lived(workers: int, seed: int) -> Traffic:
     return Traffic(connections, [1.0] * workers)
 
 
-def burst(count: int, *, after: Traffic | None = None, pause: float = 0.3) -> Traffic:
-    """So many connections at once to four workers, which ask for next to nothing and stay.
+def burst(count: int, at: float = 0.0, *, before: Traffic | None = None) -> Traffic:
+    """So many connections at once to four workers, which ask for next to nothing and stay for an hour.
 
     Args:
         count: How many.
-        after: What the workers have had to do before.
-        pause: Seconds between the last connection of that and these.
+        at: When, in seconds.
+        before: What the workers have to do before.
     """
-    before = [] if after is None else list(after.connections)
-    at = before[-1].at + pause if before else 0.0
-    stays = Connection(at, ("10.0.0.1", 50000), b"/", ((0.0, 0.00006), (60.0, 0.0)))
-    return Traffic([*before, *[stays] * count], [1.0] * 4)
+    stays = Connection(at, ("10.0.0.1", 50000), b"/", ((0.0, 0.00006), (3600.0, 0.0)))
+    return Traffic([*(before.connections if before else ()), *[stays] * count], [1.0] * 4)
+
+
+def stalls(seed: int, at: float, seconds: float) -> Sequence[tuple[float, int, float]]:
+    """Each of four workers does something else for 2 ms on average, a hundred times a second."""
+    chance = random.Random(seed)
+    return [
+        (at + when, slot, chance.expovariate(500))
+        for slot in range(4)
+        for when in _arrivals(chance, int(100 * seconds), 100)
+    ]
 
 
 SCENARIOS: dict[str, Callable[[int, int], Traffic]] = {
