@@ -39,6 +39,7 @@ class LeastBusy(Least[C]):
         super().add(worker)
 
     def forget(self, worker: C) -> None:
+        super().forget(worker)
         self._busy.pop(worker, None)
         self._factors.pop(worker, None)
 
