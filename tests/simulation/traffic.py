@@ -9,8 +9,8 @@ from itertools import accumulate
 
 MEAN_SERVICE = 0.010  # seconds that a worker takes for a request on average
 LOAD = 0.7  # of what all workers together can do
-REQUESTS = 200  # for each worker, on average
-FEWEST = 8000  # requests of a run, so that a 99th percentile means something with few workers too
+REQUESTS = 100  # for each worker, on average
+FEWEST = 4000  # requests of a run, so that a 99th percentile means something with few workers too
 
 
 @dataclass(frozen=True, slots=True)

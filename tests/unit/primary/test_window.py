@@ -7,11 +7,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aiocluster._primary.ports.window import BUDGET, HOLD, LATE, MOST, STICKY, Window
 
-COUNTS = st.integers(1, MOST)
 SECONDS = st.floats(0, 10)
 
 
@@ -144,63 +142,39 @@ def test_its_average_is_between_the_extremes(seconds: list[float]) -> None:
     assert window.size == 1 or window.size * window.seconds <= BUDGET * 1.001
 
 
-class History(RuleBasedStateMachine):
-    """A window beside a plain list of what was sent when."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.sent: list[float] = []
-        self.window = Window()
-
-    @rule(seconds=st.floats(0, 2, allow_subnormal=False))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @precondition(lambda self: self.window.room > 0)
-    @rule(data=st.data())
-    def send(self, data: st.DataObject) -> None:
-        count = data.draw(st.integers(1, self.window.room))
-        self.window.sent(count, self.now)
-        self.sent += [self.now] * count
-
-    @rule(count=COUNTS)
-    def pull(self, count: int) -> None:
-        """The worker has accepted some itself, whether there is room or not."""
-        self.window.sent(count, self.now)
-        self.sent += [self.now] * count
-
-    @precondition(lambda self: self.sent)
-    @rule(data=st.data(), seconds=SECONDS)
-    def ready(self, data: st.DataObject, seconds: float) -> None:
-        count = data.draw(st.integers(0, len(self.sent)))
-        self.window.ready(count, seconds, self.now)
-        del self.sent[:count]
-
-    @precondition(lambda self: self.sent)
-    @rule(data=st.data())
-    def drop(self, data: st.DataObject) -> None:
-        count = data.draw(st.integers(1, len(self.sent)))
-        self.window.drop(count)
-        del self.sent[:count]
-
-    @invariant()
-    def counts_what_it_was_sent(self) -> None:
-        assert self.window.unready == len(self.sent)
-        assert self.window.room == self.window.size - len(self.sent)
-
-    @invariant()
-    def is_late_with_the_oldest_one(self) -> None:
-        assert self.window.late_at == (self.sent[0] + LATE if self.sent else math.inf)
-
-    @invariant()
-    def has_a_size(self) -> None:
-        assert 1 <= self.window.size <= MOST
-        assert 0 <= self.window.seconds < math.inf
-
-    @invariant()
-    def is_held_for_a_while_at_most(self) -> None:
-        assert self.window.held_until <= self.window.late_at
+STEPS = st.tuples(st.sampled_from(["wait", "send", "pull", "ready", "drop"]), st.integers(0, MOST), st.floats(0, 2))
 
 
-TestHistory = History.TestCase
+@given(st.lists(STEPS, max_size=40))
+def test_it_knows_what_a_plain_list_knows(steps: list[tuple[str, int, float]]) -> None:
+    now, window = 0.0, Window()
+    sent: list[float] = []  # when, of each connection that it is not ready with
+    for step, number, seconds in steps:
+        if step == "wait":
+            now += seconds
+        elif step in ("send", "pull"):  # what it pulls, it gets whether there is room or not
+            count = number if step == "pull" else min(number, window.room)
+            if count > 0:
+                window.sent(count, now)
+                sent += [now] * count
+        else:
+            count = min(number, len(sent))
+            if step == "ready":
+                window.ready(count, seconds, now)
+            else:
+                window.drop(count)
+            del sent[:count]
+        assert window.unready == len(sent)
+        assert window.room == window.size - len(sent)
+        assert 1 <= window.size <= MOST
+        assert window.seconds < math.inf
+        assert window.late_at == (sent[0] + LATE if sent else math.inf)
+        assert window.held_until <= window.late_at
+
+
+def test_what_is_left_of_a_later_batch_is_as_old_as_that() -> None:
+    window = Window()
+    window.sent(1, 0.0)
+    window.sent(2, 1.0)
+    window.drop(2)
+    assert window.late_at == 1.0 + LATE
