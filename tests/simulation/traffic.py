@@ -130,7 +130,7 @@ def long_lived(workers: int, seed: int) -> Traffic:
     chance = random.Random(f"{workers} {seed}")
     crowd = _Crowd(chance, workers)
     lifetime, open_per_worker = 1.0, 4
-    seconds = max(FEWEST / workers, REQUESTS) * MEAN_SERVICE / LOAD
+    seconds = 4 * max(FEWEST / workers, REQUESTS) * MEAN_SERVICE / LOAD  # workers report once a second
     count = int(workers * open_per_worker * seconds / lifetime)
     busy = LOAD / MEAN_SERVICE / open_per_worker  # requests a second, on average
     connections = []
