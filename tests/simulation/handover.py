@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from aiocluster._worker.listening.ready_clock import PULL_AFTER
-
 from aiocluster._primary.ports.window import Window
+from aiocluster._worker.listening.ready_clock import PULL_AFTER
 from aiocluster.scheduling import Peeking, Policy
 
 from .queueing import FRAME, Round, Run, Worker
