@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ._supervise.cluster import Cluster
 from .errors import ClusterError, RestartLimitError, StartupError
-from .scheduling._registry import BY_KERNEL, POLICIES
+from .scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
 from .settings import Workers
 
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.add_argument(
         "--scheduling",
         choices=(*POLICIES, *BY_KERNEL),
-        default=os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin",
+        default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
         help="which worker gets a connection (default: %(default)s)",
     )
     given = list(sys.argv[1:] if arguments is None else arguments)

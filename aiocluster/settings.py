@@ -186,7 +186,7 @@ def _loop(name: str, value: object) -> object:
 
 def _scheduling(name: str, value: object) -> object:
     if value is None:
-        value = os.environ.get("AIOCLUSTER_SCHEDULING") or "round_robin"
+        value = os.environ.get("AIOCLUSTER_SCHEDULING") or _registry.DEFAULT
     _registry.check(value)
     return value
 
@@ -262,7 +262,7 @@ class Settings:
             server, which has imported ``preload`` and the target's module, and share its memory.
         preload: Modules to import before the target.
         heartbeat: Seconds between two samples of a worker's event loop.
-        scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or round robin.
+        scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or ``least_busy``.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
         drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
             balancer to send them elsewhere. A reload has none. A second SIGINT or SIGTERM skips it.

@@ -23,7 +23,7 @@ def test_the_defaults_are_the_promised_ones(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.args == settings.exec_args == settings.preload == ()
     assert {settings.env, settings.cwd, settings.stdin, settings.executable, settings.uid, settings.gid} == {None}
     assert settings.silent is settings.pin_cpus is False
-    assert (settings.loop, settings.start_method, settings.scheduling) == ("auto", "spawn", "round_robin")
+    assert (settings.loop, settings.start_method, settings.scheduling) == ("auto", "spawn", "least_busy")
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -195,7 +195,7 @@ def test_the_environment_sets_the_default_policy(monkeypatch: pytest.MonkeyPatch
     assert Settings().scheduling == "shared"
     assert Settings(scheduling="round_robin").scheduling == "round_robin"
     monkeypatch.setenv("AIOCLUSTER_SCHEDULING", "")
-    assert Settings().scheduling == "round_robin"
+    assert Settings().scheduling == "least_busy"
     monkeypatch.setenv("AIOCLUSTER_SCHEDULING", "fifo")
     with pytest.raises(ValueError, match=r"not 'fifo'$"):
         Settings()

@@ -77,6 +77,7 @@ class ForkServer:
         self._is_warm: asyncio.Future[None] = loop.create_future()
         self._forks: dict[int, asyncio.Future[ForeignProcess]] = {}
         self._workers: dict[int, ForeignProcess] = {}
+        self._unclaimed: set[ForeignProcess] = set()  # forked for somebody who no longer waits, and killed
         self._gone: asyncio.Future[None] = loop.create_future()
         self._why_killed: StartupError | None = None
         self._failure: frames.Failed | None = None
@@ -164,7 +165,7 @@ class ForkServer:
                 raise StartupError("the fork server has ended")
             self._channel.send(frames.Fork(number, len(fds), dict(env)).encode(), fds)
             undo.callback(self._channel.withdraw, fds)
-            undo.callback(_kill_forked, forked)
+            undo.callback(self._kill_if_forked, forked)
             child = Child(await forked, streams)
             undo.pop_all()
             return child
@@ -200,8 +201,10 @@ class ForkServer:
         return self._gone.done()
 
     async def wait_gone(self) -> None:
-        """Returns when the process has ended."""
+        """Returns when the process has ended, and those that it has forked for nobody."""
         await asyncio.shield(self._gone)
+        if self._unclaimed:
+            await asyncio.wait([worker.ended for worker in self._unclaimed])
 
     # ---- frames from the fork server
 
@@ -214,7 +217,21 @@ class ForkServer:
         if forked is not None and not forked.done():
             forked.set_result(worker)
         else:  # the caller was cancelled
-            worker.send_signal(signal.SIGKILL)
+            self._kill_unclaimed(worker)
+
+    def _kill_if_forked(self, forked: asyncio.Future[ForeignProcess]) -> None:
+        """Ends a worker that was forked for somebody who no longer waits for it."""
+        if forked.done() and not forked.cancelled() and forked.exception() is None:
+            self._kill_unclaimed(forked.result())
+
+    def _kill_unclaimed(self, worker: ForeignProcess) -> None:
+        worker.send_signal(signal.SIGKILL)
+        self._unclaimed.add(worker)
+        worker.ended.add_done_callback(lambda ended: self._forget_unclaimed(worker))
+
+    def _forget_unclaimed(self, worker: ForeignProcess) -> None:
+        self._unclaimed.discard(worker)
+        worker.reap()
 
     def _on_unforked(self, frame: frames.Unforked) -> None:
         forked = self._forks.get(frame.number)
@@ -252,9 +269,3 @@ class ForkServer:
                 waited.set_exception(ended)
                 waited.exception()  # mark it as retrieved, in case nothing awaits it
         self._gone.set_result(None)
-
-
-def _kill_forked(forked: asyncio.Future[ForeignProcess]) -> None:
-    """Ends a worker that was forked for somebody who no longer waits for it."""
-    if forked.done() and not forked.cancelled() and forked.exception() is None:
-        forked.result().send_signal(signal.SIGKILL)

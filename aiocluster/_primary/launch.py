@@ -21,6 +21,7 @@ from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
 from .._processes.stdio import PipeReader, standard
 from .._processes.watch import Process
+from .._wire.conversation import described
 from ..settings import Env, Settings, Stdin, variables
 from .folders import Folders
 from .stderr import RelayedStderr, SilentStderr, StderrRelay
@@ -166,10 +167,13 @@ def variables_for(env: Env, slot: int | None) -> Mapping[str, str]:
     what = f"env for slot {slot}"
     try:
         found = env(slot)
+        if isinstance(found, Mapping):
+            found = dict(found)  # the user's code, too
     except BaseException as error:
         if is_interruption(error):
             raise
-        raise ValueError(f"{what}: the function raised {error!r}") from error
+        text = f"{type(error).__qualname__}: {described(error)[1]}".removesuffix(": ")
+        raise ValueError(f"{what}: the function raised {text}") from error
     return variables(what, found)
 
 

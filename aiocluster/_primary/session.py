@@ -351,6 +351,7 @@ class Session:
 
     def _on_detached(self, frame: frames.Detached) -> None:
         self.life.move("detach")
+        self.backend.detached()
         self._await_no_report()
         if self.life.is_leaving and not self._has_heard:  # there may be no other loop to read it
             self._tell_by_signal()

@@ -118,7 +118,10 @@ def _busy_share(session: Session) -> float | None:
     """How busy its event loop is, from 0 to 1; None before its first report."""
     if not session.memory:
         return None
-    return 1.0 if session.backend.delay > _LATE else 0.0
+    backend = session.backend
+    if backend.busy is not None:
+        return backend.busy
+    return 1.0 if backend.delay > _LATE else 0.0  # this loop can't tell
 
 
 def _sum(shares: list[float | None]) -> float | None:

@@ -19,7 +19,7 @@ from ..events import Error, GiveUp, Listening, Reason
 from ..settings import RestartPolicy
 from .autoscaler import Autoscaler
 from .bounds import Bounds
-from .failures import Failures, last_words, why_failed, why_in_vain
+from .failures import Failure, Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
@@ -263,6 +263,7 @@ class Reconciler:
             logger.exception("the cluster is no longer supervised")
             raise
         finally:
+            self.autoscaler.stop()
             while self._children:  # a stop may begin meanwhile
                 for child in self._children:
                     child.cancel()
@@ -437,7 +438,7 @@ class Reconciler:
 
     def _count(self, process: Process, now: float) -> None:
         """Records an unexpected end, for the event `GiveUp`."""
-        if (policy := self._wanted.policy) is None:
+        if (policy := self._wanted.policy) is None or process.slot in self._wanted.growth.slots:
             return
         ends = [end for end in self._unasked_ends if end[0] >= now - policy.period]
         if process.worker is not None:
@@ -449,11 +450,10 @@ class Reconciler:
             return  # another one has just made the request fail that both were started for
         failure = why_failed(process, self.start_timeout)
         slot, error, chance = process.slot, failure.error, self._chance()
+        is_new = self._is_news(slot, failure)
         if failure.is_shortage:
-            is_new = slot not in self._wanted.shortages
             fails_request = self._wanted.lacked(process, error, now, chance)
         else:
-            is_new = True
             fails_request = self._wanted.failed(process, error, now, chance, stays=stays is not None)
         is_in_the_error = fails_request and failure.details in str(error)
         if is_new and not is_in_the_error:
@@ -463,6 +463,13 @@ class Reconciler:
         if stays is not None:
             self._processes[stays].is_due = False  # the next health check will set it again
         self._give_up_if_needed(process)
+
+    def _is_news(self, slot: Slot, failure: Failure) -> bool:
+        """Whether this failure is worth telling: it is not that of a repeated attempt that nobody waits for."""
+        growth = self._wanted.growth
+        if slot in growth.slots:
+            return not growth.failures
+        return not (failure.is_shortage and slot in self._wanted.shortages)
 
     # ---- giving up, and the end
 

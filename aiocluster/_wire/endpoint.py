@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple, Self
 
+LEAST_BACKLOG = 1024
+"""How many connections the kernel keeps waiting at a shared port at least; fewer if ``net.core.somaxconn`` says so.
+
+Connections wait there while all workers are busy: they are not handed out before. Otherwise 100, asyncio's default,
+would be full soon, and further clients would try again after a second (TCP), or be refused (Unix).
+"""
+
 
 class Endpoint(NamedTuple):
     """The key of a shared port: workers that ask for the same endpoint get the same port.

@@ -223,10 +223,14 @@ class Refused(Frame, tag=24, by=PRIMARY):
 
 
 class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
-    """``count`` accepted connections, with one descriptor each."""
+    """``count`` accepted connections, with one descriptor each.
+
+    If ``may_pull`` is not 0, the worker may from now on accept by itself in place of connections that kept it busy.
+    """
 
     port: int
     count: int
+    may_pull: int
 
 
 class Unlistened(Frame, tag=31, by=PRIMARY):
@@ -252,6 +256,7 @@ class Leave(Frame, tag=26, by=PRIMARY):
 TAKEN: Final = 45
 CLOSED: Final = 46
 ACCEPTED: Final = 49
+READY: Final = 55
 
 
 class Online(Frame, tag=40, by=WORKER):
@@ -328,6 +333,15 @@ class Accepted(Frame, tag=ACCEPTED, by=WORKER):
 
     port: int
     count: int
+
+
+class Ready(Frame, tag=READY, by=WORKER):
+    """The worker's loop has gone round since it took ``count`` connections, the oldest: their first requests have been
+    served if they were there. That took ``nanoseconds`` together; with no connection, those before took longer."""
+
+    port: int
+    count: int
+    nanoseconds: int
 
 
 class Failed(Frame, tag=47, by=(WORKER, FORK_SERVER)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -19,27 +20,51 @@ class Least(Policy[C]):
     Workers with the same load are in one bucket, and the loads of the buckets in a heap. The load of an emptied bucket
     stays in the heap until it is the lowest, or until the heap holds many more loads than there are buckets. So the
     cost of picks and changes grows with the logarithm of the number of different loads, not of workers.
+
+    Whoever has one connection fewer than the next to be picked, but no room for it, is waited for: so of connections
+    that come together and stay, each worker gets as many. Nobody waits for one that has still fewer, such as a new one:
+    all would, while the others have nothing to do.
     """
+
+    pulls = True
 
     def __init__(self) -> None:
         self._entries: dict[C, tuple[float, int]] = {}  # load, connections
         self._buckets: dict[float, OrderedDict[C, None]] = {}
         self._loads: list[float] = []
+        self._away: dict[C, tuple[int, int]] = {}  # weight, connections
+        self._away_with: dict[tuple[int, int], dict[C, None]] = {}
 
     @abstractmethod
     def _load(self, worker: C, connections: int) -> float:
         """The load of this worker if it had one connection more than ``connections``."""
 
     def add(self, worker: C) -> None:
+        self._come(worker)
         connections = worker.connections
         self._enter(worker, self._load(worker, connections), connections)
 
     def remove(self, worker: C) -> None:
-        self._take_out(worker, self._entries.pop(worker)[0])
+        load, connections = self._entries.pop(worker)
+        self._take_out(worker, load)
+        self._go(worker, connections)
+
+    def forget(self, worker: C) -> None:
+        self._come(worker)
+
+    def awaited(self) -> Iterable[C]:
+        if not self._away:
+            return ()
+        worker = self._first()
+        return self._away_with.get((worker.weight, self._entries[worker][1] - 1), ())
 
     def changed(self, worker: C) -> None:
         old = self._entries.get(worker)
-        if old is not None:
+        if old is None:
+            if worker in self._away:
+                self._come(worker)
+                self._go(worker, worker.connections)
+        else:
             connections = worker.connections
             load = self._load(worker, connections)
             if load != old[0]:
@@ -49,14 +74,30 @@ class Least(Policy[C]):
                 self._entries[worker] = load, connections
 
     def pick(self, client: Any) -> C:
-        loads, buckets = self._loads, self._buckets
-        while (bucket := buckets.get(loads[0])) is None:
-            heappop(loads)
-        worker = next(iter(bucket))
+        worker = self._first()
         load, connections = self._entries[worker]
         self._take_out(worker, load)
         self._enter(worker, self._load(worker, connections + 1), connections + 1)
         return worker
+
+    def _first(self) -> C:
+        loads, buckets = self._loads, self._buckets
+        while (bucket := buckets.get(loads[0])) is None:
+            heappop(loads)
+        return next(iter(bucket))
+
+    def _go(self, worker: C, connections: int) -> None:
+        key = self._away[worker] = worker.weight, connections
+        self._away_with.setdefault(key, {})[worker] = None
+
+    def _come(self, worker: C) -> None:
+        key = self._away.pop(worker, None)
+        if key is None:
+            return
+        beside = self._away_with[key]
+        del beside[worker]
+        if not beside:
+            del self._away_with[key]
 
     def _take_out(self, worker: C, load: float) -> None:
         bucket = self._buckets[load]

@@ -46,6 +46,9 @@ POLICIES: dict[str, Callable[[], Policy[Any]]] = {
 }
 """The policies by name. Each call makes a new one."""
 
+DEFAULT = "least_busy"
+"""The policy where none is named."""
+
 WEIGHTED = (
     "weighted_round_robin",
     "least_busy",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ._least import Least
 from .policy import C
 
@@ -42,6 +44,9 @@ class LeastBusy(Least[C]):
         super().forget(worker)
         self._busy.pop(worker, None)
         self._factors.pop(worker, None)
+
+    def awaited(self) -> Iterable[C]:
+        return [worker for worker in super().awaited() if self._factors[worker] <= 1.0]  # nobody waits for a busier one
 
     def changed(self, worker: C) -> None:
         if worker in self._busy and worker.busy != self._busy[worker]:

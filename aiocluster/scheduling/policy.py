@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 W = TypeVar("W", bound=Hashable)
@@ -44,6 +44,19 @@ class Policy(ABC, Generic[W]):
     and `pick` can be a policy; it need not be a subclass.
     """
 
+    sticky: ClassVar[bool] = False
+    """Whether a connection waits for the worker that was picked, although that is busy and others are free.
+
+    A worker may then have up to 64 connections that it is not ready with. Else it may have as many as it is ready with
+    in 3 ms, from 1 to 16, and cannot be picked when it has not been ready with one of them for 20 ms.
+    """
+
+    pulls: ClassVar[bool] = False
+    """Whether a worker that a connection has kept busy for more than a millisecond may take the next waiting one.
+
+    That saves the way through the primary, but this connection is not picked for.
+    """
+
     @abstractmethod
     def add(self, worker: W) -> None:
         """This worker may be picked from now on. It is not in the policy yet.
@@ -65,6 +78,14 @@ class Policy(ABC, Generic[W]):
         Args:
             client: The client's address as ``accept()`` returns it.
         """
+
+    def awaited(self) -> Iterable[W]:
+        """Workers that may not be picked now, but for which the next connection should wait a moment.
+
+        It does so until one of them may be picked, or all are late. None by default: waiting can cost more than it
+        gains, see `LeastConnections`.
+        """
+        return ()
 
     def forget(self, worker: W) -> None:
         """This worker has just been removed for good. If it is added again, treat it as new."""

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import Any
 
-from ._turns import Turns
-from .policy import W
+from .policy import Policy, W
 
 
-class RoundRobin(Turns[W]):
-    """Picks each worker in turn: of k·n connections, each of n workers gets exactly k.
+class RoundRobin(Policy[W]):
+    """Picks each worker in turn: of k·n connections, each of n workers gets exactly k, as long as all have room.
 
-    If a worker's window is full for a moment, it gets back the turns it missed, up to 64.
+    A worker that has none for a moment loses its turns, and is the last in turn when it has room again.
     """
 
+    pulls = True
+
     def __init__(self) -> None:
-        super().__init__()
-        self._ring: deque[W] = deque()
+        self._ring: OrderedDict[W, None] = OrderedDict()
+
+    def add(self, worker: W) -> None:
+        self._ring[worker] = None
+
+    def remove(self, worker: W) -> None:
+        del self._ring[worker]
 
     def pick(self, client: Any) -> W:
-        ring = self._ring
-        if self._owed or ring[0] in self._away:
-            return super().pick(client)
-        ring.rotate(-1)
-        return ring[-1]
-
-    def _join(self, worker: W) -> None:
-        self._ring.append(worker)
-
-    def _leave(self, worker: W) -> None:
-        self._ring.remove(worker)
-
-    def _next(self) -> W:
-        worker = self._ring[0]
-        self._ring.rotate(-1)
+        worker = next(iter(self._ring))
+        self._ring.move_to_end(worker)
         return worker

@@ -1,4 +1,4 @@
-"""How fast aiocluster is, as ratios to Node's cluster, nginx and the kernel's own floor.
+"""How fast aiocluster is, as ratios to Node's cluster, nginx, ASGI servers and the kernel's own floor.
 
 Run it as ``python -m tests.benchmarks [P1 P2 ...]`` or ``nox -s bench``.
 

@@ -42,12 +42,13 @@ def put_on(port: int, seed: int, seconds: float) -> Tail:
 
 
 LOAD = Load(SECONDS, ideal, put_on)
+SERVERS = {**BLOCKING, **OURS, **PEERS}
 
 MEASUREMENT = measurement(
     "P9",
     "99 % of requests of uneven work are answered within, four workers",
     LOAD,
-    {**OURS, **PEERS, **BLOCKING},
+    SERVERS,
     *(Comparison(name, IDEAL, at_most(1.10)) for name in OURS),
     *(Comparison(name, IDEAL, at_most(1.25), figure="p90") for name in OURS),
     *(Comparison(name, peer, at_most(1.0)) for name in OURS for peer in PEERS),
@@ -60,4 +61,4 @@ OF_POLICIES = measurement(
 
 
 if __name__ == "__main__":
-    sys.exit(quick("tests.benchmarks.p9_tail", LOAD, None))
+    sys.exit(quick("tests.benchmarks.p9_tail", LOAD, SERVERS))

@@ -111,7 +111,7 @@ class _Plan(Protocol):
         """The one that is due: the number of its connection, and the request."""
 
     def answered(self, key: int, now: float) -> bool:
-        """A connection's request is done. Whether the connection stays."""
+        """A connection's request is done, or has failed. Whether the connection, if there is one, stays."""
 
 
 class _Open:
@@ -218,6 +218,7 @@ class _Client:
                 exchange = self._exchanges[key] = _Exchange(self._port, key)
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, "OSError")] += 1
+                self._plan.answered(key, time.monotonic() - self._began)
                 return
         exchange.ask(request, time.monotonic() - self._began, self._plan.head)
         self._selector.register(exchange.socket, selectors.EVENT_WRITE, exchange)

@@ -119,7 +119,7 @@ def measurement(
     )
 
 
-def quick(program: str, load: Load, arguments: Sequence[str] | None) -> int:
+def quick(program: str, load: Load, servers: Mapping[str, Server], arguments: Sequence[str] | None = None) -> int:
     """The load's own command: print a line for each run as it ends, and the medians.
 
     Nobody is left out because the client was late: the line says how late it was.
@@ -130,11 +130,14 @@ def quick(program: str, load: Load, arguments: Sequence[str] | None) -> int:
     options = _parser(program, load.seconds).parse_args(arguments)
     policies = POLICIES if options.policies else {}
     only = options.only or [*OURS, *policies]
-    chosen = {
-        name: server
-        for name, server in {**BLOCKING, **OURS, **PEERS, **policies}.items()
-        if any(part in name for part in only) and not any(map(peers.missing, NEEDS.get(name, ())))
-    }
+    chosen: dict[str, Server] = {}
+    for name, server in {**servers, **policies}.items():
+        if not any(part in name for part in only):
+            continue
+        if reasons := [reason for need in NEEDS.get(name, ()) if (reason := peers.missing(need))]:
+            print(f"{name}: skipped: {'; '.join(reasons)}")
+        else:
+            chosen[name] = server
     width = max(map(len, [IDEAL, *chosen]))
     failed = False
     ratios: dict[str, list[list[float]]] = {name: [] for name in chosen}

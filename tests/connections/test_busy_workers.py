@@ -21,7 +21,7 @@ from tests.connections.descriptors import no_descriptor_left
 from tests.connections.inside import serve
 from tests.support.serving import Client, ask, serving
 
-WINDOW = 64  # connections a worker is sent before it has taken any
+WINDOW = 16  # connections a worker is sent before it is ready with any
 
 
 @pytest.mark.parametrize("scheduling", ["round_robin", "least_busy", "least_connections", "fair", "random"])
@@ -39,7 +39,7 @@ async def test_a_worker_that_blocks_its_loop_delays_at_most_its_window(tmp_path:
                 barrier.open()
             assert set(crowd.ends) == {"answered"}
             assert crowd.by[blocked.pid] <= WINDOW + crowd.total - 1000
-            assert all(crowd.by[worker.pid] > 300 for worker in others)
+            assert all(crowd.by[worker.pid] > 100 for worker in others)
 
 
 async def test_with_all_windows_full_clients_wait_in_the_backlog(tmp_path: Path) -> None:
@@ -49,11 +49,13 @@ async def test_with_all_windows_full_clients_wait_in_the_backlog(tmp_path: Path)
         with gate(tmp_path) as barrier:
             await worker.send(["block", barrier.path])
             await barrier.reached()
-            clients = [await Client.connect(address) for _ in range(2 * WINDOW)]
+            clients = [await Client.connect(address) for _ in range(10 * WINDOW)]  # more than asyncio's backlog, too
             for client in clients:
                 await client.send()
             (port,) = cluster.stats().ports
-            assert port.waiting == port.accepted <= WINDOW + 64  # a window, and what one accept brought
+            assert (
+                1 <= port.waiting == port.accepted <= WINDOW
+            )  # a late worker gets no more, even with room in its window
             began = time.process_time()
             await asyncio.sleep(0.2)
             assert time.process_time() - began < 0.1  # that somebody waits does not keep the primary busy
@@ -73,12 +75,14 @@ async def test_a_leaving_worker_hands_back_what_it_has_not_taken(tmp_path: Path)
             clients = [await Client.connect(address) for _ in range(20)]
             for client in clients:
                 await client.send()
-            while other.connections < 10:
+            sent = 0
+            while not sent or other.connections + sent < 20:
                 await asyncio.sleep(0.001)
+                sent = leaving._session.backend.connections
             barrier.open()
             assert [await client.answer() for client in clients] == [other.pid] * 20
         await leaving.wait_gone()
-        assert leaving._session.stats().returned == 10
+        assert leaving._session.stats().returned == sent
         assert leaving._session.stats().redispatched == 0
         for client in clients:
             await client.close()

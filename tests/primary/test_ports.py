@@ -22,7 +22,7 @@ from tests.support.serving import EXAMPLES, Client, ask, in_worker, serving
 
 from .inside_ports import serve, two_servers_one_port
 
-WINDOW = 64  # connections a worker is sent before it has taken any
+WINDOW = 16  # connections a worker is sent before it is ready with any
 
 
 # ---- who gets which
@@ -78,7 +78,9 @@ async def test_a_stopped_worker_gets_no_more_than_its_window() -> None:
         more = [await Client.connect(address) for _ in range(20)]
         assert [await client.ask() for client in more] == [running.pid] * 20
         psutil.Process(stopped.pid).resume()
-        assert Counter([await client.answer() for client in clients]) == {stopped.pid: WINDOW, running.pid: WINDOW}
+        answers = Counter([await client.answer() for client in clients])
+        assert 1 <= answers[stopped.pid] <= WINDOW
+        assert answers.total() == answers[stopped.pid] + answers[running.pid] == 2 * WINDOW
         for client in clients + more:
             await client.close()
 

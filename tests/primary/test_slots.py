@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections import UserDict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from aiocluster._events.stream import EventStream
 from aiocluster.events import Message
 from aiocluster.settings import PrimarySettings, StartMethod
 from tests.support.events import several
+from tests.support.raising import OddError, UnprintableError
 
 from .inside_slots import NAME, has_children, tell, tell_and_leave
 
@@ -114,8 +116,9 @@ async def test_it_is_called_at_each_fork_with_the_slot() -> None:
         assert asked == [0, 1, 0]
 
 
-class OddError(BaseException):
-    """No `Exception`."""
+class OddMapping(UserDict[str, str]):
+    def __iter__(self) -> Iterator[str]:
+        raise OddError
 
 
 def raises(error: BaseException) -> Any:
@@ -132,10 +135,12 @@ def returns(value: object) -> Any:
 
 
 BAD: Mapping[str, tuple[Any, type[Exception], str]] = {
-    "raises": (raises(KeyError("gpu")), ValueError, "env for slot 1: the function raised KeyError('gpu')"),
-    "exits": (raises(SystemExit(3)), ValueError, "env for slot 1: the function raised SystemExit(3)"),
-    "cancels": (raises(asyncio.CancelledError()), ValueError, "env for slot 1: the function raised CancelledError()"),
-    "odd": (raises(OddError()), ValueError, "env for slot 1: the function raised OddError()"),
+    "raises": (raises(KeyError("gpu")), ValueError, "env for slot 1: the function raised KeyError: 'gpu'"),
+    "exits": (raises(SystemExit(3)), ValueError, "env for slot 1: the function raised SystemExit: 3"),
+    "cancels": (raises(asyncio.CancelledError()), ValueError, "env for slot 1: the function raised CancelledError"),
+    "odd": (raises(OddError()), ValueError, "env for slot 1: the function raised OddError"),
+    "unprintable": (raises(UnprintableError()), ValueError, "env for slot 1: the function raised UnprintableError: <"),
+    "a mapping that raises": (returns(OddMapping()), ValueError, "env for slot 1: the function raised OddError"),
     "None": (returns(None), TypeError, "env for slot 1 must be a mapping of str to str, not None"),
     "pairs": (returns([("A", "1")]), TypeError, "env for slot 1 must be a mapping of str to str, not [('A', '1')]"),
     "numbers": (returns({"A": 1}), TypeError, "env for slot 1 must be a mapping of str to str, not {'A': 1}"),

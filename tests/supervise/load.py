@@ -17,11 +17,12 @@ class Load:
         errors: What went wrong, of any kind: refused, reset, ended early, another status than 200.
     """
 
-    def __init__(self, address: Address, clients: int = 16) -> None:
+    def __init__(self, address: Address, clients: int = 16, target: str = "/") -> None:
         self.answers: Counter[int] = Counter()
         self.errors: list[str] = []
         self._address = address
         self._clients = clients
+        self._target = target
         self._is_over = False
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -37,8 +38,12 @@ class Load:
 
     async def __aexit__(self, *exc_info: object) -> None:
         """What has been asked is still answered."""
-        self._is_over = True
+        self.over()
         await asyncio.gather(*self._tasks)
+
+    def over(self) -> None:
+        """Asks no more."""
+        self._is_over = True
 
     async def goes_on(self, requests: int = 100) -> None:
         """Returns when so many more requests have come to their end."""
@@ -49,7 +54,7 @@ class Load:
     async def _ask_and_ask_again(self) -> None:
         while not self._is_over:
             try:
-                self.answers[await ask(self._address)] += 1
+                self.answers[await ask(self._address, self._target)] += 1
             except (OSError, EOFError, AssertionError) as error:
                 self.errors.append(repr(error))
             for goal, waiter in self._waiters:

@@ -49,6 +49,7 @@ def variables_of(slot: int) -> Mapping[str, str]:
 def settings() -> None:
     Cluster()
     Cluster("package.module:app", workers=4)
+    Cluster("package.module:app", workers=(2, 8))
     Cluster(Path("serve.py"), args=["--verbose"], workers="auto", env={"A": "1"}, cwd=Path("/"))
     Cluster(serve, restart=RestartPolicy(limit=3), agents={"jobs": "package:jobs"}, reload_on_change=["src", Path("x")])
     Cluster(serve, weights=(1, 2), scheduling="weighted_round_robin", max_memory=2**30, loop="asyncio")

@@ -35,6 +35,7 @@ def settings() -> None:
     Cluster(serve, shceduling="random")  # mistake
     Cluster(serve, workers="four")  # mistake
     Cluster(serve, workers=2.5)  # mistake
+    Cluster(serve, workers=(1, 2, 3))  # mistake
     Cluster(serve, args=1)  # mistake
     Cluster(serve, env=["A=1"])  # mistake
     Cluster(serve, env={"A": 1})  # mistake
@@ -81,6 +82,7 @@ async def primary_side(cluster: Cluster, primary: Primary, worker: WorkerProcess
     async for event in cluster.events("fork", "exit"):
         print(event.code)  # mistake
     await cluster.scale("4")  # mistake
+    await cluster.scale((2, 8.0))  # mistake
     print(cluster.workers["1"])  # mistake
 
     @cluster.on("exit")  # mistake

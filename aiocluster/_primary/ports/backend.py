@@ -102,6 +102,7 @@ class Backend:
             on(frames.Serving, self._on_serving),
             on(frames.Unlisten, self._on_unlisten),
             on_ints(frames.Taken, self._on_taken),
+            on_ints(frames.Ready, self._on_ready),
             on_ints(frames.Accepted, self._on_accepted),
             on_ints(frames.Closed, self._on_closed),
         )
@@ -276,8 +277,21 @@ class Backend:
     def _on_accepted(self, number: int, count: int) -> None:
         if count < 0:
             raise ProtocolError(f"{count} connections accepted")
+        if port := self._table.by_number.get(number):
+            port.pulled(self, count)
         self.open += count
         self.accepted += count
+        self.tell_policies()
+
+    def _on_ready(self, number: int, count: int, nanoseconds: int) -> None:
+        if port := self._table.by_number.get(number):
+            port.ready(self, count, nanoseconds / 1e9)
+
+    def detached(self) -> None:
+        """No event loop of the worker runs any more, so it will say of no connection that it is ready with it."""
+        for number in self.ports:
+            if port := self._table.by_number.get(number):
+                port.detached(self)
 
     def _on_closed(self, number: int, count: int) -> None:
         if not 0 <= count <= self.open:

@@ -7,6 +7,7 @@ CancelledError would end all of the primary, not one connection's turn.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..._interruption import pass_on_interruption
@@ -30,6 +31,7 @@ class GuardedPolicy:
         policy: The policy, for picking: a port does that itself, for each connection.
         pickable: The workers that may be picked now.
         hears_changes: Whether the policy has a `changed` of its own.
+        may_wait: Whether the policy has an `awaited` of its own.
     """
 
     def __init__(self, policy: Policy[Backend] | None, address: Address) -> None:
@@ -39,12 +41,23 @@ class GuardedPolicy:
         self._address = address
         changed = getattr(self.policy, "changed", None)
         self.hears_changes: bool = getattr(changed, "__func__", changed) not in (None, Policy.changed)
+        awaited = getattr(self.policy, "awaited", None)
+        self.may_wait: bool = getattr(awaited, "__func__", awaited) not in (None, Policy.awaited)
 
     def pick_instead(self, client: Any, error: BaseException) -> Backend:
         """The worker for a connection for which the policy has failed. At least one must be pickable."""
         logger.error("%s: the policy failed; round robin picks a worker instead", self._address, exc_info=error)
         pass_on_interruption(error)
         return self._fallback.pick(client)
+
+    def awaited(self) -> Iterable[Backend]:
+        """The workers that are full and worth waiting for. At least one must be pickable."""
+        try:
+            return self.policy.awaited()
+        except BaseException as error:
+            logger.error("%s: the policy failed; nobody is waited for", self._address, exc_info=error)
+            pass_on_interruption(error)
+            return ()
 
     def has_enough(self, first: bytes) -> bool:
         """Whether the policy needs no more of a connection's first bytes. If it fails, it gets no more."""

@@ -2,13 +2,16 @@
 
 ::
 
-    accept (all that are waiting) ─▶ policy picks ─▶ one frame per worker, with its batch of descriptors
-                                                         │
-           the worker has made transports of them: TAKEN ─▶ only now the primary closes its copies
+    accept (while a worker has room) ─▶ policy picks ─▶ one frame per worker, with its batch of descriptors
+                                                            │
+              the worker has made transports of them: TAKEN ─▶ only now the primary closes its copies
+                     their first requests have been served: READY ─▶ the worker has room again
 
-Until then the connections belong to the primary: if the worker ends or returns them, they go to another worker. A
-worker has at most `WINDOW` connections that it has not taken yet. When all windows are full, the primary stops
-accepting, and clients wait in the kernel's backlog.
+Until they are taken, the connections belong to the primary: if the worker ends or returns them, they go to another
+worker. How many a worker may have that it is not ready with, says its `Window`. If no worker has room, the primary does
+not accept: clients wait in the kernel's backlog for whichever worker has room first. It waits for a moment, too, if the
+policy would rather have a worker that has no room (`Policy.awaited`). A worker that is late to say that it is ready is
+passed over.
 """
 
 from __future__ import annotations
@@ -16,15 +19,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import os
 import socket
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
+from ..._wire.endpoint import LEAST_BACKLOG
 from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
@@ -41,9 +45,6 @@ if TYPE_CHECKING:
     from .socket_file import SocketFile
 
 logger = logging.getLogger("aiocluster.ports")
-
-WINDOW = 64
-"""The most connections that a worker has been sent and has not taken yet."""
 
 _ACCEPTS_PER_TURN = 64
 _BACKOFF = 0.1  # seconds without accepting, or without sending, after descriptors or memory have run out
@@ -105,11 +106,14 @@ class Port:
         self._peeker: Peeker | None = None
         if isinstance(policy, Peeking):
             self._peeker = Peeker(policy, self._policy.has_enough, self._hand_over)
-        self._window: float = WINDOW
+        self._is_sticky = bool(getattr(policy, "sticky", False))
+        self._may_pull = bool(getattr(policy, "pulls", False))
+        self._windows: dict[Backend, Window] = {}
         self._outstanding: dict[Backend, deque[Connection]] = {}
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
+        self._hold: asyncio.TimerHandle | None = None  # the primary does not accept until then, or until one is ready
         self._is_closing = False
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
@@ -124,7 +128,7 @@ class Port:
             return
         # Not once more, where the worker has done it: a Unix socket's clients see who did it last (SO_PEERCRED).
         if not self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self.sock.listen(self.backlog)
+            self.sock.listen(max(self.backlog, LEAST_BACKLOG))
 
     def sock_for(self, backend: Backend) -> socket.socket:
         """The listening socket for this worker.
@@ -144,8 +148,8 @@ class Port:
         """This worker takes connections from now on."""
         if backend not in self._outstanding:
             self._outstanding[backend] = deque()
-            if backend not in self._in_backoff:
-                self._has_room(backend)
+            self._windows.setdefault(backend, Window(is_sticky=self._is_sticky))
+            self._may_have_room(backend)
 
     def stop(self, backend: Backend) -> None:
         """Sends this worker no more connections. It may still take or return those that it was sent."""
@@ -159,6 +163,7 @@ class Port:
     def forget(self, backend: Backend) -> None:
         """This worker has ended: connections that it had not taken go to other workers."""
         self.stop(backend)
+        self._windows.pop(backend, None)
         lost = self._outstanding.pop(backend, ())
         backend.redispatched += len(lost)
         backend.under_way -= len(lost)
@@ -182,15 +187,45 @@ class Port:
             self._pending.append(outstanding.popleft())
         backend.under_way -= count + returned
         if returned:
+            self._windows[backend].drop(returned)
             backend.tell_policies()
         if backend not in self.holders or not backend.life.takes_connections:
             if not outstanding:
                 del self._outstanding[backend]
         elif returned:
             self._back_off(backend)
-        elif backend not in self._pickable and backend not in self._in_backoff and len(outstanding) < self._window:
-            self._has_room(backend)
         self._hand_over_pending()
+
+    def ready(self, backend: Backend, count: int, seconds: float) -> None:
+        """This worker is ready with its ``count`` oldest connections, which took so many seconds together.
+
+        Raises:
+            ProtocolError: One of these is negative.
+        """
+        if count < 0 or seconds < 0:
+            raise ProtocolError(f"ready with {count} connections in {seconds} s")
+        window = self._windows.get(backend)
+        if window is not None:
+            window.ready(min(count, window.unready), seconds, time.monotonic())
+            if window.room <= 0 and backend in self._pickable and not self._is_closing:
+                self._is_full(backend)
+            self._may_have_room(backend)
+
+    def pulled(self, backend: Backend, count: int) -> None:
+        """This worker has accepted so many connections itself."""
+        window = self._windows.get(backend)
+        if window is not None and self.hands_over:
+            self.accepted += count
+            window.sent(count, time.monotonic())
+            if window.room <= 0 and backend in self._pickable:
+                self._is_full(backend)
+
+    def detached(self, backend: Backend) -> None:
+        """This worker will not say that it is ready with the connections that it has taken: no loop of it runs."""
+        window = self._windows.get(backend)
+        if window is not None:
+            window.drop(window.unready - len(self._outstanding.get(backend, ())))
+            self._may_have_room(backend)
 
     def _back_off(self, backend: Backend) -> None:
         """Sends this worker no connections for a moment: it returned some because it has no descriptors left."""
@@ -201,32 +236,37 @@ class Port:
 
     def _end_backoff(self, backend: Backend) -> None:
         del self._in_backoff[backend]
-        outstanding = self._outstanding.get(backend)
-        if outstanding is None or backend not in self.holders or not backend.life.takes_connections:
-            return
-        if backend not in self._pickable and len(outstanding) < self._window:
-            self._has_room(backend)
+        self._may_have_room(backend)
 
     def changed(self, backend: Backend) -> None:
         """This worker's ``connections``, ``delay`` or ``busy`` have changed."""
         self._policy.changed(backend)
+        if self._hold is not None:
+            self._resume()
 
-    def _has_room(self, backend: Backend) -> None:
-        self._policy.add(backend)
-        self._hand_over_pending()
-        self._resume()
+    def _may_have_room(self, backend: Backend) -> None:
+        """Hands connections over to this worker again, if it takes them and has room for them."""
+        if backend in self._pickable or backend not in self._outstanding or backend in self._in_backoff:
+            return
+        if backend not in self.holders or not (backend.life.takes_connections or self._is_closing):
+            return
+        if self._is_closing or self._windows[backend].room > 0:
+            self._policy.add(backend)
+            self._hand_over_pending()
+            self._resume()
 
     def _is_full(self, backend: Backend) -> None:
         self._policy.remove(backend)
-        if not self._pickable:
-            self._pause()
 
     # ---- accept and hand over
 
     def _resume(self) -> None:
-        if not self.hands_over or self._is_closing:
+        """Accepts again, at once: clients wait."""
+        if not self.hands_over or self._is_closing or self._is_accepting or self._retry is not None:
             return
-        if not self._is_accepting and self._retry is None and self._pickable:
+        if self._wants_connections():
+            self._hand_over(self._accept(self.sock))
+        if self._wants_connections() and self._retry is None:
             self._is_accepting = True
             self._loop.add_reader(self.sock.fileno(), self._on_readable)
 
@@ -236,16 +276,42 @@ class Port:
             self._loop.remove_reader(self.sock.fileno())
 
     def _on_readable(self) -> None:
-        accepted = self._accept(self.sock)
-        self._hand_over(accepted)
+        self._hand_over(self._accept(self.sock))
+        if not self._wants_connections():
+            self._pause()
 
-    def _accept(self, sock: socket.socket) -> list[Connection]:
+    def _wants_connections(self) -> bool:
+        """Whether a worker has room for one, and no other one is worth waiting for. If so, tries again then."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        if not self._pickable:
+            return False
+        if self._policy.may_wait:
+            now = time.monotonic()
+            for backend in self._policy.awaited():
+                window = self._windows.get(backend)
+                if window is not None and window.room <= 0 and now < window.held_until:
+                    self._hold = self._loop.call_later(window.held_until - now, self._resume)
+                    return False
+        return True
+
+    def _accept(self, sock: socket.socket, *, if_room: bool = True) -> Iterator[Connection]:
+        """Accepts connections one by one, as they are asked for, until none waits.
+
+        Args:
+            sock: Where to accept.
+            if_room: Whether to end when no worker is to get more.
+        """
         os.set_blocking(sock.fileno(), False)  # a worker has the same socket, and may have changed that
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
-        accepted: list[Connection] = []
         try:
-            while len(accepted) < _ACCEPTS_PER_TURN:
-                accepted.append((*accept(), None))
+            for _ in range(_ACCEPTS_PER_TURN):
+                if if_room and not self._wants_connections():
+                    return
+                connection = (*accept(), None)
+                self.accepted += 1
+                yield connection
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
@@ -257,8 +323,6 @@ class Port:
                 if self._peeker is not None:
                     self._peeker.hurry()
             # else the client has disconnected already (ECONNABORTED and others, accept(2)): accept the next one later
-        self.accepted += len(accepted)
-        return accepted
 
     def _try_again(self) -> None:
         self._retry = None
@@ -300,7 +364,7 @@ class Port:
 
     def adopt(self, sock: socket.socket) -> bool:
         """Accepts the connections in the queue of a worker's own socket. Returns whether it got them all."""
-        while accepted := self._accept(sock):
+        while accepted := list(self._accept(sock, if_room=False)):
             self._hand_over(accepted)
         return self._retry is None
 
@@ -313,30 +377,50 @@ class Port:
     def _hand_over(self, connections: Iterable[Connection]) -> None:
         """Picks a worker for each connection, and sends each worker its batch. If no worker has room, they wait."""
         batches: dict[Backend, list[int]] = {}
-        policy: Any = self._policy.policy
+        now = time.monotonic()
         for connection in connections:
             fd, client, first = connection
             if first is None and self._peeker is not None:
                 self._peeker.take(fd, client)  # it calls this method again with the first bytes
                 continue
-            if not self._pickable:
+            backend = self._pick(client, first, now)
+            if backend is None:
                 self._pending.append(connection)
                 continue
-            try:
-                backend = policy.pick(client) if first is None else policy.pick_by(client, first)
-                if backend not in self._pickable:  # raises if it is not hashable
-                    raise LookupError(f"it picked {backend!r}, which can't be picked now")
-            except BaseException as error:
-                backend = self._policy.pick_instead(client, error)
-            outstanding = self._outstanding[backend]
-            outstanding.append(connection)
+            self._outstanding[backend].append(connection)
             backend.under_way += 1
             batches.setdefault(backend, []).append(fd)
-            if len(outstanding) >= self._window:
+            window = self._windows[backend]
+            window.sent(1, now)
+            if window.unready >= window.size and not self._is_closing:
                 self._is_full(backend)
         for backend, fds in batches.items():
             if not backend.channel.is_closed:  # else `forget` is about to be called
-                backend.channel.send(encode(kinds.CONNECTIONS, self.number, len(fds)), fds)
+                backend.channel.send(self._frame(backend, len(fds)), fds)
+                backend.channel.flush()  # at once: descriptors have a system call of their own anyway
+
+    def _frame(self, backend: Backend, count: int) -> bytes:
+        may_pull = self._may_pull and self._windows[backend].size == 1
+        return encode(kinds.CONNECTIONS, self.number, count, int(may_pull))
+
+    def _pick(self, client: Any, first: bytes | None, now: float) -> Backend | None:
+        """The worker for this connection; None if none has room. Those that are late can't be picked any more."""
+        pickable, policy = self._pickable, self._policy.policy
+        while pickable:
+            try:
+                if first is None:
+                    backend = policy.pick(client)
+                else:
+                    assert isinstance(policy, Peeking)
+                    backend = policy.pick_by(client, first)
+                if backend not in pickable:  # raises if it is not hashable
+                    raise LookupError(f"it picked {backend!r}, which can't be picked now")
+            except BaseException as error:
+                backend = self._policy.pick_instead(client, error)
+            if now < self._windows[backend].late_at or self._is_closing:
+                return backend
+            self._is_full(backend)
+        return None
 
     # ---- the end
 
@@ -346,16 +430,17 @@ class Port:
         The workers are told, and accept no more. Windows count no more: what they were not sent when it closes is lost.
         """
         self._is_closing = True
-        self._window = math.inf
         self._pause()
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
         if not self.is_inherited:  # what waits in that one waits for those who go on with it
             for sock in self._listening():
                 refuse_new(sock)
         for backend in self.holders:
             backend.tell(kinds.PortClosed(self.number))
         for backend in self._outstanding:
-            if backend not in self._pickable and backend in self.holders:
-                self._has_room(backend)
+            self._may_have_room(backend)
 
     def take_in(self) -> None:
         """Accepts all connections that the kernel has let in, and hands them over, also those of a socket of its own.
@@ -403,8 +488,9 @@ class Port:
     def close(self) -> None:
         """Closes the port, and every connection that no worker has been sent."""
         self._pause()
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._hold):
+            if timer is not None:
+                timer.cancel()
         for timer in self._in_backoff.values():
             timer.cancel()
         self._in_backoff.clear()

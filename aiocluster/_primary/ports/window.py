@@ -14,33 +14,50 @@ from collections import deque
 MOST = 16
 """The largest window."""
 
+STICKY = 64
+"""The window under a policy whose connections rather wait for their worker than go to another one."""
+
 BUDGET = 0.003
 """Seconds that a window is worth."""
 
-LATE = 0.005
-"""Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy."""
+LATE = 0.02
+"""Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy.
 
-_FADES = 1.0  # seconds without connections after which what is known of them counts no more
+With less, a machine that has too much to do would look like a busy worker.
+"""
+
+HOLD = 0.002
+"""Seconds during which a worker whose connections take long may still be worth waiting for: this one may be quick."""
+
+_FADES = 0.1  # seconds without connections after which what is known of them counts no more
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed
 
 
 class Window:
     """One worker's, at one port.
 
+    Args:
+        is_sticky: Whether connections rather wait for this worker than go to another one: the window then does not
+            shrink, and the worker is never late.
+
     Attributes:
         size: How many connections it may be sent before it is ready with them.
         unready: How many it has been sent and is not ready with.
         seconds: How long one connection takes, smoothed.
+        late_at: The time from which it is late, unless it is ready with its oldest connection before.
     """
 
-    __slots__ = ("_last", "_sent", "seconds", "size", "unready")
+    __slots__ = ("_is_sticky", "_known", "_last", "_sent", "late_at", "seconds", "size", "unready")
 
-    def __init__(self) -> None:
-        self.size = MOST
+    def __init__(self, *, is_sticky: bool = False) -> None:
+        self.size = STICKY if is_sticky else MOST
         self.unready = 0
         self.seconds = 0.0
-        self._last = 0.0
-        self._sent: deque[tuple[float, int]] = deque()  # when, and how many
+        self.late_at = math.inf
+        self._is_sticky = is_sticky
+        self._known = 0  # connections that the average is of, at most `_MEMORY`
+        self._last = -math.inf
+        self._sent: deque[list[float]] = deque()  # when, and how many
 
     @property
     def room(self) -> int:
@@ -54,31 +71,57 @@ class Window:
 
     def is_late(self, now: float) -> bool:
         """Whether it has been sent a connection long ago and is not ready with it yet."""
-        return bool(self._sent) and now - self._sent[0][0] > LATE
+        return now >= self.late_at
+
+    @property
+    def held_until(self) -> float:
+        """Until when it is worth waiting for, if it is full."""
+        return self.late_at if self.size > 1 else self.late_at - LATE + HOLD
 
     def sent(self, count: int, now: float) -> None:
         """It has been sent so many."""
-        if not self.unready and now - self._last > _FADES:
-            self.size, self.seconds = MOST, 0.0
-        self._sent.append((now, count))
+        sent = self._sent
+        if sent and sent[-1][0] == now:
+            sent[-1][1] += count
+        else:
+            if not self.unready:
+                self._begin(now)
+            sent.append([now, count])
         self.unready += count
 
-    def returned(self, count: int) -> None:
-        """It does not take so many of those that it was sent."""
-        self._drop(count)
+    def _begin(self, now: float) -> None:
+        if now - self._last > _FADES:
+            self._known, self.seconds, self.size = 0, 0.0, max(2, self.size)  # the next ones decide, two at a time
+        self._be_late_after(now)
 
     def ready(self, count: int, seconds: float, now: float) -> None:
-        """It is ready with so many, the oldest, which took so long together."""
-        self._drop(count)
+        """It is ready with so many, the oldest. That took so many seconds together, or 0 connections so many more."""
         self._last = now
-        if count:
-            self.seconds += min(1.0, count / _MEMORY) * (seconds / count - self.seconds)
-            self.size = max(1, min(MOST, int(BUDGET / self.seconds))) if self.seconds > 0 else MOST
+        self._known = max(1, min(_MEMORY, self._known + count))
+        self.seconds += (seconds - count * self.seconds) / max(count, self._known)
+        self._resize()
+        self.drop(count)
 
-    def _drop(self, count: int) -> None:
+    def drop(self, count: int) -> None:
+        """So many, the oldest, are its no more."""
         self.unready -= count
-        while count > 0 and self._sent:
-            when, first = self._sent.popleft()
-            if first > count:
-                self._sent.appendleft((when, first - count))
-            count -= first
+        sent = self._sent
+        while count > 0 and sent:
+            first = sent[0]
+            if first[1] > count:
+                first[1] -= count
+                return
+            count -= int(first[1])
+            sent.popleft()
+        if sent:
+            self._be_late_after(sent[0][0])
+        else:
+            self.late_at = math.inf
+
+    def _be_late_after(self, when: float) -> None:
+        if not self._is_sticky:
+            self.late_at = when + LATE
+
+    def _resize(self) -> None:
+        if not self._is_sticky:
+            self.size = MOST if self.seconds * MOST <= BUDGET else max(1, int(BUDGET / self.seconds))

@@ -90,9 +90,13 @@ class ClusterListener(Listener[SocketStream]):
                 port, fd = self._arrivals.popleft()
                 port.settle(1, 0)
                 self._give_back_lost()
+                port.ready_soon(1)
                 return port.connection(fd)
             if self._accepted:
-                return self._accepted.popleft()
+                sock = self._accepted.popleft()
+                if sock.port is not None:
+                    sock.port.ready_soon(1)
+                return sock
             if self._is_closed:
                 raise anyio.ClosedResourceError
             self._wakeup.clear()

@@ -17,12 +17,13 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.codec import encode
 from ..._wire.descriptors import Descriptors
-from ..._wire.endpoint import Endpoint
+from ..._wire.endpoint import LEAST_BACKLOG, Endpoint
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
 from ..current import current_session
 from . import unix
+from .ready_clock import ReadyClock
 from .silence import has_sent_nothing
 
 logger = logging.getLogger("aiocluster.ports")
@@ -93,6 +94,7 @@ class Port:
         bound: The same with the port number that it got.
         sock: The listening socket. The port owns it.
         is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
+        may_pull: Whether this worker may accept all the same, in place of connections that have kept it busy.
         taker: What serves its connections; None if nothing does.
         backlog: How many connections the kernel is to keep waiting, if the port is not listening yet; else None.
         is_closed_by_primary: Whether the primary has closed it: nobody can connect any more.
@@ -100,12 +102,18 @@ class Port:
     """
 
     def __init__(
-        self, number: int, endpoint: Endpoint, sock: socket.socket, is_handed_over: bool, ports: Ports
+        self,
+        number: int,
+        endpoint: Endpoint,
+        sock: socket.socket,
+        is_handed_over: bool,
+        ports: Ports,
     ) -> None:
         self.number = number
         self.endpoint = endpoint
         self.sock: socket.socket = sock
         self.is_handed_over = is_handed_over
+        self.may_pull: bool = False
         self.bound: Endpoint = endpoint
         if sock.family != socket.AF_UNIX:
             self.bound = endpoint._replace(port=sock.getsockname()[1], ordinal=0)
@@ -129,7 +137,7 @@ class Port:
             OSError: They can't, see ``listen(2)``.
         """
         if self.backlog is not None and not self.is_closed_by_primary:
-            self.sock.listen(self.backlog)
+            self.sock.listen(max(self.backlog, LEAST_BACKLOG))
             self.backlog = None
 
     def serve(self, taker: Taker) -> None:
@@ -146,6 +154,34 @@ class Port:
     def settle(self, taken: int, returned: int) -> None:
         """Tells the primary that the next ``taken`` connections are taken, and the next ``returned`` are not."""
         self._ports.tell(encode(frames.TAKEN, self.number, taken, returned))
+
+    def ready_soon(self, count: int) -> None:
+        """Tells the primary when the loop has gone round since now that this worker is ready with ``count``
+        connections more. 0: those before have something to do now."""
+        if self.is_handed_over:
+            self._ports.ready_clock.add(self, count)
+
+    def ready(self, count: int, seconds: float) -> None:
+        """Tells the primary that this worker is ready with its ``count`` oldest connections, after so many seconds."""
+        self._ports.tell(encode(frames.READY, self.number, count, int(seconds * 1e9)))
+
+    def pull(self, most: int) -> None:
+        """Takes what waits in the kernel's backlog, if that is allowed: this worker has become free."""
+        taker = self.taker
+        if taker is None or not self.may_pull or self._ports.is_stopped or self.is_closed_by_primary:
+            return
+        pulled = 0
+        try:
+            os.set_blocking(self.sock.fileno(), False)  # others share the socket, and may have changed that
+            accept = self.sock._accept  # type: ignore[attr-defined]
+            for _ in range(min(most, taker.wants)):
+                fd, _ = accept()
+                pulled += 1
+                taker.take(self.connection(fd))
+        except OSError:  # none waits; or what else there is, the primary meets, too
+            pass
+        if pulled:
+            self._ports.tell(encode(frames.ACCEPTED, self.number, pulled))
 
     def stop(self) -> None:
         """Stops accepting. Open connections stay open."""
@@ -265,10 +301,12 @@ class Ports:
     Attributes:
         paths: The paths of all Unix sockets that this worker has shared so far.
         is_stopped: Whether it takes no more connections.
+        ready_clock: Tells when the loop has gone round since connections came.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.ready_clock: ReadyClock[Port] = ReadyClock(channel.flush)
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port | None]]] = {}
         self._open: dict[int, Port] = {}
@@ -475,7 +513,7 @@ class Ports:
         elif port is not None:
             logger.error("no descriptors left for the new socket of %s", port.endpoint)
 
-    def _on_connections(self, descriptors: Descriptors, number: int, count: int) -> None:
+    def _on_connections(self, descriptors: Descriptors, number: int, count: int, may_pull: int) -> None:
         fds = descriptors.take()
         port = self._open.get(number)
         if port is None or port.taker is None:
@@ -490,6 +528,7 @@ class Ports:
             fds, lost = [], count
         elif lost:
             logger.error("returning %d connections: this process has no descriptors left", lost)
+        port.may_pull = bool(may_pull)
         port.taker.arrived(port, fds, lost)
 
     def opened(self) -> None:

@@ -15,6 +15,10 @@ from .port import ACCEPTS_PER_TURN, Connection, Port
 
 logger = logging.getLogger("aiocluster.server")
 
+_HANDSHAKE = 0.004
+"""Seconds that a worker is not ready with a connection because its TLS handshake is under way; fewer than those after
+which the primary passes it over."""
+
 
 class ClusterServer(asyncio.AbstractServer):
     """Behaves like `asyncio.Server`; see its documentation.
@@ -151,9 +155,36 @@ class ClusterServer(asyncio.AbstractServer):
     def take(self, sock: Connection) -> None:
         if not self._makes_non_blocking:
             sock.setblocking(False)
-        task = self._loop.create_task(self._connect(sock))
+        assert sock.port is not None
+        if self._options.get("ssl") is None:
+            sock.port.ready_soon(1)
+            connect = self._connect(sock)
+        else:
+            connect = self._connect_securely(sock, sock.port)
+        task = self._loop.create_task(connect)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _connect_securely(self, sock: Connection, port: Port) -> None:
+        """Connects, with a TLS handshake. What that costs so far counts, and then the request after it.
+
+        A client that takes its time for it keeps no other one waiting: the handshakes of such clients are under way
+        beside each other.
+        """
+        port.ready_soon(0)
+        is_ready = False
+
+        def give_up() -> None:
+            nonlocal is_ready
+            is_ready = True
+            port.ready_soon(1)
+
+        timer = self._loop.call_later(_HANDSHAKE, give_up)
+        try:
+            await self._connect(sock)
+        finally:
+            timer.cancel()
+            port.ready_soon(0 if is_ready else 1)
 
     async def _connect(self, sock: Connection) -> None:
         try:

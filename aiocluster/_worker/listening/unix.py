@@ -14,6 +14,7 @@ import socket
 import stat
 from typing import Any
 
+from ..._wire.endpoint import LEAST_BACKLOG
 from ..._wire.socket_file import is_in_use
 
 logger = logging.getLogger("aiocluster.ports")
@@ -40,7 +41,7 @@ def bind(path: Any, *, backlog: int | None, mode: int | None) -> socket.socket:
 
     Args:
         path: What `plain_path` returns.
-        backlog: How many connections the kernel keeps waiting; None: nobody can connect yet.
+        backlog: How many connections the kernel keeps waiting, at least `LEAST_BACKLOG`; None: nobody can connect yet.
         mode: The permissions of the file; None: as the umask has it.
 
     Raises:
@@ -55,7 +56,7 @@ def bind(path: Any, *, backlog: int | None, mode: int | None) -> socket.socket:
         if mode is not None and not _is_abstract(path):
             os.chmod(path, mode)  # before listen(): no client can connect yet
         if backlog is not None:
-            sock.listen(backlog)
+            sock.listen(max(backlog, LEAST_BACKLOG))
     except BaseException:
         sock.close()
         raise

@@ -123,3 +123,12 @@ def test_weights_count() -> None:
     assert placed(policy, 80) == {0: 10, 1: 20, 2: 50}
     report(policy, (workers[2], 0.9), *((worker, 0.1) for worker in workers[:2]))
     assert placed(policy, 9) == {0: 3, 1: 6}
+
+
+def test_a_worker_with_one_fewer_is_awaited_unless_it_is_busier() -> None:
+    policy: LeastBusy[Worker] = LeastBusy()
+    first, *others = crew(policy, (9, 0.0), (10, 0.0), (10, 0.0))
+    policy.remove(first)
+    assert list(policy.awaited()) == [first]
+    report(policy, (first, 0.9), *((worker, 0.1) for worker in others))
+    assert list(policy.awaited()) == []

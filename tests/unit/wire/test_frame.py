@@ -76,8 +76,9 @@ def test_descriptors_that_a_handler_takes_are_its_own() -> None:
     fds, descriptors = pipes()
     taken: list[int] = []
     Dispatch(
-        frames.PRIMARY, [on_ints(frames.Connections, lambda descriptors, port, count: taken.extend(descriptors.take()))]
-    )([frames.CONNECTIONS, 1, 2], lambda: descriptors)
+        frames.PRIMARY,
+        [on_ints(frames.Connections, lambda descriptors, port, count, may_pull: taken.extend(descriptors.take()))],
+    )([frames.CONNECTIONS, 1, 2, 0], lambda: descriptors)
     assert taken == fds
     for fd in fds:
         os.close(fd)
@@ -90,7 +91,7 @@ def test_descriptors_are_closed_when_a_handler_raises(kind: type[Frame]) -> None
 
     fds, descriptors = pipes()
     route = on_ints(kind, fail) if kind is frames.Connections else on_descriptors(kind, fail)
-    fields = [1, 2] if kind is frames.Connections else [1, 2, True]
+    fields = [1, 2, 0] if kind is frames.Connections else [1, 2, True]
     with pytest.raises(KeyError):
         Dispatch(frames.PRIMARY, [route])([kind.tag, *fields], lambda: descriptors)
     assert not any(map(is_open, fds))
