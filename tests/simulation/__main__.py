@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from . import chart, table
-from .everything import IDEAL, SIZES, SMALL_SIZES, compare_policies, compare_windows
+from .everything import FEW, IDEAL, SIZES, compare_policies, compare_windows
 
 _DOCS = Path(__file__).parents[2] / "docs" / "guide"
 _IN_DOCS = 16  # workers, of the table of policies
@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     with ProcessPoolExecutor() as processes:
         policies = compare_policies(SIZES, processes.map)
-        windows = compare_windows(SMALL_SIZES, processes.map)
-    print(table.policies(policies, SIZES), table.windows(windows, SMALL_SIZES, IDEAL), sep="\n\n\n")
+        windows = compare_windows(FEW, processes.map)
+    print(table.policies(policies, SIZES), table.windows(windows, FEW, IDEAL), sep="\n\n\n")
     if options.markdown:
         print()
         print(table.policies_markdown(policies, _IN_DOCS))

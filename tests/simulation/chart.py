@@ -21,7 +21,7 @@ _MEASURES: tuple[tuple[str, Callable[[Outcome], float], Sequence[float]], ...] =
 def write(results: Results, sizes: Sequence[int], path: Path) -> None:
     """Draws one column a scenario: imbalance above, waiting below, over the number of workers."""
     with mpl.rc_context({"svg.hashsalt": "aiocluster", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(12, 6.4), layout="constrained")
+        figure = Figure(figsize=(14, 6.8), layout="constrained")
         axes = figure.subplots(len(_MEASURES), len(results), sharex=True, sharey="row", squeeze=False)
         for row, (label, measure, ticks) in zip(axes, _MEASURES, strict=True):
             row[0].set_ylabel(label)
@@ -39,5 +39,5 @@ def write(results: Results, sizes: Sequence[int], path: Path) -> None:
         for top, bottom, scenario in zip(*axes, results, strict=True):
             top.set_title(scenario)
             bottom.set_xlabel("workers")
-        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_STYLES))
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_STYLES) // 2)
         figure.savefig(path, format="svg", metadata={"Date": None})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 from aiocluster.scheduling import LeastConnections, Policy, Random, RoundRobin
@@ -55,7 +54,7 @@ WINDOWS = (
     Contender("in turn, breathing", by(RoundRobin)),
     Contender("fewest, 64 until taken", by(LeastConnections, TAKEN_64)),
     Contender("fewest, breathing", by(LeastConnections)),
-    Contender("fewest, breathing, no pull", by(LeastConnections, HandOver(pull=inf))),
+    Contender("fewest, breathing, no pull", by(LeastConnections, HandOver(pulls=False))),
     Contender("shared socket", SharedSocket),
 )
 """Ways to hand connections over: what the window is, and which worker comes first."""

@@ -13,8 +13,8 @@ from .queueing import Run
 from .table import Results
 from .traffic import NEW_CONNECTIONS, SCENARIOS, Traffic
 
-SIZES = (4, 16, 64, 256)
-SMALL_SIZES = (4, 16, 64)
+SIZES = (4, 16, 64)
+FEW = (4, 16)
 IDEAL = "ideal queue"
 
 Map = Callable[..., Iterable[Any]]
@@ -22,7 +22,7 @@ Map = Callable[..., Iterable[Any]]
 
 def seeds(size: int) -> range:
     """Which traffic is run with that many workers. Results are medians; one run with many is steady enough."""
-    return range(1, 4) if size < 256 else range(1, 2)
+    return range(1, 4) if size < 64 else range(1, 2)
 
 
 def compare_policies(sizes: Sequence[int], each: Map = map, seeds: Callable[[int], Iterable[int]] = seeds) -> Results:

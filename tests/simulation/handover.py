@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from functools import partial
 from typing import Any
 
 from aiocluster._primary.ports.window import Window
+from aiocluster._worker.listening.ready_clock import PULL_AFTER
 from aiocluster.scheduling import Peeking, Policy
 
 from .queueing import FRAME, Round, Run, Worker
@@ -17,7 +18,6 @@ from .traffic import Connection
 DELAY = 0.00007  # seconds that a frame is on its way between two processes, with the wake-up
 _ACCEPT = 0.00001  # seconds of work for the primary to accept a connection and to pick its worker
 _ACCEPTS_PER_TURN = 64
-_PULL = 0.001  # seconds that a connection takes from which on a worker fetches the next one itself
 
 
 class Fixed(Window):
@@ -27,14 +27,18 @@ class Fixed(Window):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self._fixed = size
-
-    @property
-    def room(self) -> int:
-        return self._fixed - self.unready
+        self.size = self._fixed = size
 
     def is_late(self, now: float) -> bool:
         return False
+
+    def sent(self, count: int, now: float) -> None:
+        super().sent(count, now)
+        self.size = self._fixed
+
+    def ready(self, count: int, seconds: float, now: float) -> None:
+        super().ready(count, seconds, now)
+        self.size = self._fixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,14 @@ class HandOver:
         window: Makes a worker's window.
         ends_when_taken: Whether a connection leaves the window when the worker has taken it; else when the worker is
             ready with it.
-        pull: Seconds that a connection takes from which on a worker fetches the next one itself.
-        delay: Seconds that a frame is on its way.
+        pulls: Whether a worker whose window is 1 may fetch the next connection itself.
+        holds: Whether connections wait for workers that the policy awaits.
     """
 
     window: Callable[[], Window] = Window
     ends_when_taken: bool = False
-    pull: float = _PULL
-    delay: float = DELAY
+    pulls: bool = True
+    holds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,15 @@ class Primary:
         self._how = how
         self._run = run
         self._agenda = run.agenda
-        self._windows = {worker: how.window() for worker in run.workers}
+        self._may_pull = how.pulls and policy.pulls
+        make = partial(Window, is_sticky=True) if policy.sticky and how.window is Window else how.window
+        self._windows = {worker: make() for worker in run.workers}
         self._pickable = dict.fromkeys(run.workers)
         self._backlog: deque[Connection] = deque()
         self._frames: list[_Frame] = []
         self._is_awake = False
         self._busy_until = 0.0
+        self._looks_again_at = 0.0
         for worker in run.workers:
             policy.add(worker)
 
@@ -94,7 +101,7 @@ class Primary:
 
     def ended(self, worker: Worker, round: Round) -> None:
         pulled: list[Connection] = []
-        if round.taken and round.seconds / round.taken > self._how.pull:
+        if self._may_pull and self._windows[worker].size == 1 and round.seconds > PULL_AFTER * round.taken:
             while self._backlog and len(pulled) < round.taken:
                 pulled.append(self._backlog.popleft())
         left = 0 if self._how.ends_when_taken else round.taken
@@ -107,7 +114,7 @@ class Primary:
         self._policy.changed(worker)
 
     def _send(self, frame: _Frame) -> None:
-        self._agenda.at(self._agenda.now + self._how.delay, self._hear, frame)
+        self._agenda.at(self._agenda.now + DELAY, self._hear, frame)
 
     def _hear(self, frame: _Frame) -> None:
         self._frames.append(frame)
@@ -141,7 +148,7 @@ class Primary:
             self._wake()
         for worker, batch in batches.items():
             self._busy_until += FRAME + len(batch) * _ACCEPT
-            self._agenda.at(self._busy_until + self._how.delay, self._run.give, worker, batch)
+            self._agenda.at(self._busy_until + DELAY, self._run.give, worker, batch)
 
     def _handle(self, frame: _Frame) -> None:
         worker, now = frame.worker, self._agenda.now
@@ -155,8 +162,18 @@ class Primary:
         self._see_room(worker)
 
     def _wants_connections(self) -> bool:
-        """Whether a worker has room for one, and no other one is worth waiting for."""
-        return bool(self._pickable)
+        """Whether a worker has room for one, and no other one is worth waiting for. If so, looks again then."""
+        if not self._pickable:
+            return False
+        now = self._agenda.now
+        for worker in self._policy.awaited() if self._how.holds else ():
+            window = self._windows[worker]
+            if window.room <= 0 and now < window.held_until:
+                if self._looks_again_at != window.held_until:
+                    self._looks_again_at = window.held_until
+                    self._agenda.at(window.held_until, self._wake)
+                return False
+        return True
 
     def _pick(self, connection: Connection) -> Worker | None:
         """The worker for this connection. Those that are late can't be picked any more."""
@@ -185,4 +202,5 @@ class Primary:
 
 
 BREATHING = HandOver()
-TAKEN_64 = HandOver(lambda: Fixed(64), ends_when_taken=True, pull=inf)  # until the worker has taken them, as it was
+TAKEN_64 = HandOver(lambda: Fixed(64), ends_when_taken=True, pulls=False, holds=False)
+"""A connection counts until its worker has taken it: as it is where nobody knows what a worker does with it."""

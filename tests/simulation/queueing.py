@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -34,9 +35,9 @@ class Agenda:
         self._count += 1
         heappush(self._entries, (when, self._count, call, arguments))
 
-    def run(self) -> None:
-        """Lets everything happen."""
-        while self._entries:
+    def run(self, until: float) -> None:
+        """Lets everything happen until then."""
+        while self._entries and self._entries[0][0] <= until:
             self.now, _, call, arguments = heappop(self._entries)
             call(*arguments)
 
@@ -124,9 +125,17 @@ class Run:
         make: Makes who accepts.
         traffic: Who connects when.
         is_weighted: Whether weights tell which worker is slow.
+        until: When it ends, in seconds.
     """
 
-    def __init__(self, make: Callable[[Run], Acceptor], traffic: Traffic, *, is_weighted: bool = False) -> None:
+    def __init__(
+        self,
+        make: Callable[[Run], Acceptor],
+        traffic: Traffic,
+        *,
+        is_weighted: bool = False,
+        until: float = math.inf,
+    ) -> None:
         self.agenda = Agenda()
         slowest = max(traffic.slowness)
         self.workers = [
@@ -141,7 +150,7 @@ class Run:
         for at, slot, seconds in traffic.stalls:
             self.agenda.at(at, self._come, self.workers[slot], Request(None, seconds))
         self.agenda.at(REPORT, self._report)
-        self.agenda.run()
+        self.agenda.run(until)
 
     @property
     def outcome(self) -> Outcome:

@@ -9,8 +9,8 @@ from itertools import accumulate
 
 MEAN_SERVICE = 0.010  # seconds that a worker takes for a request on average
 LOAD = 0.7  # of what all workers together can do
-REQUESTS = 200  # for each worker, on average
-FEWEST = 8000  # requests of a run, so that a 99th percentile means something with few workers too
+REQUESTS = 100  # for each worker, on average
+FEWEST = 4000  # requests of a run, so that a 99th percentile means something with few workers too
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def long_lived(workers: int, seed: int) -> Traffic:
     chance = random.Random(f"{workers} {seed}")
     crowd = _Crowd(chance, workers)
     lifetime, open_per_worker = 1.0, 4
-    seconds = max(FEWEST / workers, REQUESTS) * MEAN_SERVICE / LOAD
+    seconds = 4 * max(FEWEST / workers, REQUESTS) * MEAN_SERVICE / LOAD  # workers report once a second
     count = int(workers * open_per_worker * seconds / lifetime)
     busy = LOAD / MEAN_SERVICE / open_per_worker  # requests a second, on average
     connections = []
@@ -145,18 +145,26 @@ def long_lived(workers: int, seed: int) -> Traffic:
     return Traffic(connections, [1.0] * workers)
 
 
-def burst(count: int, *, after: Traffic | None = None, pause: float = 0.3) -> Traffic:
-    """So many connections at once to four workers, which ask for next to nothing and stay.
+def burst(count: int, at: float = 0.0, *, before: Traffic | None = None) -> Traffic:
+    """So many connections at once to four workers, which ask for next to nothing and stay for an hour.
 
     Args:
         count: How many.
-        after: What the workers have had to do before.
-        pause: Seconds between the last connection of that and these.
+        at: When, in seconds.
+        before: What the workers have to do before.
     """
-    before = [] if after is None else list(after.connections)
-    at = before[-1].at + pause if before else 0.0
-    stays = Connection(at, ("10.0.0.1", 50000), b"/", ((0.0, 0.00006), (60.0, 0.0)))
-    return Traffic([*before, *[stays] * count], [1.0] * 4)
+    stays = Connection(at, ("10.0.0.1", 50000), b"/", ((0.0, 0.00006), (3600.0, 0.0)))
+    return Traffic([*(before.connections if before else ()), *[stays] * count], [1.0] * 4)
+
+
+def stalls(seed: int, at: float, seconds: float) -> Sequence[tuple[float, int, float]]:
+    """Each of four workers does something else for 2 ms on average, a hundred times a second."""
+    chance = random.Random(seed)
+    return [
+        (at + when, slot, chance.expovariate(500))
+        for slot in range(4)
+        for when in _arrivals(chance, int(100 * seconds), 100)
+    ]
 
 
 SCENARIOS: dict[str, Callable[[int, int], Traffic]] = {

@@ -117,7 +117,7 @@ class Window:
             first = sent[0]
             if first[1] > count:
                 first[1] -= count
-                return
+                break
             count -= int(first[1])
             sent.popleft()
         if sent:
