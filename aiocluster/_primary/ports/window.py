@@ -30,7 +30,8 @@ With less, a machine that has too much to do would look like a busy worker.
 HOLD = 0.002
 """Seconds during which a worker whose connections take long may still be worth waiting for: this one may be quick."""
 
-_FADES = 0.1  # seconds without connections after which what is known of them counts no more
+_FORGETS = 0.02  # seconds without connections after which the next one alone tells how long they take
+_FADES = 0.1  # seconds without connections after which two are sent to find that out
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed
 
 
@@ -97,8 +98,11 @@ class Window:
         self.unready += count
 
     def _begin(self, now: float) -> None:
-        if now - self._last > _FADES:
-            self._known, self.seconds, self.size = 0, 0.0, max(2, self.size)  # the next ones decide, two at a time
+        idle = now - self._last
+        if idle > _FORGETS:
+            self._known = 0
+        if idle > _FADES:
+            self.seconds, self.size = 0.0, max(2, self.size)
         self._be_late_after(now)
 
     def ready(self, count: int, seconds: float, now: float) -> None:
