@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import os
 import socket
 import time
@@ -37,7 +38,7 @@ from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
 from .peek import Connection, Peeker
 from .shut import close_everywhere, refuse_new
-from .window import Window, usual_seconds
+from .window import QUIET, Window, usual_seconds
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -113,6 +114,7 @@ class Port:
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
+        self._handed_over_at = -math.inf
         self._hold: asyncio.TimerHandle | None = None  # the primary does not accept until then, or until one is ready
         self._is_closing = False
         self._loop = asyncio.get_running_loop()
@@ -381,6 +383,10 @@ class Port:
         """Picks a worker for each connection, and sends each worker its batch. If no worker has room, they wait."""
         batches: dict[Backend, list[int]] = {}
         now = time.monotonic()
+        if now - self._handed_over_at > QUIET and not any(window.unready for window in self.windows):
+            for window in self.windows:
+                window.forget()
+        self._handed_over_at = now
         for connection in connections:
             fd, client, first = connection
             if first is None and self._peeker is not None:

@@ -30,8 +30,9 @@ With less, a machine that has too much to do would look like a busy worker.
 HOLD = 0.002
 """Seconds during which a worker whose connections take long may still be worth waiting for: this one may be quick."""
 
-_FORGETS = 0.02  # seconds without connections after which the next one alone tells how long they take
-_FADES = 0.1  # seconds without connections after which two are sent to find that out
+QUIET = 0.02
+"""Seconds for which a port has no connections after which what its windows know counts no more."""
+
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed
 
 
@@ -93,17 +94,13 @@ class Window:
             sent[-1][1] += count
         else:
             if not self.unready:
-                self._begin(now)
+                self._be_late_after(now)
             sent.append([now, count])
         self.unready += count
 
-    def _begin(self, now: float) -> None:
-        idle = now - self._last
-        if idle > _FORGETS:
-            self._known = 0
-        if idle > _FADES:
-            self.seconds, self.size = 0.0, max(2, self.size)
-        self._be_late_after(now)
+    def forget(self) -> None:
+        """The next connections may be others than before: two are sent to find out how long they take."""
+        self._known, self.seconds, self.size = 0, 0.0, max(2, self.size)
 
     def ready(self, count: int, seconds: float, now: float) -> None:
         """It is ready with so many, the oldest. That took so many seconds together, or 0 connections so many more."""

@@ -48,25 +48,17 @@ def test_it_is_as_many_as_take_three_milliseconds(seconds: float, size: int) -> 
 def test_the_first_ones_after_a_pause_decide_at_once() -> None:
     window = after(0.1)
     assert window.size == 1
-    window.sent(1, 10.0)
+    window.forget()
     assert window.size == 2  # careful, but one that is quick comes to light at once
+    window.sent(1, 10.0)
     window.ready(1, 0.0001, 10.1)
     assert window.size == MOST
 
 
 def test_a_pause_takes_nothing_away() -> None:
     window = Window()
-    window.sent(1, 10.0)
-    window.ready(1, 0.0, 10.0)
-    window.sent(1, 20.0)
+    window.forget()
     assert window.size == MOST
-
-
-def test_no_pause_while_it_is_not_ready() -> None:
-    window = after(0.1)
-    window.sent(1, 0.0)
-    window.sent(1, 100.0)
-    assert window.size == 1
 
 
 def test_one_long_request_among_many_quick_ones_does_not_close_it() -> None:
