@@ -62,6 +62,7 @@ class ReadyClock(Generic[P]):
         self._time = 0.0  # up to which time has been counted
         self._processor_wait = ProcessorWait()
         self._waited = 0.0  # for a processor, up to then
+        self._is_new = False  # connections have come after a pause
         self._handle: asyncio.Handle | None = None
 
     def add(self, port: P, count: int) -> None:
@@ -77,7 +78,7 @@ class ReadyClock(Generic[P]):
             except RuntimeError:  # the loop has ended, and the garbage collector ends a handshake's task
                 arrivals.clear()
             else:
-                self._spent()
+                self._is_new = True
 
     def stop(self) -> None:
         """The loop stops. The primary hears that, and does not wait for what was added."""
@@ -90,6 +91,9 @@ class ReadyClock(Generic[P]):
     def _go_round(self) -> None:
         self._turn += 1
         arrivals = self._arrivals
+        if self._is_new:
+            self._is_new = False
+            self._spent()  # from now on
         if arrivals[0].turn + TURNS <= self._turn:
             while arrivals and arrivals[0].turn + TURNS <= self._turn:
                 first = arrivals.popleft()

@@ -145,8 +145,10 @@ class ClusterServer(asyncio.AbstractServer):
     wants = ACCEPTS_PER_TURN
 
     def arrived(self, port: Port, fds: list[int], lost: int) -> None:
-        port.settle(len(fds), lost)
-        self._context.run(self._take_all, port, fds)
+        try:
+            self._context.run(self._take_all, port, fds)
+        finally:
+            port.settle(len(fds), lost)  # leaves after the tasks' first steps, and before anything is read
 
     def _take_all(self, port: Port, fds: list[int]) -> None:
         for fd in fds:
@@ -156,14 +158,11 @@ class ClusterServer(asyncio.AbstractServer):
         if not self._makes_non_blocking:
             sock.setblocking(False)
         assert sock.port is not None
-        if self._options.get("ssl") is None:
-            sock.port.ready_soon(1)
-            connect = self._connect(sock)
-        else:
-            connect = self._connect_securely(sock, sock.port)
-        task = self._loop.create_task(connect)
+        port, is_secure = sock.port, self._options.get("ssl") is not None
+        task = self._loop.create_task(self._connect_securely(sock, port) if is_secure else self._connect(sock))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        port.ready_soon(0 if is_secure else 1)
 
     async def _connect_securely(self, sock: Connection, port: Port) -> None:
         """Connects, with a TLS handshake. What that costs so far counts, and then the request after it.
@@ -171,7 +170,6 @@ class ClusterServer(asyncio.AbstractServer):
         A client that takes its time for it keeps no other one waiting: the handshakes of such clients are under way
         beside each other.
         """
-        port.ready_soon(0)
         is_ready = False
 
         def give_up() -> None:
