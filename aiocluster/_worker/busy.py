@@ -44,6 +44,10 @@ class BusyMeter:
         self._idle_time = self._known[loop]
         self.take()
 
+    def idle_time(self) -> float | None:
+        """The seconds that the loop has waited for I/O so far; None: unknown. Call it in that loop's thread."""
+        return None if self._idle_time is None else self._idle_time()
+
     def take(self) -> float | None:
         """The share of time that the loop was busy since `start`, or since the last call: 0.0 to 1.0; None: unknown."""
         if self._idle_time is None:

@@ -24,12 +24,12 @@ class Heartbeat:
     def __init__(self, interval: float, report: Callable[[float, float | None, int, int], None]) -> None:
         self._interval = interval
         self._report = report
-        self._meter = BusyMeter()
+        self.meter: BusyMeter = BusyMeter()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts reporting on this loop."""
-        self._meter.start(loop)
+        self.meter.start(loop)
         self._schedule(loop)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,7 +43,7 @@ class Heartbeat:
 
     def _beat(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         delay = max(0.0, loop.time() - due)
-        self._report(delay, self._meter.take(), resident_memory(), len(asyncio.all_tasks(loop)))
+        self._report(delay, self.meter.take(), resident_memory(), len(asyncio.all_tasks(loop)))
         self._schedule(loop)
 
 

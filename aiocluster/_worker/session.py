@@ -86,6 +86,7 @@ class Session:
         self._attaching = threading.Lock()
         self._have_heard: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._heartbeat = Heartbeat(config.heartbeat, self._report)
+        self.ports.ready_clock.idle_time = self._heartbeat.meter.idle_time
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
         self.peers: dict[int | str, Conversation] = {config.primary_pid: self.primary}

@@ -48,7 +48,7 @@ class Policy(ABC, Generic[W]):
     """Whether a connection waits for the worker that was picked, although that is busy and others are free.
 
     A worker may then have up to 64 connections that it is not ready with. Else it may have as many as it is ready with
-    in 3 ms, from 1 to 16, and cannot be picked when it has not been ready with one of them for 20 ms.
+    in 3 ms, from 1 to 16, and cannot be picked when it has not been ready with one of them for 50 ms.
     """
 
     pulls: ClassVar[bool] = False

@@ -383,11 +383,11 @@ class Port:
         """Picks a worker for each connection, and sends each worker its batch. If no worker has room, they wait."""
         batches: dict[Backend, list[int]] = {}
         now = time.monotonic()
-        if now - self._handed_over_at > QUIET and not any(window.unready for window in self.windows):
-            for window in self.windows:
-                window.forget()
-        self._handed_over_at = now
         for connection in connections:
+            if now - self._handed_over_at > QUIET and not any(window.unready for window in self.windows):
+                for window in self.windows:
+                    window.forget()
+            self._handed_over_at = now
             fd, client, first = connection
             if first is None and self._peeker is not None:
                 self._peeker.take(fd, client)  # it calls this method again with the first bytes

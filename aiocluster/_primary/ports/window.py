@@ -21,14 +21,17 @@ STICKY = 64
 BUDGET = 0.003
 """Seconds that a window is worth."""
 
-LATE = 0.02
+LATE = 0.05
 """Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy.
 
 With less, a machine that has too much to do would look like a busy worker.
 """
 
-HOLD = 0.002
-"""Seconds during which a worker whose connections take long may still be worth waiting for: this one may be quick."""
+HOLD = 0.02
+"""Seconds for which a full worker may be worth waiting for."""
+
+HOLD_IF_SLOW = 0.002
+"""The same for one whose connections take long: this one may be quick."""
 
 QUIET = 0.02
 """Seconds for which a port has no connections after which what its windows know counts no more."""
@@ -85,7 +88,7 @@ class Window:
     @property
     def held_until(self) -> float:
         """Until when it is worth waiting for, if it is full."""
-        return self.late_at if self.size > 1 else self.late_at - LATE + HOLD
+        return self.late_at - LATE + (HOLD if self.size > 1 else HOLD_IF_SLOW)
 
     def sent(self, count: int, now: float) -> None:
         """It has been sent so many."""

@@ -90,12 +90,13 @@ class ClusterListener(Listener[SocketStream]):
                 port, fd = self._arrivals.popleft()
                 port.settle(1, 0)
                 self._give_back_lost()
-                port.ready_soon(1)
-                return port.connection(fd)
+                sock = port.connection(fd)
+                port.ready_soon(1, sock)
+                return sock
             if self._accepted:
                 sock = self._accepted.popleft()
                 if sock.port is not None:
-                    sock.port.ready_soon(1)
+                    sock.port.ready_soon(1, sock)
                 return sock
             if self._is_closed:
                 raise anyio.ClosedResourceError

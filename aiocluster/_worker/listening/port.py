@@ -155,11 +155,20 @@ class Port:
         """Tells the primary that the next ``taken`` connections are taken, and the next ``returned`` are not."""
         self._ports.tell(encode(frames.TAKEN, self.number, taken, returned))
 
-    def ready_soon(self, count: int) -> None:
-        """Tells the primary when the loop has gone round since now that this worker is ready with ``count``
-        connections more. 0: those before have something to do now."""
+    def ready_soon(self, count: int, sock: Connection | None = None) -> None:
+        """Tells the primary, when the loop has gone round since now, that this worker is ready; see `ReadyClock.add`.
+
+        Args:
+            count: With so many connections more. 0: those before have something to do now.
+            sock: The one connection, if its client may not have sent anything yet.
+        """
         if self.is_handed_over:
-            self._ports.ready_clock.add(self, count)
+            self._ports.ready_clock.add(self, count, sock)
+
+    @property
+    def ready_clock(self) -> ReadyClock[Port]:
+        """What tells when this worker is ready with connections."""
+        return self._ports.ready_clock
 
     def ready(self, count: int, seconds: float) -> None:
         """Tells the primary that this worker is ready with its ``count`` oldest connections, after so many seconds."""

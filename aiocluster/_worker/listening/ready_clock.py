@@ -1,7 +1,8 @@
 """`ReadyClock`: when the event loop has gone round since connections came, and how long it was busy meanwhile.
 
 A first request that came with its connection has then been served, as far as its handler does not wait. So whoever
-sends this worker connections knows when it is free, without knowing what its handlers do.
+sends this worker connections knows when it is free, without knowing what its handlers do. A client that has not sent
+anything by then is waited for a little.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from socket import socket
 from typing import Generic, Protocol, TypeVar
 
 from .processor_wait import ProcessorWait
+from .silence import has_sent_nothing
 
 TURNS = 6
 """Turns of the loop after which a first request has been served.
@@ -21,6 +24,9 @@ TURNS = 6
 Its handler runs in the third turn with a protocol, in the fourth with streams or uvicorn, in the fifth with aiohttp;
 with uvloop one earlier.
 """
+
+PATIENCE = 0.003
+"""Seconds that a client has to send its first bytes. Afterwards it is one that connects in advance."""
 
 PULL_AFTER = 0.001
 """A worker that was busy with each of its connections for longer than these seconds takes the next ones itself."""
@@ -30,7 +36,7 @@ class Port(Protocol):
     """Where connections come from."""
 
     def ready(self, count: int, seconds: float) -> None:
-        """So many are ready; that took so many seconds together."""
+        """So many are ready; the loop was busy for so many seconds with all of them."""
 
     def pull(self, most: int) -> None:
         """Takes at most so many that wait, and adds them here."""
@@ -46,6 +52,7 @@ class _Arrival(Generic[P]):
     port: P
     turn: int
     count: int
+    socks: list[socket]  # those of them whose clients may not have sent anything yet
 
 
 class ReadyClock(Generic[P]):
@@ -53,37 +60,54 @@ class ReadyClock(Generic[P]):
 
     Args:
         flush: Called when ports have been told, so that the primary hears of it before the loop does anything else.
+
+    Attributes:
+        idle_time: Returns the seconds that the running loop has waited for I/O so far; None: unknown.
     """
 
     def __init__(self, flush: Callable[[], None]) -> None:
+        self.idle_time: Callable[[], float | None] = _unknown
         self._flush = flush
         self._arrivals: deque[_Arrival[P]] = deque()
         self._turn = 0
-        self._time = 0.0  # up to which time has been counted
+        self._silent: set[asyncio.TimerHandle] = set()
+        self._waiting = 0  # connections whose clients are waited for
+        self._busy = 0.0  # seconds, up to which they have been counted
         self._processor_wait = ProcessorWait()
-        self._waited = 0.0  # for a processor, up to then
         self._is_new = False  # connections have come after a pause
         self._handle: asyncio.Handle | None = None
 
-    def add(self, port: P, count: int) -> None:
-        """So many connections have come; 0: earlier ones have something to do now."""
+    def add(self, port: P, count: int, sock: socket | None = None) -> None:
+        """So many connections have come; 0: earlier ones have something to do now.
+
+        Args:
+            port: Where.
+            count: How many.
+            sock: The one connection that has come, if its client may not have sent anything yet.
+        """
         arrivals = self._arrivals
         if arrivals and arrivals[-1].turn == self._turn and arrivals[-1].port is port:
             arrivals[-1].count += count
+            if sock is not None:
+                arrivals[-1].socks.append(sock)
             return
-        arrivals.append(_Arrival(port, self._turn, count))
+        arrivals.append(_Arrival(port, self._turn, count, [] if sock is None else [sock]))
         if self._handle is None:
             try:
                 self._handle = asyncio.get_running_loop().call_soon(self._go_round)
             except RuntimeError:  # the loop has ended, and the garbage collector ends a handshake's task
                 arrivals.clear()
             else:
-                self._is_new = True
+                self._is_new = not self._waiting
 
     def stop(self) -> None:
         """The loop stops. The primary hears that, and does not wait for what was added."""
         self._arrivals.clear()
         self._processor_wait.close()
+        for timer in self._silent:
+            timer.cancel()
+        self._silent.clear()
+        self._waiting = 0
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -96,17 +120,67 @@ class ReadyClock(Generic[P]):
             self._spent()  # from now on
         if arrivals[0].turn + TURNS <= self._turn:
             while arrivals and arrivals[0].turn + TURNS <= self._turn:
-                first = arrivals.popleft()
-                seconds = self._spent()
-                if first.count and seconds > PULL_AFTER * first.count:
-                    first.port.pull(first.count)  # before it says that it is ready: it is still in place of these
-                first.port.ready(first.count, seconds)
+                self._due(arrivals.popleft())
             self._flush()
         self._handle = asyncio.get_running_loop().call_soon(self._go_round) if arrivals else None
 
+    def _due(self, arrival: _Arrival[P]) -> None:
+        port, count = arrival.port, arrival.count
+        silent = sum(map(has_sent_nothing, arrival.socks))
+        if silent:
+            self._wait_for(port, silent)
+            count -= silent
+            if not count:
+                return
+        seconds = self._spent()
+        if count and seconds > PULL_AFTER * count:
+            port.pull(count)  # before it says that it is ready: it is still in place of these
+        port.ready(count, seconds)
+
+    def _wait_for(self, port: P, count: int) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + PATIENCE
+        waited = self.begin_waiting()
+
+        def go_on() -> None:
+            self._silent.discard(timer)
+            self.add(port, count)
+            self.end_waiting(waited, max(0.0, loop.time() - due))
+
+        timer = loop.call_later(PATIENCE, go_on)
+        self._silent.add(timer)
+
+    def begin_waiting(self) -> float:
+        """A client is waited for, to whose connection belongs what the loop does meanwhile.
+
+        Returns:
+            What `end_waiting` needs.
+        """
+        self._waiting += 1
+        return self._processor_wait.seconds()
+
+    def end_waiting(self, waited: float, late: float = 0.0) -> None:
+        """Call it after the connection has been added.
+
+        Args:
+            waited: What `begin_waiting` returned.
+            late: How long the loop is known to have been busy meanwhile, where its waiting is not timed.
+        """
+        self._waiting = max(0, self._waiting - 1)
+        if self.idle_time() is None:
+            self._busy = self._busy_so_far() - late
+        else:  # what it waited for a processor has been counted as waiting for I/O, too
+            self._busy -= self._processor_wait.seconds() - waited
+
     def _spent(self) -> float:
-        """Seconds since the last call, without those in which this thread could have run but others did."""
-        now, waited = time.monotonic(), self._processor_wait.seconds()
-        seconds = max(0.0, now - self._time - max(0.0, waited - self._waited))
-        self._time, self._waited = now, waited
-        return seconds
+        """Seconds for which the loop was busy since the last call."""
+        before, self._busy = self._busy, self._busy_so_far()
+        return max(0.0, self._busy - before)
+
+    def _busy_so_far(self) -> float:
+        """A time that stands still while the loop waits for I/O, or could run but other processes do."""
+        return time.monotonic() - (self.idle_time() or 0.0) - self._processor_wait.seconds()
+
+
+def _unknown() -> float | None:
+    return None

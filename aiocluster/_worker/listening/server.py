@@ -162,7 +162,10 @@ class ClusterServer(asyncio.AbstractServer):
         task = self._loop.create_task(self._connect_securely(sock, port) if is_secure else self._connect(sock))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        port.ready_soon(0 if is_secure else 1)
+        if is_secure:
+            port.ready_soon(0)
+        else:
+            port.ready_soon(1, sock)
 
     async def _connect_securely(self, sock: Connection, port: Port) -> None:
         """Connects, with a TLS handshake. What that costs so far counts, and then the request after it.
@@ -170,6 +173,8 @@ class ClusterServer(asyncio.AbstractServer):
         A client that takes its time for it keeps no other one waiting: the handshakes of such clients are under way
         beside each other.
         """
+        clock = port.ready_clock
+        waited = clock.begin_waiting()
         is_ready = False
 
         def give_up() -> None:
@@ -183,6 +188,7 @@ class ClusterServer(asyncio.AbstractServer):
         finally:
             timer.cancel()
             port.ready_soon(0 if is_ready else 1)
+            clock.end_waiting(waited)
 
     async def _connect(self, sock: Connection) -> None:
         try:
