@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple, Self
 
-LEAST_BACKLOG = 1024
-"""How many connections the kernel keeps waiting at a shared port at least; fewer if ``net.core.somaxconn`` says so.
+DEFAULT_BACKLOG = 100
+"""asyncio's default backlog."""
 
-Connections wait there while all workers are busy: they are not handed out before. Otherwise 100, asyncio's default,
-would be full soon, and further clients would try again after a second (TCP), or be refused (Unix).
-"""
+
+def queue_length(backlog: int) -> int:
+    """How many connections the kernel is to keep waiting at a shared port for which this backlog was asked for.
+
+    Connections wait there while all workers are busy: they are not handed out before. asyncio's default would be full
+    soon, and further clients would try again after a second (TCP), or be refused (Unix). So it counts as 1,024.
+    ``net.core.somaxconn`` limits it.
+    """
+    return 1024 if backlog == DEFAULT_BACKLOG else backlog
 
 
 class Endpoint(NamedTuple):

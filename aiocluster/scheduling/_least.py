@@ -10,20 +10,24 @@ from typing import Any
 
 from .policy import C, Policy
 
+MOST_BEHIND = 16
+"""The most connections by which a worker that has room again counts as having fewer than the others."""
+
 
 class Least(Policy[C]):
-    """Picks the worker with the least load; among equals, the one that has had that load for the longest time.
+    """Picks the worker with the least load; among equals, the one that was picked longest ago.
 
-    Subclasses define load. A pick counts as a connection at once, before `changed` is called. So connections that
-    arrive together are spread as well as those that arrive one by one.
+    Subclasses define load. A pick counts as a connection at once, before `changed` is called. A closed one counts until
+    `settle`: who has one fewer depends on chance while they come and go. So workers take turns then, and of
+    connections that come together each worker gets as many as the others, whether they stay or not.
 
     Workers with the same load are in one bucket, and the loads of the buckets in a heap. The load of an emptied bucket
     stays in the heap until it is the lowest, or until the heap holds many more loads than there are buckets. So the
     cost of picks and changes grows with the logarithm of the number of different loads, not of workers.
 
     Whoever has one connection fewer than the next to be picked, but no room for it, is waited for: so of connections
-    that come together and stay, each worker gets as many. Nobody waits for one that has still fewer, such as a new one:
-    all would, while the others have nothing to do.
+    that come together, each worker gets as many even if there are more than have room. Nobody waits for one that has
+    still fewer, such as a new one: all would, while the others have nothing to do.
     """
 
     pulls = True
@@ -40,8 +44,11 @@ class Least(Policy[C]):
         """The load of this worker if it had one connection more than ``connections``."""
 
     def add(self, worker: C) -> None:
-        self._come(worker)
         connections = worker.connections
+        if (away := self._come(worker)) is not None:
+            connections = max(connections, away)
+        if self._entries:
+            connections = max(connections, self._entries[self._first()][1] - MOST_BEHIND)
         self._enter(worker, self._load(worker, connections), connections)
 
     def remove(self, worker: C) -> None:
@@ -59,24 +66,24 @@ class Least(Policy[C]):
         return self._away_with.get((worker.weight, self._entries[worker][1] - 1), ())
 
     def changed(self, worker: C) -> None:
-        old = self._entries.get(worker)
-        if old is None:
-            if worker in self._away:
-                self._come(worker)
-                self._go(worker, worker.connections)
-        else:
-            connections = worker.connections
-            load = self._load(worker, connections)
-            if load != old[0]:
-                self._take_out(worker, old[0])
-                self._enter(worker, load, connections)
-            elif connections != old[1]:
-                self._entries[worker] = load, connections
+        if (entry := self._entries.get(worker)) is not None:
+            self._count(worker, *entry, max(entry[1], worker.connections))
+        elif (away := self._away.get(worker)) is not None and worker.connections > away[1]:
+            self._come(worker)
+            self._go(worker, worker.connections)
+
+    def settle(self) -> None:
+        for worker, entry in list(self._entries.items()):  # in the order in which they were picked
+            self._count(worker, *entry, worker.connections)
+        for worker in list(self._away):
+            self._come(worker)
+            self._go(worker, worker.connections)
 
     def pick(self, client: Any) -> C:
         worker = self._first()
         load, connections = self._entries[worker]
         self._take_out(worker, load)
+        del self._entries[worker]  # it becomes the last one
         self._enter(worker, self._load(worker, connections + 1), connections + 1)
         return worker
 
@@ -90,14 +97,25 @@ class Least(Policy[C]):
         key = self._away[worker] = worker.weight, connections
         self._away_with.setdefault(key, {})[worker] = None
 
-    def _come(self, worker: C) -> None:
+    def _come(self, worker: C) -> int | None:
+        """Returns how many connections it had when it went; None if it was not away."""
         key = self._away.pop(worker, None)
         if key is None:
-            return
+            return None
         beside = self._away_with[key]
         del beside[worker]
         if not beside:
             del self._away_with[key]
+        return key[1]
+
+    def _count(self, worker: C, load: float, before: int, connections: int) -> None:
+        """It has so many connections, where it had ``load`` by ``before``."""
+        now = self._load(worker, connections)
+        if now != load:
+            self._take_out(worker, load)
+            self._enter(worker, now, connections)
+        elif connections != before:
+            self._entries[worker] = load, connections
 
     def _take_out(self, worker: C, load: float) -> None:
         bucket = self._buckets[load]

@@ -87,6 +87,9 @@ class Policy(ABC, Generic[W]):
         """
         return ()
 
+    def settle(self) -> None:
+        """Nobody has connected for a moment, or a second has passed: ``connections`` may be looked at anew."""
+
     def forget(self, worker: W) -> None:
         """This worker has just been removed for good. If it is added again, treat it as new."""
 

@@ -70,12 +70,12 @@ async def test_what_a_blocked_worker_had_not_taken_survives_its_death(tmp_path: 
             await blocked.send(["block", barrier.path])
             await barrier.reached()
             async with Crowd(address, size=40) as crowd:
-                while blocked._session.backend.under_way < 30:
+                while not blocked._session.backend.under_way:
                     await asyncio.sleep(0.001)
                 blocked.kill(signal.SIGKILL)
                 await blocked.wait_gone()
             assert set(crowd.ends) == {"answered"}
-            assert blocked._session.stats().redispatched >= 30
+            assert blocked._session.stats().redispatched >= 1
 
 
 # ---- reuse_port

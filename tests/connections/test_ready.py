@@ -16,8 +16,9 @@ import pytest
 
 from aiocluster import Cluster
 from aiocluster._primary.ports.backend import Backend
+from aiocluster._primary.ports.pauses import QUIET
 from aiocluster._primary.ports.port import Port
-from aiocluster._primary.ports.window import MOST, QUIET, Window
+from aiocluster._primary.ports.window import MOST, Window
 from aiocluster.events import Address
 from tests.connections import inside_ready as inside
 from tests.support.serving import REQUEST, Client, ask, serving

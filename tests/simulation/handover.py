@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aiocluster._primary.ports.pauses import Pauses
 from aiocluster._primary.ports.window import Window
 from aiocluster._worker.listening.ready_clock import PULL_AFTER
 from aiocluster.scheduling import Peeking, Policy
@@ -35,6 +36,9 @@ class Fixed(Window):
     def sent(self, count: int, now: float) -> None:
         super().sent(count, now)
         self.size = self._fixed
+
+    def forget(self) -> None:
+        pass
 
     def ready(self, count: int, seconds: float, now: float) -> None:
         super().ready(count, seconds, now)
@@ -85,6 +89,7 @@ class Primary:
         self._is_awake = False
         self._busy_until = 0.0
         self._looks_again_at = 0.0
+        self._pauses = Pauses(policy.settle)
         for worker in run.workers:
             policy.add(worker)
 
@@ -139,6 +144,7 @@ class Primary:
             worker = self._pick(self._backlog[0]) if self._backlog and self._wants_connections() else None
             if worker is None:
                 break
+            self._pauses.came(self._windows.values(), now)
             batches.setdefault(worker, []).append(self._backlog.popleft())
             worker.connections += 1
             self._policy.changed(worker)

@@ -86,15 +86,19 @@ class GuardedPolicy:
         self._fallback.forget(backend)
         self._tell("forget", backend)
 
+    def settle(self) -> None:
+        """``connections`` may be looked at anew."""
+        self._tell("settle")
+
     def changed(self, backend: Backend) -> None:
         """This worker's ``connections``, ``delay`` or ``busy`` have changed."""
         self._tell("changed", backend)
 
-    def _tell(self, what: str, backend: Backend) -> None:
-        tell = getattr(self.policy, what, None)  # `forget` and `changed` are optional
+    def _tell(self, what: str, *about: Backend) -> None:
+        tell = getattr(self.policy, what, None)  # but for `add` and `remove`, they are optional
         try:
             if tell is not None:
-                tell(backend)
+                tell(*about)
         except BaseException as error:
             logger.error("%s: the policy raised an exception", self._address, exc_info=error)
             pass_on_interruption(error)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import os
 import socket
 import time
@@ -29,16 +28,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..._wire import frames as kinds
 from ..._wire.codec import encode
-from ..._wire.endpoint import LEAST_BACKLOG
+from ..._wire.endpoint import queue_length
 from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
 from ...scheduling import Peeking, Policy
 from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
+from .pauses import Pauses
 from .peek import Connection, Peeker
 from .shut import close_everywhere, refuse_new
-from .window import QUIET, Window, usual_seconds
+from .window import Window, usual_seconds
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -114,7 +114,7 @@ class Port:
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
-        self._handed_over_at = -math.inf
+        self._pauses = Pauses(self._policy.settle)
         self._hold: asyncio.TimerHandle | None = None  # the primary does not accept until then, or until one is ready
         self._is_closing = False
         self._loop = asyncio.get_running_loop()
@@ -130,7 +130,7 @@ class Port:
             return
         # Not once more, where the worker has done it: a Unix socket's clients see who did it last (SO_PEERCRED).
         if not self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self.sock.listen(max(self.backlog, LEAST_BACKLOG))
+            self.sock.listen(queue_length(self.backlog))
 
     def sock_for(self, backend: Backend) -> socket.socket:
         """The listening socket for this worker.
@@ -220,7 +220,9 @@ class Port:
         window = self._windows.get(backend)
         if window is not None and self.hands_over:
             self.accepted += count
-            window.sent(count, time.monotonic())
+            now = time.monotonic()
+            self._pauses.came((), now)
+            window.sent(count, now)
             self.stirred()
             if window.room <= 0 and backend in self._pickable:
                 self._is_full(backend)
@@ -384,10 +386,7 @@ class Port:
         batches: dict[Backend, list[int]] = {}
         now = time.monotonic()
         for connection in connections:
-            if now - self._handed_over_at > QUIET and not any(window.unready for window in self.windows):
-                for window in self.windows:
-                    window.forget()
-            self._handed_over_at = now
+            self._pauses.came(self.windows, now)
             fd, client, first = connection
             if first is None and self._peeker is not None:
                 self._peeker.take(fd, client)  # it calls this method again with the first bytes

@@ -33,9 +33,6 @@ HOLD = 0.02
 HOLD_IF_SLOW = 0.002
 """The same for one whose connections take long: this one may be quick."""
 
-QUIET = 0.02
-"""Seconds for which a port has no connections after which what its windows know counts no more."""
-
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
 
-from ..._wire.endpoint import Endpoint
+from ..._wire.endpoint import DEFAULT_BACKLOG, Endpoint
 from ..current import current_session
 from .arguments import check_backlog
-from .port import BACKLOG, Connection, Port
+from .port import Connection, Port
 from .resolve import hosts_of, resolve
 from .unix import plain_path
 
@@ -95,7 +95,7 @@ class ClusterListener(Listener[SocketStream]):
                 return sock
             if self._accepted:
                 sock = self._accepted.popleft()
-                if sock.port is not None:
+                if sock.port is not None and sock.port.is_handed_over:  # it has been pulled
                     sock.port.ready_soon(1, sock)
                 return sock
             if self._is_closed:
@@ -160,7 +160,7 @@ async def listen(
     *,
     path: Any = None,
     mode: int | None = None,
-    backlog: int = BACKLOG,
+    backlog: int = DEFAULT_BACKLOG,
     scheduling: str | None = None,
 ) -> ClusterListener:
     """Listens on a shared port, for anyio users. Works in workers only.
@@ -212,7 +212,7 @@ async def listen_fd(fd: int, *, scheduling: str | None = None) -> ClusterListene
             shares those that were passed to `Primary.listen_fd`, and those that it was started with.
         RuntimeError: This process is no worker.
     """
-    return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], BACKLOG, scheduling)
+    return await _listen([Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=fd)], DEFAULT_BACKLOG, scheduling)
 
 
 async def _listen(endpoints: Sequence[Endpoint], backlog: int, scheduling: str | None) -> ClusterListener:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from ..._wire.endpoint import Endpoint
+from ..._wire.endpoint import DEFAULT_BACKLOG, Endpoint
 from ...errors import ChannelClosedError
 from ..current import connected_session
 from . import loops
 from .arguments import arguments_of, check_backlog, takes
 from .exclusive import sharing_session
-from .port import BACKLOG, Port
+from .port import Port
 from .resolve import hosts_of, resolve
 from .server import ClusterServer
 from .udp import create_datagram_endpoint
@@ -107,7 +107,7 @@ async def _open(
     given: dict[str, Any],
 ) -> list[Port]:
     """Opens the shared ports of these endpoints, or raises what the loop's own method raises."""
-    backlog = check_backlog(given.get("backlog", BACKLOG), loop)
+    backlog = check_backlog(given.get("backlog", DEFAULT_BACKLOG), loop)
     starts = bool(given.get("start_serving", True))
     ports: list[Port] = []
     try:
@@ -156,7 +156,7 @@ def _create_unix_server(original: Original) -> Callable[..., Any]:
         port = await session.ports.open_path(
             plain,
             named=plain if isinstance(self, asyncio.BaseEventLoop) else given["path"],
-            backlog=check_backlog(given.get("backlog", BACKLOG), self),
+            backlog=check_backlog(given.get("backlog", DEFAULT_BACKLOG), self),
             cleanup=bool(given["cleanup_socket"]) if "cleanup_socket" in given else _CLEANUP,
             is_listening=bool(given.get("start_serving", True)),
         )

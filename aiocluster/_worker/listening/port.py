@@ -17,7 +17,7 @@ from ..._wire import frames
 from ..._wire.channel import Channel
 from ..._wire.codec import encode
 from ..._wire.descriptors import Descriptors
-from ..._wire.endpoint import LEAST_BACKLOG, Endpoint
+from ..._wire.endpoint import Endpoint, queue_length
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
@@ -27,9 +27,6 @@ from .ready_clock import ReadyClock
 from .silence import has_sent_nothing
 
 logger = logging.getLogger("aiocluster.ports")
-
-BACKLOG = 100
-"""The default backlog, which is asyncio's own: how many connections the kernel keeps waiting."""
 
 ACCEPTS_PER_TURN = 16  # few, so that the other workers get some too
 _UNWINDING = 0.05  # seconds for an exception that has closed a server to end the program, so that the worker fails
@@ -123,6 +120,7 @@ class Port:
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None
+        self._accepts = False  # just now
         self.connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -137,7 +135,7 @@ class Port:
             OSError: They can't, see ``listen(2)``.
         """
         if self.backlog is not None and not self.is_closed_by_primary:
-            self.sock.listen(max(self.backlog, LEAST_BACKLOG))
+            self.sock.listen(queue_length(self.backlog))
             self.backlog = None
 
     def serve(self, taker: Taker) -> None:
@@ -162,7 +160,7 @@ class Port:
             count: With so many connections more. 0: those before have something to do now.
             sock: The one connection, if its client may not have sent anything yet.
         """
-        if self.is_handed_over:
+        if not self._accepts:  # the primary sends no fewer of those that this worker accepts itself
             self._ports.ready_clock.add(self, count, sock)
 
     @property
@@ -213,6 +211,7 @@ class Port:
         wanted = taker.wants
         if not wanted:
             self.stop()
+        self._accepts = True
         try:
             while accepted < wanted:
                 fd, _ = accept()
@@ -226,6 +225,8 @@ class Port:
                 # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
                 logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
                 loop.call_later(_BACKOFF, self._accept_on, loop)
+        finally:
+            self._accepts = False
         if accepted:
             self._ports.tell(encode(frames.ACCEPTED, self.number, accepted))
 

@@ -14,7 +14,7 @@ import socket
 import stat
 from typing import Any
 
-from ..._wire.endpoint import LEAST_BACKLOG
+from ..._wire.endpoint import queue_length
 from ..._wire.socket_file import is_in_use
 
 logger = logging.getLogger("aiocluster.ports")
@@ -41,7 +41,7 @@ def bind(path: Any, *, backlog: int | None, mode: int | None) -> socket.socket:
 
     Args:
         path: What `plain_path` returns.
-        backlog: How many connections the kernel keeps waiting, at least `LEAST_BACKLOG`; None: nobody can connect yet.
+        backlog: The backlog that was asked for; None: nobody can connect yet.
         mode: The permissions of the file; None: as the umask has it.
 
     Raises:
@@ -56,7 +56,7 @@ def bind(path: Any, *, backlog: int | None, mode: int | None) -> socket.socket:
         if mode is not None and not _is_abstract(path):
             os.chmod(path, mode)  # before listen(): no client can connect yet
         if backlog is not None:
-            sock.listen(max(backlog, LEAST_BACKLOG))
+            sock.listen(queue_length(backlog))
     except BaseException:
         sock.close()
         raise
