@@ -225,12 +225,13 @@ class Refused(Frame, tag=24, by=PRIMARY):
 class Connections(Frame, tag=CONNECTIONS, by=PRIMARY, descriptors=True):
     """``count`` accepted connections, with one descriptor each.
 
-    If ``may_pull`` is not 0, the worker may from now on accept by itself in place of connections that kept it busy.
+    ``pace`` is 0 if connections take this worker so little time that it is sent several, and else 1; or 2 if it may
+    also accept by itself in place of connections that kept it busy.
     """
 
     port: int
     count: int
-    may_pull: int
+    pace: int
 
 
 class Unlistened(Frame, tag=31, by=PRIMARY):
@@ -336,11 +337,12 @@ class Accepted(Frame, tag=ACCEPTED, by=WORKER):
 
 
 class Ready(Frame, tag=READY, by=WORKER):
-    """The worker's loop has gone round since it took ``count`` connections, the oldest: their first requests have been
-    served if they were there. That took ``nanoseconds`` together; with no connection, those before took longer."""
+    """The worker's loop has gone round since it took its ``count`` oldest connections: their first requests have been
+    served if they were there. So many as ``told`` took ``nanoseconds`` together; if 0, those before took longer."""
 
     port: int
     count: int
+    told: int
     nanoseconds: int
 
 

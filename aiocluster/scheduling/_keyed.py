@@ -10,8 +10,6 @@ from .round_robin import RoundRobin
 class Keyed(Policy[C]):
     """Sends connections with the same key to the same worker, and assigns those without a key in turn."""
 
-    sticky = True
-
     def __init__(self) -> None:
         self._table: SlotTable[C] = SlotTable()
         self._turns: RoundRobin[C] = RoundRobin()
@@ -23,6 +21,9 @@ class Keyed(Policy[C]):
     def remove(self, worker: C) -> None:
         self._table.remove(worker)
         self._turns.remove(worker)
+
+    def forget(self, worker: C) -> None:
+        self._turns.forget(worker)  # the table depends on slots only, and a replacement may take this one
 
     def _find(self, key: bytes | None) -> C:
         return self._turns.pick(None) if key is None else self._table.find(key)

@@ -10,16 +10,11 @@ from typing import Any
 
 from .policy import C, Policy
 
-MOST_BEHIND = 16
-"""The most connections by which a worker that has room again counts as having fewer than the others."""
-
 
 class Least(Policy[C]):
-    """Picks the worker with the least load; among equals, the one that was picked longest ago.
+    """Picks the worker with the least load; among equals, the one that has had that load for the longest time.
 
-    Subclasses define load. A pick counts as a connection at once, before `changed` is called. A closed one counts until
-    `settle`: who has one fewer depends on chance while they come and go. So workers take turns then, and of
-    connections that come together each worker gets as many as the others, whether they stay or not.
+    Subclasses define load. A pick counts as a connection at once, before `changed` is called.
 
     Workers with the same load are in one bucket, and the loads of the buckets in a heap. The load of an emptied bucket
     stays in the heap until it is the lowest, or until the heap holds many more loads than there are buckets. So the
@@ -30,6 +25,7 @@ class Least(Policy[C]):
     still fewer, such as a new one: all would, while the others have nothing to do.
     """
 
+    sticky = False
     pulls = True
 
     def __init__(self) -> None:
@@ -45,10 +41,7 @@ class Least(Policy[C]):
 
     def add(self, worker: C) -> None:
         connections = worker.connections
-        if (away := self._come(worker)) is not None:
-            connections = max(connections, away)
-        if self._entries:
-            connections = max(connections, self._entries[self._first()][1] - MOST_BEHIND)
+        self._come(worker)
         self._enter(worker, self._load(worker, connections), connections)
 
     def remove(self, worker: C) -> None:
@@ -67,25 +60,20 @@ class Least(Policy[C]):
 
     def changed(self, worker: C) -> None:
         if (entry := self._entries.get(worker)) is not None:
-            self._count(worker, *entry, max(entry[1], worker.connections))
-        elif (away := self._away.get(worker)) is not None and worker.connections > away[1]:
-            self._come(worker)
-            self._go(worker, worker.connections)
-
-    def settle(self) -> None:
-        for worker, entry in list(self._entries.items()):  # in the order in which they were picked
             self._count(worker, *entry, worker.connections)
-        for worker in list(self._away):
-            self._come(worker)
+        elif self._come(worker):
             self._go(worker, worker.connections)
 
     def pick(self, client: Any) -> C:
         worker = self._first()
+        self._take(worker)
+        return worker
+
+    def _take(self, worker: C) -> None:
+        """Counts a connection more for this worker."""
         load, connections = self._entries[worker]
         self._take_out(worker, load)
-        del self._entries[worker]  # it becomes the last one
         self._enter(worker, self._load(worker, connections + 1), connections + 1)
-        return worker
 
     def _first(self) -> C:
         loads, buckets = self._loads, self._buckets
@@ -97,16 +85,16 @@ class Least(Policy[C]):
         key = self._away[worker] = worker.weight, connections
         self._away_with.setdefault(key, {})[worker] = None
 
-    def _come(self, worker: C) -> int | None:
-        """Returns how many connections it had when it went; None if it was not away."""
+    def _come(self, worker: C) -> bool:
+        """Returns whether it was away."""
         key = self._away.pop(worker, None)
         if key is None:
-            return None
+            return False
         beside = self._away_with[key]
         del beside[worker]
         if not beside:
             del self._away_with[key]
-        return key[1]
+        return True
 
     def _count(self, worker: C, load: float, before: int, connections: int) -> None:
         """It has so many connections, where it had ``load`` by ``before``."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
 
 from ._least import Least
 from .policy import C
@@ -13,6 +16,8 @@ _NOISE = 0.2
 Equal workers differ, too, by up to 0.15: where one request in twenty blocks for 100 ms and the others for 4 ms, with
 all workers busy for 60 % of the time.
 """
+
+_LOOKED_AT = 4  # workers with the same load, for one that is ready
 
 _LEAST_IDLE = 0.02  # of a worker that is always busy, so that its connections still count
 
@@ -25,17 +30,52 @@ class LeastBusy(Least[C]):
     So among workers with equal work, this is `LeastConnections`: of k·n connections, each of n workers gets exactly k.
     Connections count at once, and correct what a share, which is some seconds old, does not show yet.
 
+    While connections come and go, chance decides who has one fewer at a moment. So the worker whose turn it is gets the
+    next one even if another had as many a moment ago, as long as it is ready with all that it has.
+
     Weights count as in `LeastConnections`. Workers that don't tell how busy they are count like the mean.
     """
 
+    is_ready: Callable[[C], bool]
+    """Whether a worker is ready with all connections that it was sent at this port; the port sets it."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.is_ready = _yes
         self._busy: dict[C, float | None] = {}  # of all workers, also of those that may not be picked now
         self._factors: dict[C, float] = {}
+        self._turns: OrderedDict[C, None] = OrderedDict()  # those that may be picked, whose turn is next first
+        self._closed: set[C] = set()  # those of whose connections some have been closed since they were picked
         self._mean = 0.0
         self._learned = 0
 
+    def pick(self, client: Any) -> C:
+        worker = self._fewest()
+        if worker in self._closed and self._may_have_turn(turn := next(iter(self._turns)), worker):
+            worker = turn
+        self._take(worker)
+        self._closed.discard(worker)
+        self._turns.move_to_end(worker)
+        return worker
+
+    def _fewest(self) -> C:
+        """The worker with the least load; among the first of several one that is ready, if there is one."""
+        first = self._first()
+        equals = islice(self._buckets[self._entries[first][0]], _LOOKED_AT)
+        return next(filter(self.is_ready, equals), first)
+
+    def _may_have_turn(self, turn: C, worker: C) -> bool:
+        """Whether this worker gets the next one although the other one has fewer."""
+        load, connections = self._entries[worker]
+        return self.is_ready(turn) and load < self._entries[turn][0] <= self._load(worker, connections + 1)
+
+    def remove(self, worker: C) -> None:
+        super().remove(worker)
+        del self._turns[worker]
+        self._closed.discard(worker)
+
     def add(self, worker: C) -> None:
+        self._turns[worker] = None
         if worker not in self._busy or worker.busy != self._busy[worker]:
             self._learn(worker, worker.busy)
         super().add(worker)
@@ -51,6 +91,8 @@ class LeastBusy(Least[C]):
     def changed(self, worker: C) -> None:
         if worker in self._busy and worker.busy != self._busy[worker]:
             self._learn(worker, worker.busy)
+        if (entry := self._entries.get(worker)) is not None and worker.connections < entry[1]:
+            self._closed.add(worker)
         super().changed(worker)
 
     def _learn(self, worker: C, busy: float | None) -> None:
@@ -75,3 +117,7 @@ class LeastBusy(Least[C]):
 
     def _load(self, worker: C, connections: int) -> float:
         return self._factors[worker] * (connections + 1) / worker.weight
+
+
+def _yes(worker: Any) -> bool:
+    return True

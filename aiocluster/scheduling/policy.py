@@ -44,11 +44,12 @@ class Policy(ABC, Generic[W]):
     and `pick` can be a policy; it need not be a subclass.
     """
 
-    sticky: ClassVar[bool] = False
+    sticky: ClassVar[bool] = True
     """Whether a connection waits for the worker that was picked, although that is busy and others are free.
 
-    A worker may then have up to 64 connections that it is not ready with. Else it may have as many as it is ready with
-    in 3 ms, from 1 to 16, and cannot be picked when it has not been ready with one of them for 50 ms.
+    Where it goes then matters more than when it is served, as with caches and sessions in a worker's memory. Policies
+    that just spread connections say False. A worker may have up to 64 connections that it is not ready with; if False,
+    as many as it is ready with in 3 ms, from 1 to 16, and none more if it has not been ready with one for 50 ms.
     """
 
     pulls: ClassVar[bool] = False

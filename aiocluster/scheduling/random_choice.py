@@ -15,6 +15,8 @@ class Random(Policy[W]):
         chance: Returns numbers in [0.0, 1.0), like `random.random`.
     """
 
+    sticky = False
+
     def __init__(self, chance: Callable[[], float]) -> None:
         self._chance = chance
         self._workers: list[W] = []

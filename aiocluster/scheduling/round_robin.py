@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from typing import Any
 
-from .policy import Policy, W
+from ._turns import Turns
+from .policy import W
 
 
-class RoundRobin(Policy[W]):
-    """Picks each worker in turn: of k·n connections, each of n workers gets exactly k, as long as all have room.
+class RoundRobin(Turns[W]):
+    """Picks each worker in turn: of k·n connections, each of n workers gets exactly k.
 
-    A worker that has none for a moment loses its turns, and is the last in turn when it has room again.
+    If a worker's window is full for a moment, it gets back the turns it missed, up to 64, unless there is a pause.
     """
 
+    sticky = False
     pulls = True
 
     def __init__(self) -> None:
-        self._ring: OrderedDict[W, None] = OrderedDict()
-
-    def add(self, worker: W) -> None:
-        self._ring[worker] = None
-
-    def remove(self, worker: W) -> None:
-        del self._ring[worker]
+        super().__init__()
+        self._ring: deque[W] = deque()
 
     def pick(self, client: Any) -> W:
-        worker = next(iter(self._ring))
-        self._ring.move_to_end(worker)
+        ring = self._ring
+        if self._owed or ring[0] in self._away:
+            return super().pick(client)
+        ring.rotate(-1)
+        return ring[-1]
+
+    def _join(self, worker: W) -> None:
+        self._ring.append(worker)
+
+    def _leave(self, worker: W) -> None:
+        self._ring.remove(worker)
+
+    def _next(self) -> W:
+        worker = self._ring[0]
+        self._ring.rotate(-1)
         return worker

@@ -5,46 +5,39 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from math import gcd
-from typing import Any
 
-from .policy import C, Policy
+from ._turns import Turns
+from .policy import C
 
 
-class WeightedRoundRobin(Policy[C]):
+class WeightedRoundRobin(Turns[C]):
     """Picks workers in turn, in proportion to their weights, and interleaved: weights 5, 1, 1 give a a b a c a a.
 
     This is nginx's smooth weighted round robin (its ``ngx_http_upstream_round_robin.c``). Over a period, which is the
-    sum of the weights divided by their greatest common divisor, the shares are exact, as long as all workers have room.
-    A worker that has none for a moment loses its turns. A new period begins when a worker joins or is forgotten. The
-    order of the first period is kept, so later picks cost the same with any number of workers. In the first period, the
-    cost of a pick grows with the number of different weights.
+    sum of the weights divided by their greatest common divisor, the shares are exact. A new period begins when a worker
+    joins or is forgotten. The order of the first period is kept, so later picks cost the same with any number of
+    workers. In the first period, the cost of a pick grows with the number of different weights.
     """
 
+    sticky = False
+
     def __init__(self) -> None:
+        super().__init__()
         self._workers: list[C] = []
-        self._away: set[C] = set()
         self._order: Iterator[int] | None = None
 
-    def add(self, worker: C) -> None:
-        if worker in self._away:
-            self._away.remove(worker)
-        else:
-            self._workers.append(worker)
-            self._order = None
+    def _join(self, worker: C) -> None:
+        self._workers.append(worker)
+        self._order = None
 
-    def remove(self, worker: C) -> None:
-        self._away.add(worker)
+    def _leave(self, worker: C) -> None:
+        self._workers.remove(worker)
+        self._order = None
 
-    def forget(self, worker: C) -> None:
-        if worker in self._away:
-            self._away.remove(worker)
-            self._workers.remove(worker)
-            self._order = None
-
-    def pick(self, client: Any) -> C:
+    def _next(self) -> C:
         if self._order is None:
             self._order = itertools.cycle(smooth([worker.weight for worker in self._workers]))
-        return next(worker for index in self._order if (worker := self._workers[index]) not in self._away)
+        return self._workers[next(self._order)]
 
 
 def smooth(weights: Sequence[int]) -> Iterator[int]:

@@ -230,10 +230,12 @@ async def test_a_request_never_waits_behind_a_busy_worker_while_another_is_free(
     cluster = Cluster(inside.serve_streams, workers=2)
     async with serving(cluster, 2) as address:
         await answers(address, ["/5"] * 20)
-        busy = asyncio.ensure_future(ask(address, "/1000"))
+        while any(worker.connections for worker in cluster.workers.values()):
+            await asyncio.sleep(0.001)
+        busy = asyncio.ensure_future(ask(address, "/2000"))
         while sum(worker.connections for worker in cluster.workers.values()) < 1:
             await asyncio.sleep(0.001)
-        seen = await answers(address, ["/5"] * 50, at_a_time=1)
+        seen = await answers(address, ["/5"] * 20, at_a_time=1)
         assert not busy.done()
         assert len(seen) == 1
         assert await busy not in seen

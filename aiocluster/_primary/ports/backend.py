@@ -283,9 +283,9 @@ class Backend:
         self.accepted += count
         self.tell_policies()
 
-    def _on_ready(self, number: int, count: int, nanoseconds: int) -> None:
+    def _on_ready(self, number: int, count: int, told: int, nanoseconds: int) -> None:
         if port := self._table.by_number.get(number):
-            port.ready(self, count, nanoseconds / 1e9)
+            port.ready(self, count, told, nanoseconds / 1e9)
 
     def detached(self) -> None:
         """No event loop of the worker runs any more, so it will say of no connection that it is ready with it."""

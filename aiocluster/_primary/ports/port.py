@@ -32,7 +32,7 @@ from ..._wire.endpoint import queue_length
 from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
-from ...scheduling import Peeking, Policy
+from ...scheduling import LeastBusy, Peeking, Policy
 from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
 from .pauses import Pauses
@@ -107,7 +107,9 @@ class Port:
         self._peeker: Peeker | None = None
         if isinstance(policy, Peeking):
             self._peeker = Peeker(policy, self._policy.has_enough, self._hand_over)
-        self._is_sticky = bool(getattr(policy, "sticky", False))
+        if isinstance(policy, LeastBusy):
+            policy.is_ready = self._is_ready
+        self._is_sticky = bool(getattr(policy, "sticky", True))
         self._may_pull = bool(getattr(policy, "pulls", False))
         self._windows: dict[Backend, Window] = {}
         self._outstanding: dict[Backend, deque[Connection]] = {}
@@ -200,17 +202,18 @@ class Port:
             self._back_off(backend)
         self._hand_over_pending()
 
-    def ready(self, backend: Backend, count: int, seconds: float) -> None:
-        """This worker is ready with its ``count`` oldest connections, which took so many seconds together.
+    def ready(self, backend: Backend, count: int, told: int, seconds: float) -> None:
+        """This worker is ready with its ``count`` oldest connections. So many as ``told`` took so many seconds.
 
         Raises:
             ProtocolError: One of these is negative.
         """
-        if count < 0 or seconds < 0:
-            raise ProtocolError(f"ready with {count} connections in {seconds} s")
+        if count < 0 or told < 0 or seconds < 0:
+            raise ProtocolError(f"ready with {count} connections, {told} in {seconds} s")
         window = self._windows.get(backend)
         if window is not None:
-            window.ready(min(count, window.unready), seconds, time.monotonic())
+            window.took(told, seconds, time.monotonic())
+            window.drop(min(count, window.unready))
             if window.room <= 0 and backend in self._pickable and not self._is_closing:
                 self._is_full(backend)
             self._may_have_room(backend)
@@ -226,6 +229,9 @@ class Port:
             self.stirred()
             if window.room <= 0 and backend in self._pickable:
                 self._is_full(backend)
+
+    def _is_ready(self, backend: Backend) -> bool:
+        return not self._windows[backend].unready
 
     def detached(self, backend: Backend) -> None:
         """This worker will not say that it is ready with the connections that it has taken: no loop of it runs."""
@@ -410,8 +416,8 @@ class Port:
             self.stirred()
 
     def _frame(self, backend: Backend, count: int) -> bytes:
-        may_pull = self._may_pull and self._windows[backend].size == 1
-        return encode(kinds.CONNECTIONS, self.number, count, int(may_pull))
+        pace = 0 if self._windows[backend].size > 1 else 1 + self._may_pull
+        return encode(kinds.CONNECTIONS, self.number, count, pace)
 
     def _pick(self, client: Any, first: bytes | None, now: float) -> Backend | None:
         """The worker for this connection; None if none has room. Those that are late can't be picked any more."""

@@ -103,12 +103,18 @@ class Window:
         self._known, self.seconds, self.size = 0, 0.0, max(2, self.size)
 
     def ready(self, count: int, seconds: float, now: float) -> None:
-        """It is ready with so many, the oldest. That took so many seconds together, or 0 connections so many more."""
+        """It is ready with so many, the oldest, which took so many seconds together."""
+        self.took(count, seconds, now)
+        self.drop(count)
+
+    def took(self, count: int, seconds: float, now: float) -> None:
+        """So many took so many seconds together, or, if 0, those before took so many seconds more."""
         self._last = now
+        if not count and not seconds:
+            return
         self._known = max(1, min(_MEMORY, self._known + count))
         self.seconds += (seconds - count * self.seconds) / max(count, self._known)
         self._resize()
-        self.drop(count)
 
     def drop(self, count: int) -> None:
         """So many, the oldest, are its no more."""

@@ -91,6 +91,7 @@ class Port:
         bound: The same with the port number that it got.
         sock: The listening socket. The port owns it.
         is_handed_over: Whether the primary accepts and hands connections over; else this worker accepts.
+        is_slow: Whether connections keep this worker busy for so long that it is sent one after the other.
         may_pull: Whether this worker may accept all the same, in place of connections that have kept it busy.
         taker: What serves its connections; None if nothing does.
         backlog: How many connections the kernel is to keep waiting, if the port is not listening yet; else None.
@@ -110,6 +111,7 @@ class Port:
         self.endpoint = endpoint
         self.sock: socket.socket = sock
         self.is_handed_over = is_handed_over
+        self.is_slow: bool = False
         self.may_pull: bool = False
         self.bound: Endpoint = endpoint
         if sock.family != socket.AF_UNIX:
@@ -168,9 +170,9 @@ class Port:
         """What tells when this worker is ready with connections."""
         return self._ports.ready_clock
 
-    def ready(self, count: int, seconds: float) -> None:
-        """Tells the primary that this worker is ready with its ``count`` oldest connections, after so many seconds."""
-        self._ports.tell(encode(frames.READY, self.number, count, int(seconds * 1e9)))
+    def ready(self, count: int, told: int, seconds: float) -> None:
+        """Tells the primary that this worker is ready with its ``count`` oldest connections; see `frames.Ready`."""
+        self._ports.tell(encode(frames.READY, self.number, count, told, int(seconds * 1e9)))
 
     def pull(self, most: int) -> None:
         """Takes what waits in the kernel's backlog, if that is allowed: this worker has become free."""
@@ -523,7 +525,7 @@ class Ports:
         elif port is not None:
             logger.error("no descriptors left for the new socket of %s", port.endpoint)
 
-    def _on_connections(self, descriptors: Descriptors, number: int, count: int, may_pull: int) -> None:
+    def _on_connections(self, descriptors: Descriptors, number: int, count: int, pace: int) -> None:
         fds = descriptors.take()
         port = self._open.get(number)
         if port is None or port.taker is None:
@@ -538,7 +540,7 @@ class Ports:
             fds, lost = [], count
         elif lost:
             logger.error("returning %d connections: this process has no descriptors left", lost)
-        port.may_pull = bool(may_pull)
+        port.is_slow, port.may_pull = pace > 0, pace > 1
         port.taker.arrived(port, fds, lost)
 
     def opened(self) -> None:

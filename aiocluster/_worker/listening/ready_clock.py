@@ -35,8 +35,12 @@ PULL_AFTER = 0.001
 class Port(Protocol):
     """Where connections come from."""
 
-    def ready(self, count: int, seconds: float) -> None:
-        """So many are ready; the loop was busy for so many seconds with all of them."""
+    @property
+    def is_slow(self) -> bool:
+        """Whether connections keep this worker busy for long."""
+
+    def ready(self, count: int, told: int, seconds: float) -> None:
+        """So many are ready; the loop was busy for so many seconds with as many as ``told``."""
 
     def pull(self, most: int) -> None:
         """Takes at most so many that wait, and adds them here."""
@@ -52,6 +56,7 @@ class _Arrival(Generic[P]):
     port: P
     turn: int
     count: int
+    told: int  # connections of which it is to be told how long they took
     socks: list[socket]  # those of them whose clients may not have sent anything yet
 
 
@@ -77,21 +82,24 @@ class ReadyClock(Generic[P]):
         self._is_new = False  # connections have come after a pause
         self._handle: asyncio.Handle | None = None
 
-    def add(self, port: P, count: int, sock: socket | None = None) -> None:
+    def add(self, port: P, count: int, sock: socket | None = None, *, told: int | None = None) -> None:
         """So many connections have come; 0: earlier ones have something to do now.
 
         Args:
             port: Where.
             count: How many.
             sock: The one connection that has come, if its client may not have sent anything yet.
+            told: With how many the loop has something to do, if not with so many.
         """
         arrivals = self._arrivals
+        told = count if told is None else told
         if arrivals and arrivals[-1].turn == self._turn and arrivals[-1].port is port:
             arrivals[-1].count += count
+            arrivals[-1].told += told
             if sock is not None:
                 arrivals[-1].socks.append(sock)
             return
-        arrivals.append(_Arrival(port, self._turn, count, [] if sock is None else [sock]))
+        arrivals.append(_Arrival(port, self._turn, count, told, [] if sock is None else [sock]))
         if self._handle is None:
             try:
                 self._handle = asyncio.get_running_loop().call_soon(self._go_round)
@@ -125,26 +133,30 @@ class ReadyClock(Generic[P]):
         self._handle = asyncio.get_running_loop().call_soon(self._go_round) if arrivals else None
 
     def _due(self, arrival: _Arrival[P]) -> None:
-        port, count = arrival.port, arrival.count
+        port, count, told = arrival.port, arrival.count, arrival.told
         silent = sum(map(has_sent_nothing, arrival.socks))
         if silent:
-            self._wait_for(port, silent)
-            count -= silent
-            if not count:
-                return
+            is_ready = not port.is_slow  # it is sent several at a time: it need not be idle because of these
+            self._wait_for(port, 0 if is_ready else silent, silent)
+            told -= silent
+            count -= 0 if is_ready else silent
+        if told == 0 and arrival.told:
+            if count:
+                port.ready(count, 0, 0.0)
+            return
         seconds = self._spent()
         if count and seconds > PULL_AFTER * count:
             port.pull(count)  # before it says that it is ready: it is still in place of these
-        port.ready(count, seconds)
+        port.ready(count, told, seconds)
 
-    def _wait_for(self, port: P, count: int) -> None:
+    def _wait_for(self, port: P, count: int, told: int) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + PATIENCE
         waited = self.begin_waiting()
 
         def go_on() -> None:
             self._silent.discard(timer)
-            self.add(port, count)
+            self.add(port, count, told=told)
             self.end_waiting(waited, max(0.0, loop.time() - due))
 
         timer = loop.call_later(PATIENCE, go_on)

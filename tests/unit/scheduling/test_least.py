@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiocluster.scheduling import LeastConnections
-from aiocluster.scheduling._least import MOST_BEHIND, Least
+from aiocluster.scheduling._least import Least
 
 from .candidates import CLIENT, Worker, fill, shares
 
@@ -44,45 +44,14 @@ def test_the_heap_of_loads_does_not_grow_with_time() -> None:
     assert len(policy._loads) < 100
 
 
-def test_connections_that_end_count_when_they_are_counted_anew() -> None:
+def test_connections_that_end_count_at_once() -> None:
     policy: LeastConnections[Worker] = LeastConnections()
     first, second = (Worker(slot, 1, 5) for slot in range(2))
     for worker in (first, second):
         policy.add(worker)
     second.connections = 2
     policy.changed(second)
-    assert [policy.pick(CLIENT) for _ in range(4)] == [first, second, first, second]
-    first.connections = 7
-    second.connections = 4
-    policy.settle()
     assert [policy.pick(CLIENT) for _ in range(4)] == [second, second, second, first]
-
-
-def test_workers_take_turns_in_whatever_order_short_connections_end() -> None:
-    policy: LeastConnections[Worker] = LeastConnections()
-    workers = [Worker(slot, 1, 0) for slot in range(2)]
-    for worker in workers:
-        policy.add(worker)
-    for turn in range(20):
-        worker = policy.pick(CLIENT)
-        assert worker is workers[turn % 2]
-        worker.connections = int(turn % 3 == 0)
-        policy.changed(worker)
-        if turn % 7 == 6:
-            for one in workers:
-                one.connections = 0
-            policy.settle()
-
-
-def test_who_has_room_again_is_not_far_behind() -> None:
-    policy: LeastConnections[Worker] = LeastConnections()
-    workers = [Worker(slot, 1, 0) for slot in range(2)]
-    for worker in workers:
-        policy.add(worker)
-    policy.remove(workers[0])
-    assert {policy.pick(CLIENT) for _ in range(1000)} == {workers[1]}
-    policy.add(workers[0])
-    assert [policy.pick(CLIENT) for _ in range(MOST_BEHIND + 2)].count(workers[1]) == 1
 
 
 def test_more_connections_count_although_the_load_is_the_same() -> None:

@@ -132,3 +132,25 @@ def test_a_worker_with_one_fewer_is_awaited_unless_it_is_busier() -> None:
     assert list(policy.awaited()) == [first]
     report(policy, (first, 0.9), *((worker, 0.1) for worker in others))
     assert list(policy.awaited()) == []
+
+
+def test_workers_take_turns_in_whatever_order_short_connections_end() -> None:
+    policy: LeastBusy[Worker] = LeastBusy()
+    workers = fill(policy, 1, 1, 1)
+    for turn in range(30):
+        worker = policy.pick(CLIENT)
+        assert worker is workers[turn % 3]
+        worker.connections = int(turn % 4 == 0)  # some are said to be closed later than others
+        for one in workers:
+            policy.changed(one)
+
+
+def test_who_is_not_ready_has_no_turn_with_more_than_others() -> None:
+    policy: LeastBusy[Worker] = LeastBusy()
+    first, second = fill(policy, 1, 1)
+    assert policy.pick(CLIENT) is first
+    policy.is_ready = lambda worker: worker is not first
+    first.connections = 1
+    for _ in range(5):
+        assert policy.pick(CLIENT) is second
+        policy.changed(second)
