@@ -20,10 +20,14 @@ async def connect_from(source: str, address: Address) -> Client:
 
 
 async def pids_of(address: Address, count: int) -> list[int]:
-    """Who answers so many connections, made one after the other and open together."""
-    clients = [await Client.connect(address) for _ in range(count)]
+    """Who answers so many connections, made one after the other's answer and open together."""
+    clients: list[Client] = []
+    pids: list[int] = []
     try:
-        return [await client.ask() for client in clients]
+        for _ in range(count):
+            clients.append(await Client.connect(address))
+            pids.append(await clients[-1].ask())
+        return pids
     finally:
         for client in clients:
             await client.close()

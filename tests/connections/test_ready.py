@@ -116,8 +116,9 @@ async def test_a_handshake_and_the_request_after_it_count(certificate: Path, loo
         for _ in range(3):
             assert await greeting(address, certificate)
         (window,) = await all_ready(cluster)
-        assert window.seconds > 0.003  # of three; one whose handshake took long counts later
-        assert window.size == 1
+        while window.size > 1:  # a handshake that took long is told of before the request after it
+            await asyncio.sleep(0.001)
+        assert window.seconds > 0.003
 
 
 async def test_clients_that_never_begin_their_handshake_keep_nobody_waiting(certificate: Path) -> None:

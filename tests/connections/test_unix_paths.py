@@ -138,7 +138,7 @@ async def test_unlinked_as_soon_as_it_was_bound(tmp_path: Path) -> None:
     """Before the primary hears of the file: the next worker does not find it, and binds anew."""
     path = str(tmp_path / "socket")
     address = Address("unix", path=path)
-    async with Primary(f"{INSIDE}:serve_without_its_file", args=[path]) as primary:
+    async with Primary(f"{INSIDE}:serve_without_its_file", args=[path], scheduling="round_robin") as primary:
         async with primary.events("listening") as heard:
             first = await primary.fork()
             await anext(heard)
