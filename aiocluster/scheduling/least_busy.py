@@ -36,18 +36,18 @@ class LeastBusy(Least[C]):
     Weights count as in `LeastConnections`. Workers that don't tell how busy they are count like the mean.
     """
 
-    is_ready: Callable[[C], bool]
-    """Whether a worker is ready with all connections that it was sent at this port; the port sets it."""
-
     def __init__(self) -> None:
         super().__init__()
-        self.is_ready = _yes
+        self._is_ready: Callable[[C], bool] = _yes
         self._busy: dict[C, float | None] = {}  # of all workers, also of those that may not be picked now
         self._factors: dict[C, float] = {}
         self._turns: OrderedDict[C, None] = OrderedDict()  # those that may be picked, whose turn is next first
         self._closed: set[C] = set()  # those of whose connections some have been closed since they were picked
         self._mean = 0.0
         self._learned = 0
+
+    def attach(self, is_ready: Callable[[C], bool]) -> None:
+        self._is_ready = is_ready
 
     def pick(self, client: Any) -> C:
         worker = self._fewest()
@@ -62,12 +62,12 @@ class LeastBusy(Least[C]):
         """The worker with the least load; among the first of several one that is ready, if there is one."""
         first = self._first()
         equals = islice(self._buckets[self._entries[first][0]], _LOOKED_AT)
-        return next(filter(self.is_ready, equals), first)
+        return next(filter(self._is_ready, equals), first)
 
     def _may_have_turn(self, turn: C, worker: C) -> bool:
         """Whether this worker gets the next one although the other one has fewer."""
         load, connections = self._entries[worker]
-        return self.is_ready(turn) and load < self._entries[turn][0] <= self._load(worker, connections + 1)
+        return self._is_ready(turn) and load < self._entries[turn][0] <= self._load(worker, connections + 1)
 
     def remove(self, worker: C) -> None:
         super().remove(worker)

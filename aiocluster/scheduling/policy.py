@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 W = TypeVar("W", bound=Hashable)
@@ -57,6 +57,13 @@ class Policy(ABC, Generic[W]):
 
     That saves the way through the primary, but this connection is not picked for.
     """
+
+    def attach(self, is_ready: Callable[[W], bool]) -> None:
+        """It is about to serve a port. Called once, before everything else.
+
+        Args:
+            is_ready: Says whether a worker is ready with all connections that it has been sent there, now.
+        """
 
     @abstractmethod
     def add(self, worker: W) -> None:

@@ -40,7 +40,7 @@ class Fixed(Window):
     def forget(self) -> None:
         pass
 
-    def ready(self, count: int, seconds: float, now: float) -> None:
+    def ready(self, count: int, seconds: float, now: float, *, told: int | None = None) -> None:
         super().ready(count, seconds, now)
         self.size = self._fixed
 

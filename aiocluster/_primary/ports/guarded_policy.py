@@ -7,7 +7,7 @@ CancelledError would end all of the primary, not one connection's turn.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..._interruption import pass_on_interruption
@@ -86,6 +86,10 @@ class GuardedPolicy:
         self._fallback.forget(backend)
         self._tell("forget", backend)
 
+    def attach(self, is_ready: Callable[[Backend], bool]) -> None:
+        """This says whether a worker is ready with all connections that it has been sent at the port."""
+        self._tell("attach", is_ready)
+
     def settle(self) -> None:
         """``connections`` may be looked at anew."""
         self._tell("settle")
@@ -94,7 +98,7 @@ class GuardedPolicy:
         """This worker's ``connections``, ``delay`` or ``busy`` have changed."""
         self._tell("changed", backend)
 
-    def _tell(self, what: str, *about: Backend) -> None:
+    def _tell(self, what: str, *about: object) -> None:
         tell = getattr(self.policy, what, None)  # but for `add` and `remove`, they are optional
         try:
             if tell is not None:

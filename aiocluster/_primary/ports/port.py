@@ -32,7 +32,7 @@ from ..._wire.endpoint import queue_length
 from ..._wire.handles import closer
 from ...address import Address
 from ...errors import ProtocolError
-from ...scheduling import LeastBusy, Peeking, Policy
+from ...scheduling import Peeking, Policy
 from ...stats import PortStats
 from .guarded_policy import GuardedPolicy
 from .pauses import Pauses
@@ -107,8 +107,7 @@ class Port:
         self._peeker: Peeker | None = None
         if isinstance(policy, Peeking):
             self._peeker = Peeker(policy, self._policy.has_enough, self._hand_over)
-        if isinstance(policy, LeastBusy):
-            policy.is_ready = self._is_ready
+        self._policy.attach(self._is_ready)
         self._is_sticky = bool(getattr(policy, "sticky", True))
         self._may_pull = bool(getattr(policy, "pulls", False))
         self._windows: dict[Backend, Window] = {}
@@ -212,8 +211,7 @@ class Port:
             raise ProtocolError(f"ready with {count} connections, {told} in {seconds} s")
         window = self._windows.get(backend)
         if window is not None:
-            window.took(told, seconds, time.monotonic())
-            window.drop(min(count, window.unready))
+            window.ready(min(count, window.unready), seconds, time.monotonic(), told=told)
             if window.room <= 0 and backend in self._pickable and not self._is_closing:
                 self._is_full(backend)
             self._may_have_room(backend)
@@ -224,7 +222,7 @@ class Port:
         if window is not None and self.hands_over:
             self.accepted += count
             now = time.monotonic()
-            self._pauses.came((), now)
+            self._pauses.came(self.windows, now)
             window.sent(count, now)
             self.stirred()
             if window.room <= 0 and backend in self._pickable:

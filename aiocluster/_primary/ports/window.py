@@ -102,19 +102,22 @@ class Window:
         """The next connections may be others than before: two are sent to find out how long they take."""
         self._known, self.seconds, self.size = 0, 0.0, max(2, self.size)
 
-    def ready(self, count: int, seconds: float, now: float) -> None:
-        """It is ready with so many, the oldest, which took so many seconds together."""
-        self.took(count, seconds, now)
-        self.drop(count)
+    def ready(self, count: int, seconds: float, now: float, *, told: int | None = None) -> None:
+        """It is ready with so many, the oldest. So many as ``told`` took so many seconds together.
 
-    def took(self, count: int, seconds: float, now: float) -> None:
-        """So many took so many seconds together, or, if 0, those before took so many seconds more."""
+        Args:
+            count: How many it is ready with.
+            seconds: For how long its loop was busy.
+            now: A monotonic time, in seconds.
+            told: With how many it was busy; None: as many as it is ready with. 0: those before took longer.
+        """
+        told = count if told is None else told
         self._last = now
-        if not count and not seconds:
-            return
-        self._known = max(1, min(_MEMORY, self._known + count))
-        self.seconds += (seconds - count * self.seconds) / max(count, self._known)
-        self._resize()
+        if told or seconds:
+            self._known = max(1, min(_MEMORY, self._known + told))
+            self.seconds += (seconds - told * self.seconds) / max(told, self._known)
+            self._resize()
+        self.drop(count)
 
     def drop(self, count: int) -> None:
         """So many, the oldest, are its no more."""

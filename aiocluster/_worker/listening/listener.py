@@ -36,7 +36,7 @@ class ClusterListener(Listener[SocketStream]):
     def __init__(self, ports: Sequence[Port]) -> None:
         self._ports = tuple(ports)
         self._arrivals: deque[tuple[Port, int]] = deque()  # descriptors; _LOST if this process had none left
-        self._accepted: deque[Connection] = deque()
+        self._accepted: deque[tuple[Connection, bool]] = deque()  # by this worker; whether the primary is to hear of it
         self._waiting = 0
         self._wakeup = asyncio.Event()
         self._is_closed = False
@@ -55,8 +55,8 @@ class ClusterListener(Listener[SocketStream]):
         self._give_back_lost()
         self._wakeup.set()
 
-    def take(self, sock: Connection) -> None:
-        self._accepted.append(sock)
+    def take(self, port: Port, fds: list[int], *, is_awaited: bool) -> None:
+        self._accepted.extend((port.connection(fd), is_awaited) for fd in fds)
         self._wakeup.set()
 
     def _give_back_lost(self) -> None:
@@ -94,8 +94,8 @@ class ClusterListener(Listener[SocketStream]):
                 port.ready_soon(1, sock)
                 return sock
             if self._accepted:
-                sock = self._accepted.popleft()
-                if sock.port is not None and sock.port.is_handed_over:  # it has been pulled
+                sock, is_awaited = self._accepted.popleft()
+                if is_awaited and sock.port is not None:
                     sock.port.ready_soon(1, sock)
                 return sock
             if self._is_closed:
@@ -136,7 +136,7 @@ class ClusterListener(Listener[SocketStream]):
                 os.close(fd)
         self._arrivals.clear()
         while self._accepted:
-            self._accepted.popleft().close()
+            self._accepted.popleft()[0].close()
         for port in self._ports:
             port.close()
         for port in self._ports:

@@ -51,8 +51,14 @@ class Taker(Protocol):
             lost: How many more there were for which this process had no descriptors left.
         """
 
-    def take(self, sock: Connection) -> None:
-        """Serves this connection, which the taker owns from now on."""
+    def take(self, port: Port, fds: list[int], *, is_awaited: bool) -> None:
+        """Serves these connections, whose descriptors the taker owns from now on.
+
+        Args:
+            port: Where the clients connected.
+            fds: Their descriptors.
+            is_awaited: Whether the primary is to hear when this worker is ready with them (`Port.ready_soon`).
+        """
 
 
 class Connection(socket.socket):
@@ -100,12 +106,7 @@ class Port:
     """
 
     def __init__(
-        self,
-        number: int,
-        endpoint: Endpoint,
-        sock: socket.socket,
-        is_handed_over: bool,
-        ports: Ports,
+        self, number: int, endpoint: Endpoint, sock: socket.socket, is_handed_over: bool, ports: Ports
     ) -> None:
         self.number = number
         self.endpoint = endpoint
@@ -122,7 +123,6 @@ class Port:
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None
-        self._accepts = False  # just now
         self.connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -162,8 +162,7 @@ class Port:
             count: With so many connections more. 0: those before have something to do now.
             sock: The one connection, if its client may not have sent anything yet.
         """
-        if not self._accepts:  # the primary sends no fewer of those that this worker accepts itself
-            self._ports.ready_clock.add(self, count, sock)
+        self._ports.ready_clock.add(self, count, sock)
 
     @property
     def ready_clock(self) -> ReadyClock[Port]:
@@ -179,18 +178,10 @@ class Port:
         taker = self.taker
         if taker is None or not self.may_pull or self._ports.is_stopped or self.is_closed_by_primary:
             return
-        pulled = 0
-        try:
-            os.set_blocking(self.sock.fileno(), False)  # others share the socket, and may have changed that
-            accept = self.sock._accept  # type: ignore[attr-defined]
-            for _ in range(min(most, taker.wants)):
-                fd, _ = accept()
-                pulled += 1
-                taker.take(self.connection(fd))
-        except OSError:  # none waits; or what else there is, the primary meets, too
-            pass
-        if pulled:
-            self._ports.tell(encode(frames.ACCEPTED, self.number, pulled))
+        fds, _ = self._accept(min(most, taker.wants))  # the primary meets the same error
+        if fds:
+            taker.take(self, fds, is_awaited=True)
+            self._tell_accepted(len(fds))
 
     def stop(self) -> None:
         """Stops accepting. Open connections stay open."""
@@ -204,33 +195,39 @@ class Port:
             loop.add_reader(self.sock.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
-        os.set_blocking(self.sock.fileno(), False)  # others share the socket, and may have changed that
-        accept = self.sock._accept  # type: ignore[attr-defined]  # accept() without a second socket object
         taker, loop = self.taker, self._accepting_on
         assert taker is not None
         assert loop is not None
-        accepted = 0
         wanted = taker.wants
         if not wanted:
             self.stop()
-        self._accepts = True
-        try:
-            while accepted < wanted:
-                fd, _ = accept()
-                accepted += 1
-                taker.take(self.connection(fd))
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as error:
+        fds, error = self._accept(wanted)
+        if error is not None:
             self.stop()
             if error.errno != errno.EINVAL:  # else the primary has closed the port, and will say so
                 # No descriptors left; or the client has disconnected (ECONNABORTED), where a pause does no harm.
                 logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
                 loop.call_later(_BACKOFF, self._accept_on, loop)
-        finally:
-            self._accepts = False
-        if accepted:
-            self._ports.tell(encode(frames.ACCEPTED, self.number, accepted))
+        if fds:
+            taker.take(self, fds, is_awaited=False)
+            self._tell_accepted(len(fds))
+
+    def _accept(self, most: int) -> tuple[list[int], OSError | None]:
+        """Accepts at most so many connections, until none waits. Returns their descriptors, and what went wrong."""
+        fds: list[int] = []
+        try:
+            os.set_blocking(self.sock.fileno(), False)  # others share the socket, and may have changed that
+            accept = self.sock._accept  # type: ignore[attr-defined]  # accept() without a second socket object
+            while len(fds) < most:
+                fds.append(accept()[0])
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            return fds, error
+        return fds, None
+
+    def _tell_accepted(self, count: int) -> None:
+        self._ports.tell(encode(frames.ACCEPTED, self.number, count))
 
     def announce(self) -> None:
         """Tells the primary that this worker listens."""

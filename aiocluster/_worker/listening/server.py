@@ -146,26 +146,28 @@ class ClusterServer(asyncio.AbstractServer):
 
     def arrived(self, port: Port, fds: list[int], lost: int) -> None:
         try:
-            self._context.run(self._take_all, port, fds)
+            self.take(port, fds, is_awaited=True)
         finally:
             port.settle(len(fds), lost)  # leaves after the tasks' first steps, and before anything is read
 
-    def _take_all(self, port: Port, fds: list[int]) -> None:
-        for fd in fds:
-            self.take(port.connection(fd))
+    def take(self, port: Port, fds: list[int], *, is_awaited: bool) -> None:
+        self._context.run(self._take, port, fds, is_awaited)
 
-    def take(self, sock: Connection) -> None:
-        if not self._makes_non_blocking:
-            sock.setblocking(False)
-        assert sock.port is not None
-        port, is_secure = sock.port, self._options.get("ssl") is not None
-        task = self._loop.create_task(self._connect_securely(sock, port) if is_secure else self._connect(sock))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        if is_secure:
-            port.ready_soon(0)
-        else:
-            port.ready_soon(1, sock)
+    def _take(self, port: Port, fds: list[int], is_awaited: bool) -> None:
+        is_secure = self._options.get("ssl") is not None
+        for fd in fds:
+            sock = port.connection(fd)
+            if not self._makes_non_blocking:
+                sock.setblocking(False)
+            is_handshake_awaited = is_secure and is_awaited
+            connect = self._connect_securely(sock, port) if is_handshake_awaited else self._connect(sock)
+            task = self._loop.create_task(connect)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            if is_handshake_awaited:
+                port.ready_soon(0)
+            elif is_awaited:
+                port.ready_soon(1, sock)
 
     async def _connect_securely(self, sock: Connection, port: Port) -> None:
         """Connects, with a TLS handshake. What that costs so far counts, and then the request after it.

@@ -149,7 +149,7 @@ def test_who_is_not_ready_has_no_turn_with_more_than_others() -> None:
     policy: LeastBusy[Worker] = LeastBusy()
     first, second = fill(policy, 1, 1)
     assert policy.pick(CLIENT) is first
-    policy.is_ready = lambda worker: worker is not first
+    policy.attach(lambda worker: worker is not first)
     first.connections = 1
     for _ in range(5):
         assert policy.pick(CLIENT) is second
