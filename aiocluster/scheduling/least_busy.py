@@ -42,6 +42,8 @@ class LeastBusy(Least[C]):
         self._busy: dict[C, float | None] = {}  # of all workers, also of those that may not be picked now
         self._factors: dict[C, float] = {}
         self._turns: OrderedDict[C, None] = OrderedDict()  # those that may be picked, whose turn is next first
+        self._picked: dict[C, int] = {}  # the number of the last pick of each
+        self._picks = 0
         self._closed: set[C] = set()  # those of whose connections some have been closed since they were picked
         self._mean = 0.0
         self._learned = 0
@@ -50,12 +52,14 @@ class LeastBusy(Least[C]):
         self._is_ready = is_ready
 
     def pick(self, client: Any) -> C:
-        worker = self._fewest()
-        if worker in self._closed and self._may_have_turn(turn := next(iter(self._turns)), worker):
+        worker, turn = self._fewest(), next(iter(self._turns))
+        if self._may_have_turn(turn, worker):
             worker = turn
         self._take(worker)
         self._closed.discard(worker)
         self._turns.move_to_end(worker)
+        self._picks += 1
+        self._picked[worker] = self._picks
         return worker
 
     def _fewest(self) -> C:
@@ -65,9 +69,11 @@ class LeastBusy(Least[C]):
         return next(filter(self._is_ready, equals), first)
 
     def _may_have_turn(self, turn: C, worker: C) -> bool:
-        """Whether this worker gets the next one although the other one has fewer."""
-        load, connections = self._entries[worker]
-        return self._is_ready(turn) and load < self._entries[turn][0] <= self._load(worker, connections + 1)
+        """Whether the worker whose turn it is gets the next one, although this one has no more than it."""
+        most, connections = self._entries[worker]
+        if worker in self._closed:
+            most = self._load(worker, connections + 1)
+        return self._entries[turn][0] <= most and self._is_ready(turn)
 
     def remove(self, worker: C) -> None:
         super().remove(worker)
@@ -76,6 +82,9 @@ class LeastBusy(Least[C]):
 
     def add(self, worker: C) -> None:
         self._turns[worker] = None
+        first = next(iter(self._turns))
+        if self._picked.setdefault(worker, self._picks) < self._picked[first]:
+            self._turns.move_to_end(worker, last=False)  # it had no room for a moment, and has not lost its turn
         if worker not in self._busy or worker.busy != self._busy[worker]:
             self._learn(worker, worker.busy)
         super().add(worker)
@@ -84,6 +93,7 @@ class LeastBusy(Least[C]):
         super().forget(worker)
         self._busy.pop(worker, None)
         self._factors.pop(worker, None)
+        self._picked.pop(worker, None)
 
     def awaited(self) -> Iterable[C]:
         return [worker for worker in super().awaited() if self._factors[worker] <= 1.0]  # nobody waits for a busier one

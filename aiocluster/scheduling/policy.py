@@ -62,7 +62,7 @@ class Policy(ABC, Generic[W]):
         """It is about to serve a port. Called once, before everything else.
 
         Args:
-            is_ready: Says whether a worker is ready with all connections that it has been sent there, now.
+            is_ready: Says whether a worker is ready with all connections that it has been sent there, or soon will be.
         """
 
     @abstractmethod

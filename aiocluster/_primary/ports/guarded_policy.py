@@ -87,7 +87,7 @@ class GuardedPolicy:
         self._tell("forget", backend)
 
     def attach(self, is_ready: Callable[[Backend], bool]) -> None:
-        """This says whether a worker is ready with all connections that it has been sent at the port."""
+        """This says whether a worker is ready with what it has been sent at the port, or soon will be."""
         self._tell("attach", is_ready)
 
     def settle(self) -> None:

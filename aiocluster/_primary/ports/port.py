@@ -229,7 +229,9 @@ class Port:
                 self._is_full(backend)
 
     def _is_ready(self, backend: Backend) -> bool:
-        return not self._windows[backend].unready
+        """Whether it is ready with all that it was sent here, or is about to be."""
+        window = self._windows[backend]
+        return not window.unready or time.monotonic() < window.held_until
 
     def detached(self, backend: Backend) -> None:
         """This worker will not say that it is ready with the connections that it has taken: no loop of it runs."""

@@ -247,6 +247,7 @@ class Port:
 
     def closed(self, sock: Connection) -> None:
         """One of this port's connections has been closed."""
+        self.ready_clock.closed(sock)
         self.connections.discard(sock)
         if not self.connections:
             self._idle.set()

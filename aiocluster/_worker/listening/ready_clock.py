@@ -60,6 +60,17 @@ class _Arrival(Generic[P]):
     socks: list[socket]  # those of them whose clients may not have sent anything yet
 
 
+@dataclass(slots=True)
+class _Silent(Generic[P]):
+    """A connection whose client is waited for."""
+
+    port: P
+    count: int  # 1 if the worker is not ready with it meanwhile
+    timer: asyncio.TimerHandle
+    until: float
+    waited: float  # see `ReadyClock.begin_waiting`
+
+
 class ReadyClock(Generic[P]):
     """Counts the turns of the running loop while connections have come that it is not ready with.
 
@@ -75,7 +86,7 @@ class ReadyClock(Generic[P]):
         self._flush = flush
         self._arrivals: deque[_Arrival[P]] = deque()
         self._turn = 0
-        self._silent: set[asyncio.TimerHandle] = set()
+        self._silent: dict[socket, _Silent[P]] = {}
         self._waiting = 0  # connections whose clients are waited for
         self._busy = 0.0  # seconds, up to which they have been counted
         self._processor_wait = ProcessorWait()
@@ -112,8 +123,8 @@ class ReadyClock(Generic[P]):
         """The loop stops. The primary hears that, and does not wait for what was added."""
         self._arrivals.clear()
         self._processor_wait.close()
-        for timer in self._silent:
-            timer.cancel()
+        for silent in self._silent.values():
+            silent.timer.cancel()
         self._silent.clear()
         self._waiting = 0
         if self._handle is not None:
@@ -134,12 +145,11 @@ class ReadyClock(Generic[P]):
 
     def _due(self, arrival: _Arrival[P]) -> None:
         port, count, told = arrival.port, arrival.count, arrival.told
-        silent = sum(map(has_sent_nothing, arrival.socks))
-        if silent:
-            is_ready = not port.is_slow  # it is sent several at a time: it need not be idle because of these
-            self._wait_for(port, 0 if is_ready else silent, silent)
-            told -= silent
-            count -= 0 if is_ready else silent
+        for sock in filter(has_sent_nothing, arrival.socks):
+            unready = int(port.is_slow)  # else it is sent several at a time, and need not be idle because of this one
+            self._wait_for(sock, port, unready)
+            told -= 1
+            count -= unready
         if told == 0 and arrival.told:
             if count:
                 port.ready(count, 0, 0.0)
@@ -149,18 +159,21 @@ class ReadyClock(Generic[P]):
             port.pull(count)  # before it says that it is ready: it is still in place of these
         port.ready(count, told, seconds)
 
-    def _wait_for(self, port: P, count: int, told: int) -> None:
+    def _wait_for(self, sock: socket, port: P, count: int) -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time() + PATIENCE
-        waited = self.begin_waiting()
+        timer = loop.call_later(PATIENCE, self._go_on, sock)
+        self._silent[sock] = _Silent(port, count, timer, loop.time() + PATIENCE, self.begin_waiting())
 
-        def go_on() -> None:
-            self._silent.discard(timer)
-            self.add(port, count, told=told)
-            self.end_waiting(waited, max(0.0, loop.time() - due))
+    def closed(self, sock: socket) -> None:
+        """This connection has been closed: nobody waits for its client any more."""
+        if sock in self._silent:
+            self._go_on(sock)
 
-        timer = loop.call_later(PATIENCE, go_on)
-        self._silent.add(timer)
+    def _go_on(self, sock: socket) -> None:
+        silent = self._silent.pop(sock)
+        silent.timer.cancel()
+        self.add(silent.port, silent.count, told=1)
+        self.end_waiting(silent.waited, max(0.0, time.monotonic() - silent.until))
 
     def begin_waiting(self) -> float:
         """A client is waited for, to whose connection belongs what the loop does meanwhile.
