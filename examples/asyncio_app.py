@@ -1,6 +1,6 @@
 """A plain asyncio HTTP server without any code for aiocluster. It listens on ``$PORT``, by default 8000.
 
-``python -m aiocluster run examples/asyncio_app.py -w 4`` runs it in four workers that share the port.
+``python -m aiocluster run -w 4 examples/asyncio_app.py`` runs it in four workers that share the port.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A WebSocket server without any code for aiocluster. It listens on ``$PORT``, by default 8000.
 
-``python -m aiocluster run examples/websockets_app.py -w 4`` runs it in four workers that share the port. It shuts down
+``python -m aiocluster run -w 4 examples/websockets_app.py`` runs it in four workers that share the port. It shuts down
 as the library's documentation recommends: on SIGTERM it closes the server, and this closes its connections.
 """
 

@@ -16,7 +16,7 @@ from tests.support.serving import Client
 
 @pytest.mark.parametrize("server", ["uvicorn", "aiohttp", "asyncio"])
 async def test_an_unmodified_http_server(server: str) -> None:
-    with running_command(f"examples/{server}_app.py", "-w", "4") as (process, address):
+    with running_command("-w", "4", f"examples/{server}_app.py") as (process, address):
         workers = {child.pid for child in psutil.Process(process.pid).children()}
         assert len(workers) == 4
         answered: set[int] = set()
@@ -29,7 +29,7 @@ async def test_an_unmodified_http_server(server: str) -> None:
 async def test_an_unmodified_websocket_server() -> None:
     from websockets.asyncio.client import connect
 
-    with running_command("examples/websockets_app.py", "-w", "4") as (process, address):
+    with running_command("-w", "4", "examples/websockets_app.py") as (process, address):
         workers = {child.pid for child in psutil.Process(process.pid).children()}
         answered: set[int] = set()
         while answered != workers:
@@ -44,7 +44,7 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_script_that_is_not_there() -> None:
-    done = run("run", "missing.py", "-w", "2")
+    done = run("run", "-w", "2", "missing.py")
     assert done.returncode == 2
     assert "aiocluster: there is no script missing.py" in done.stderr
     assert "Traceback" not in done.stderr
@@ -55,9 +55,9 @@ def test_a_script_that_is_not_there() -> None:
     [
         [],
         ["run"],
-        ["run", "examples/asyncio_app.py", "-w", "0"],
-        ["run", "examples/asyncio_app.py", "-w", "many"],
-        ["run", "examples/asyncio_app.py", "--scheduling", "nonsense"],
+        ["run", "-w", "0", "examples/asyncio_app.py"],
+        ["run", "-w", "many", "examples/asyncio_app.py"],
+        ["run", "--scheduling", "nonsense", "examples/asyncio_app.py"],
         ["run", "no_such_module"],
     ],
 )
@@ -70,13 +70,12 @@ def test_nonsense_is_refused(arguments: list[str]) -> None:
 
 def test_a_module_that_can_not_be_imported(tmp_path: Path) -> None:
     (tmp_path / "failing_of_test.py").write_text("import no_such_module_of_test\ndef name(): ...")
-    done = run("run", "failing_of_test:name", "-w", "2", cwd=tmp_path)
+    done = run("run", "-w", "2", "failing_of_test:name", cwd=tmp_path)
     assert done.returncode == 1
     assert "can't start: ModuleNotFoundError: No module named 'no_such_module_of_test'" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
-def test_arguments_are_the_targets(order: str, tmp_path: Path) -> None:
+def test_arguments_are_the_targets(tmp_path: Path) -> None:
     (tmp_path / "args.py").write_text(
         "import os, signal, sys, time\n"
         "from tests.support.serving import wait_until_it_is_up\n"
@@ -85,12 +84,8 @@ def test_arguments_are_the_targets(order: str, tmp_path: Path) -> None:
         "os.kill(os.getppid(), signal.SIGTERM)\n"
         "time.sleep(60)\n"
     )
-    if order == "before":
-        done = run("run", "-w", "1", "args.py", "a", "--", "--port", "5", cwd=tmp_path)
-        assert done.stdout == "['a', '--port', '5']\n", done.stderr
-    else:
-        done = run("run", "args.py", "-w", "1", "--", "--port", "5", cwd=tmp_path)
-        assert done.stdout == "['--port', '5']\n", done.stderr
+    done = run("run", "-w", "1", "args.py", "a", "-w", "--port", "5", "--", "--help", cwd=tmp_path)
+    assert done.stdout == "['a', '-w', '--port', '5', '--', '--help']\n", done.stderr
     assert done.returncode == 0
 
 

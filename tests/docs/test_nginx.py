@@ -147,7 +147,7 @@ async def test_reload_behind_kept_connections(tmp_path: Path) -> None:
 
 async def test_websockets(tmp_path: Path) -> None:
     script = str(ROOT / "examples" / "websockets_app.py")
-    with running_command(script, "-w", "2") as (_, address):
+    with running_command("-w", "2", script) as (_, address):
         there = ("unix:/run/app/app.sock", str(address))
         with nginx(tmp_path, "one_address.conf", there) as port:
             async with connect(f"ws://127.0.0.1:{port}/") as client:

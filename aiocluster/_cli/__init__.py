@@ -1,0 +1,1 @@
+"""The command ``aiocluster``: a file for each sub-command, imported when it is used."""

@@ -1,0 +1,74 @@
+"""``aiocluster run``: a cluster in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from .._supervise.cluster import Cluster
+from ..errors import ClusterError, RestartLimitError, StartupError
+from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
+from ..settings import Workers
+
+
+class WorkersType(click.ParamType[Any]):
+    """``4``, ``auto`` or ``2:8``."""
+
+    name = "workers"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Workers:
+        try:
+            if value == "auto":
+                return "auto"
+            low, colon, high = value.partition(":")
+            return (int(low), int(high)) if colon else int(low)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number, nor LOW:HIGH, nor auto", parameter, context)
+
+
+@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.option(
+    "-w",
+    "--workers",
+    default="auto",
+    type=WorkersType(),
+    metavar="N",
+    help="How many; auto: one per CPU; LOW:HIGH: as many as the load needs, within these bounds.",
+)
+@click.option(
+    "--scheduling",
+    type=click.Choice([*POLICIES, *BY_KERNEL]),
+    default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
+    help="Which worker gets a connection.",
+)
+@click.argument("target")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: str) -> None:
+    """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
+
+    TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.argv = [target, *args]  # what the target sees, too
+    sys.path.insert(0, os.getcwd())
+    try:
+        asyncio.run(_run(Cluster(target, workers=workers, args=args, scheduling=scheduling)))
+    except asyncio.CancelledError:
+        sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
+    except KeyboardInterrupt:
+        sys.exit(130)  # Ctrl-C, likewise
+    except (StartupError, RestartLimitError) as error:
+        sys.exit(f"aiocluster: {error}")
+    except (ClusterError, ValueError) as error:
+        print(f"aiocluster: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+async def _run(cluster: Cluster) -> None:
+    async with cluster:
+        await cluster.serve_forever()
