@@ -20,7 +20,11 @@ from .folders import Folders
 
 
 def name_target(
-    target: Target, cwd: str | os.PathLike[str] | None = None, folders: Folders | None = None
+    target: Target,
+    cwd: str | os.PathLike[str] | None = None,
+    folders: Folders | None = None,
+    *,
+    is_edited: bool = False,
 ) -> TargetName:
     """Returns how another process finds this target.
 
@@ -28,6 +32,7 @@ def name_target(
         target: A function, a string, a path or None; see `Settings.target`.
         cwd: The workers' working directory; relative script paths start there.
         folders: Where this process was started from.
+        is_edited: Whether its source may have errors, which the workers then tell.
 
     Raises:
         TargetError: No worker could find it. The text says what to do.
@@ -40,7 +45,7 @@ def name_target(
             return _script(Path(target), folders, cwd)
         if ":" in target:
             module, _, name = target.partition(":")
-            return _member(module, name, folders, cwd)
+            return _member(module, name, folders, cwd, is_edited=is_edited)
         return _module(target, folders, cwd)
     if isinstance(target, os.PathLike):
         return _script(Path(target), folders, cwd)
@@ -109,13 +114,22 @@ def _module(module: str, folders: Folders, cwd: str | os.PathLike[str] | None) -
     return ModuleTarget(module)
 
 
-def _member(module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None) -> TargetName:
+def _member(
+    module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None, *, is_edited: bool
+) -> TargetName:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{module}:{name}: the part after the colon must be a name")
     spec = _find(module, folders, cwd)
     first = name.partition(".")[0]
-    if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
-        raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
+    if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None:
+        try:
+            may_define = _may_define(spec.origin, first)
+        except (SyntaxError, ValueError) as error:
+            if not is_edited:
+                raise TargetError(f"{spec.origin} can't be imported: {error}") from None
+        else:
+            if not may_define:
+                raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
     return FunctionTarget(module, name, in_cwd=True)
 
 
@@ -139,11 +153,13 @@ def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, com
 
 
 def _may_define(origin: str, name: str) -> bool:
-    """Whether this source file may bind the name at module level; True if that is unknown."""
-    try:
-        tree = ast.parse(Path(origin).read_bytes(), origin)
-    except (SyntaxError, ValueError) as error:
-        raise TargetError(f"{origin} can't be imported: {error}") from None
+    """Whether this source file may bind the name at module level; True if that is unknown.
+
+    Raises:
+        SyntaxError: It can't be parsed.
+        ValueError: Likewise: it has null bytes.
+    """
+    tree = ast.parse(Path(origin).read_bytes(), origin)
     for node in _module_level(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
