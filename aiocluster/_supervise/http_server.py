@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import cast
 
 from .._listen_text import ListenText
 from .._primary.ports.bind import address_of, bind, bind_path
@@ -100,8 +101,7 @@ class _Connection(asyncio.Protocol):
         self._is_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no instances of it
         self._all.add(self)
         if len(self._all) > _MOST:
             self.abort()
