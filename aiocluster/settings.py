@@ -25,10 +25,11 @@ from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
+from .integrations.asgi import AsgiApp
 from .scheduling import _registry
 
 StrPath: TypeAlias = str | os.PathLike[str]
-Target: TypeAlias = Callable[..., Any] | StrPath | None
+Target: TypeAlias = Callable[..., Any] | StrPath | AsgiApp | None
 Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
 Workers: TypeAlias = int | tuple[int, int] | Literal["auto"]
 StartMethod: TypeAlias = Literal["spawn", "template"]
