@@ -25,12 +25,14 @@ class Readiness:
     Attributes:
         is_up: Whether every slot up to the lower bound has had a worker that served.
         serving: How many slots have a worker that serves.
-        missing: How many slots up to the lower bound have had none yet.
+        wanted: The lower bound, until it is up; 0: none is known yet.
+        missing: How many slots up to the lower bound have had no such worker yet.
     """
 
     def __init__(self, patience: float) -> None:
         self.is_up = False
         self.serving = 0
+        self.wanted = 0
         self.missing = 0
         self.patience = patience
         self._listens = False
@@ -66,6 +68,7 @@ class Readiness:
         self.serving = len(serving)
         if not self.is_up:
             self._have_served |= serving
+            self.wanted = low
             self.missing = sum(slot not in self._have_served for slot in range(low))
             self.is_up = low > 0 and self.missing == 0
         return wake

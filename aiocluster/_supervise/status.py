@@ -80,7 +80,7 @@ class Status:
         if reconciler.over.is_set():
             return False, "no worker is left"
         if not readiness.is_up:
-            return False, f"starting: {readiness.missing or 'all'} of the workers do not serve yet"
+            return False, f"starting: {readiness.wanted - readiness.missing} of {readiness.wanted} workers serve"
         if not readiness.serving:
             return False, "no worker serves just now"
         return True, f"ready: {readiness.serving} {'worker serves' if readiness.serving == 1 else 'workers serve'}"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from aiocluster.events import Address
@@ -53,10 +57,8 @@ async def test_systemd_is_told(kind: str, tmp_path: Path) -> None:
     """READY once it listens, RELOADING with the time and READY again, STOPPING; and workers tell it nothing."""
     sock = str(tmp_path / "app.sock")
     name = str(tmp_path / "notify") if kind == "path" else f"@aiocluster-test-{secrets.token_hex(8)}"
-    method = ["--start-method", "template"] if kind == "path" else []
-    method = []
     with listening(name) as systemd:
-        with command("-w", "1", *method, TARGET, sock, NOTIFY_SOCKET=name, WATCHDOG_USEC="200000") as process:
+        with command("-w", "1", TARGET, sock, NOTIFY_SOCKET=name, WATCHDOG_USEC="200000") as process:
             ready = systemd.until("READY")
             assert ready == {"READY": "1", "MAINPID": str(process.pid)}
             _, seen = await fetch(Address("unix", path=sock), "/")
@@ -76,7 +78,7 @@ async def test_systemd_is_told(kind: str, tmp_path: Path) -> None:
     told = [*(next(iter(message)) for message in systemd.heard)]
     assert [one for one in told if one != "STATUS"] == ["READY", "RELOADING", "READY", "STOPPING"]
     statuses = [message["STATUS"] for message in systemd.heard if "STATUS" in message]
-    assert statuses[0] == "starting: 1 of the workers do not serve yet"
+    assert "starting: 0 of 1 workers serve" in statuses
     assert "ready: 1 worker serves" in statuses
     assert systemd.beats > 0
 
@@ -104,3 +106,97 @@ async def test_the_watchdog_hears_nothing_while_the_loop_is_blocked(tmp_path: Pa
             systemd.until("WATCHDOG")
             process.send_signal(signal.SIGTERM)
             ended(process)
+
+
+async def test_sockets_that_systemd_passes_are_served(tmp_path: Path) -> None:
+    """Their clients wait in the kernel before it starts, during a restart, and after it."""
+    path = str(tmp_path / "app.sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        address = Address("unix", path=path)
+        # The pid is known only to the process itself, as systemd knows it: by a shell that becomes the program.
+        run = f"exec {sys.executable} -W error -m aiocluster run -w 1 {TARGET} {path}"
+        script = f"LISTEN_PID=$$ LISTEN_FDS=1 {run} 3<&{sock.fileno()}"
+        client = asyncio.create_task(fetch(address, "/"))
+        for _ in range(2):
+            process = subprocess.Popen(
+                ["/bin/bash", "-c", script],
+                cwd=ROOT,
+                env=environment(),
+                pass_fds=[sock.fileno()],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            with process:
+                try:
+                    status, body = await client
+                    assert (status, body.split()[1:]) == (200, [])
+                    client = asyncio.create_task(fetch(address, "/"))
+                    process.send_signal(signal.SIGTERM)
+                    await asyncio.to_thread(ended, process)
+                finally:
+                    process.kill()
+        assert os.path.exists(path)
+        client.cancel()
+        await asyncio.wait([client])
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare(1)")
+async def test_as_process_1(tmp_path: Path) -> None:
+    """It reaps what a worker leaves behind, and does what signals ask for: a reload, and a graceful stop."""
+    path, left = str(tmp_path / "app.sock"), tmp_path / "left"
+    target = tmp_path / "leaving_of_test.py"
+    target.write_text(
+        "import subprocess, sys\n"
+        "from tests.cli.inside_service import serve as go_on\n"
+        "async def serve():\n"
+        "    # A shell that ends at once leaves its background job to process 1.\n"
+        f"    subprocess.run(['sh', '-c', 'sleep 0.01 & echo $! > {left}'], check=True)\n"
+        "    await go_on()\n"
+    )
+    container = ["unshare", "-pf", "--kill-child", "--mount-proc"]
+    with subprocess.Popen(
+        [
+            *container,
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "aiocluster",
+            "run",
+            "-w",
+            "1",
+            "leaving_of_test:serve",
+            path,
+        ],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            first = await _answer(path)
+            (one,) = psutil.Process(process.pid).children()
+            assert left.read_text().strip().isdecimal()
+            while len(one.children()) > 1:
+                await asyncio.sleep(0.05)
+            one.send_signal(signal.SIGHUP)
+            while await _answer(path) == first:
+                pass
+            one.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(ended, process)
+        finally:
+            process.kill()
+
+
+async def _answer(path: str) -> str:
+    """The first answer there: nobody may listen yet."""
+    while True:
+        try:
+            status, body = await fetch(Address("unix", path=path), "/")
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            assert status == 200
+            return body

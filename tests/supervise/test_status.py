@@ -36,7 +36,7 @@ async def test_a_life() -> None:
             assert before
             assert {status for status, _ in before} == {503}
             assert await fetch(health, "/live") == (200, "alive\n")
-            assert await fetch(health, "/ready") == (503, "starting: 2 of the workers do not serve yet\n")
+            assert await fetch(health, "/ready") == (503, "starting: 0 of 2 workers serve\n")
             for worker in cluster.workers.values():
                 assert (await fetch(health, "/ready"))[0] == 503
                 await worker.send("listen")
