@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,10 +26,12 @@ from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
+from ._listen_text import parse as parse_listen_text
+from .integrations.asgi import AsgiApp
 from .scheduling import _registry
 
 StrPath: TypeAlias = str | os.PathLike[str]
-Target: TypeAlias = Callable[..., Any] | StrPath | None
+Target: TypeAlias = Callable[..., Any] | StrPath | AsgiApp | None
 Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
 Workers: TypeAlias = int | tuple[int, int] | Literal["auto"]
 StartMethod: TypeAlias = Literal["spawn", "template"]
@@ -203,6 +206,20 @@ def _weights(name: str, value: object) -> tuple[int, ...]:
     return tuple(whole_number(name, weight, at_least=1) for weight in _each((int,), "whole numbers")(name, value))
 
 
+def _cluster_name(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}")
+    if _CLUSTER_NAME.fullmatch(value) is None:
+        raise ValueError(
+            f"{name} must be 1 to 64 letters, digits, '.', '_' and '-', and start with a letter or digit, not {value!r}"
+        )
+    return value
+
+
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+"""It becomes the name of files."""
+
+
 def _agents(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(agent, str) for agent in value):
         raise TypeError(f"{name} must be a mapping of names to targets, not {value!r}")
@@ -217,6 +234,11 @@ def _watched(name: str, value: Any) -> tuple[Any, ...]:
         if not os.path.exists(path):
             raise ValueError(f"{name}: there is no {os.fspath(path)}")
     return tuple(paths)
+
+
+def _listens_at(name: str, value: object) -> object:
+    parse_listen_text(name, value)
+    return value
 
 
 _strings = _each((str,), "str")
@@ -287,6 +309,18 @@ class Settings:
         reload_include: Glob patterns of files in these folders that count beside ``*.py``, such as ``"*.html"``.
         reload_exclude: Glob patterns of files and folders in these folders that do not count. Caches, virtual
             environments and what begins with a dot never do.
+        health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all IPv4
+            addresses) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200 once every slot
+            up to the lower bound has been online (listening, if the application listens) and while at least one is; 503
+            from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither a reload nor one
+            crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it came online. None:
+            nowhere.
+        systemd: Whether this cluster is the service that systemd has started: it opens the sockets that systemd passes
+            to this process, and tells it ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, its status, and ``WATCHDOG=1``.
+            Without systemd it changes nothing. The command ``aiocluster`` sets it.
+        name: The name by which the command finds the cluster (``aiocluster list``, ``reload NAME`` and so on), through
+            a socket in the user's runtime folder. None: it has no such socket. Where there is no such folder, or it
+            can't be written, the cluster runs without.
 
     Raises:
         ValueError: A setting is out of its range. The text names it.
@@ -323,6 +357,9 @@ class Settings:
     reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
     reload_include: Sequence[str] = _setting((), _strings, "cluster")
     reload_exclude: Sequence[str] = _setting((), _strings, "cluster")
+    health: str | None = _setting(None, _optional(_listens_at), "cluster")
+    systemd: bool = _setting(False, _is(bool, "True or False"), "cluster")
+    name: str | None = _setting(None, _optional(_cluster_name), "cluster")
 
     def __post_init__(self) -> None:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -388,6 +425,9 @@ class ClusterSettings(PrimarySettings, total=False):
     reload_on_change: Sequence[StrPath]
     reload_include: Sequence[str]
     reload_exclude: Sequence[str]
+    health: str | None
+    systemd: bool
+    name: str | None
 
 
 class SetupSettings(PrimarySettings, total=False):

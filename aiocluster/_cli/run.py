@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .._control.names import named_after
 from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
@@ -46,9 +47,17 @@ class WorkersType(click.ParamType[Any]):
     default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
     help="Which worker gets a connection.",
 )
+@click.option(
+    "--health",
+    metavar="ADDRESS",
+    help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000.",
+)
+@click.option("--name", help="By which the other commands find it; else it is called after TARGET.")
 @click.argument("target")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: str) -> None:
+def command(
+    target: str, args: tuple[str, ...], workers: Workers, scheduling: str, health: str | None, name: str | None
+) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
     TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
@@ -57,7 +66,12 @@ def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: st
     sys.argv = [target, *args]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
     try:
-        asyncio.run(_run(Cluster(target, workers=workers, args=args, scheduling=scheduling)))
+        cluster = Cluster(
+            target, workers=workers, args=args, scheduling=scheduling, name=name, health=health, systemd=True
+        )
+        if name is None:
+            cluster._control.named_after = named_after(target)
+        asyncio.run(_run(cluster))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:

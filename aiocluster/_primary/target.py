@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
-from ..errors import TargetError
+from .._wire.codec import pack
+from .._wire.frames import AsgiTarget, FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
+from ..errors import SerializationError, TargetError
+from ..integrations.asgi import AsgiApp
 from ..settings import Target
 from .folders import Folders
 
@@ -29,13 +31,14 @@ def name_target(
     """Returns how another process finds this target.
 
     Args:
-        target: A function, a string, a path or None; see `Settings.target`.
+        target: A function, a string, a path, an `AsgiApp` or None; see `Settings.target`.
         cwd: The workers' working directory; relative script paths start there.
         folders: Where this process was started from.
         is_edited: Whether its source may have errors, which the workers then tell.
 
     Raises:
         TargetError: No worker could find it. The text says what to do.
+        TypeError: An option of an `AsgiApp` can't be sent to a worker.
     """
     folders = folders or Folders()
     if target is None:
@@ -49,9 +52,26 @@ def name_target(
         return _module(target, folders, cwd)
     if isinstance(target, os.PathLike):
         return _script(Path(target), folders, cwd)
+    if isinstance(target, AsgiApp):
+        return _app(target, folders, cwd, is_edited=is_edited)
     if callable(target):
         return _function(target, folders)
-    raise TargetError(f"a target is a function, a string, a path or None, not {target!r}")
+    raise TargetError(f"a target is a function, a string, a path, an AsgiApp or None, not {target!r}")
+
+
+def _app(target: AsgiApp, folders: Folders, cwd: str | os.PathLike[str] | None, *, is_edited: bool) -> AsgiTarget:
+    module, colon, name = target.app.partition(":")
+    if not colon:
+        raise TargetError(f"an ASGI app is named as package.module:name, not {target.app!r}")
+    options = target._uvicorn_options()
+    try:
+        pack(options)
+    except SerializationError as error:
+        what = str(error).replace("message", "uvicorn", 1)
+        raise TypeError(f"AsgiApp: {what} (a class or a function is named as text, where uvicorn takes that)") from None
+    return AsgiTarget(
+        _member(module, name, folders, cwd, is_edited=is_edited), target.factory, target._addresses(), options
+    )
 
 
 def _function(function: Any, folders: Folders) -> TargetName:
@@ -116,7 +136,7 @@ def _module(module: str, folders: Folders, cwd: str | os.PathLike[str] | None) -
 
 def _member(
     module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None, *, is_edited: bool
-) -> TargetName:
+) -> FunctionTarget:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{module}:{name}: the part after the colon must be a name")
     spec = _find(module, folders, cwd)
@@ -142,7 +162,9 @@ def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, com
     name = ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        spec = PathFinder.find_spec(name, path)
+        spec = PathFinder.find_spec(
+            part, path
+        )  # by its whole name, the parents of a namespace would have to be imported
         if spec is None and "." not in name:
             spec = find_spec(name)  # built in, frozen, or found by a custom importer
         if spec is None:

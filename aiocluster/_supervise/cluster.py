@@ -19,16 +19,19 @@ from .._primary.worker_process import WorkerProcess
 from .._processes.title import set_title
 from .._processes.watch import to_the_end
 from .._wire.mailbox import RequestHandler
+from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
 from ..scheduling._registry import WEIGHTED
 from ..settings import ClusterSettings, Settings, Target
 from ..stats import ClusterStats
 from .bounds import Bounds
+from .control import Control
 from .cpus import available_cpus
 from .health import Limits
 from .reconcile import Reconciler
 from .reload_on_change import ReloadOnChange
 from .signals import Commands, Signals
+from .status import Status
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -71,6 +74,7 @@ class Cluster(Emitter[PrimaryEvent]):
             develops=bool(given.reload_on_change),
         )
         self._watch = ReloadOnChange(given, self._reconciler) if given.reload_on_change else None
+        self._status = Status(self._primary, self._reconciler, health=given.health, systemd=given.systemd)
         self._primary._slots = lambda: self._bounds.high
         self._primary._check_env(given)
         self._signals = Signals(
@@ -83,6 +87,7 @@ class Cluster(Emitter[PrimaryEvent]):
         )
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
+        self._control = Control(self, given.name)
         self._is_entered = False
 
     async def __aenter__(self) -> Self:
@@ -99,6 +104,8 @@ class Cluster(Emitter[PrimaryEvent]):
             raise
         try:
             set_title("primary, starting")
+            await self._status.begin()
+            self._control.begin()
             self._reconciler.begin()
             if self._watch is not None:
                 self._watch.begin()
@@ -106,22 +113,23 @@ class Cluster(Emitter[PrimaryEvent]):
             await self._reconciler.scale(self._first_bounds)
             if self._watch is not None:
                 await self._watch.wait_until_all_run()
-        except BaseException:
-            await self.__aexit__()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         set_title("primary")
         self._signals.up()
+        self._control.up()
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self, kind: object = None, error: BaseException | None = None, trace: object = None) -> None:
         self._signals.leaving()
         try:
             with anyio.CancelScope(shield=True):
                 await self.stop()
         finally:  # also when the stop is cancelled: then by SIGTERM, and 2 s later by SIGKILL
-            await to_the_end(self._end())
+            await to_the_end(self._end(error))
 
-    async def _end(self) -> None:
+    async def _end(self, error: BaseException | None) -> None:
         try:
             if self._watch is not None:
                 await self._watch.end()
@@ -130,7 +138,13 @@ class Cluster(Emitter[PrimaryEvent]):
             try:
                 await self._primary.__aexit__(None, None, None)
             finally:
-                await self._signals.end()
+                try:
+                    await self._control.end(error)
+                finally:
+                    try:
+                        await self._signals.end()
+                    finally:
+                        await self._status.end()
 
     # ---- status
 
@@ -154,6 +168,11 @@ class Cluster(Emitter[PrimaryEvent]):
         workers, ports = self._primary._stats()
         low, high = self._bounds
         return ClusterStats(workers, ports, self._reconciler.restarts, (low, high))
+
+    @property
+    def health_address(self) -> Address | None:
+        """Where ``/live`` and ``/ready`` are answered (the setting ``health``); None: nowhere, or not yet."""
+        return self._status.address
 
     @property
     def _bounds(self) -> Bounds:
@@ -239,7 +258,8 @@ class Cluster(Emitter[PrimaryEvent]):
         """
         if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: nothing to reload")
-        await self._reconciler.reload()
+        with self._status.reloading():
+            await self._reconciler.reload()
 
     async def scale(self, workers: int | tuple[int, int]) -> None:
         """Changes the number of workers. Returns when the new ones are online, or the surplus ones gone.
@@ -273,6 +293,7 @@ class Cluster(Emitter[PrimaryEvent]):
         """
         if self._watch is not None:
             self._watch.stop()
+        self._status.stopping()
         await self._reconciler.stop(graceful=graceful)
 
     async def serve_forever(self) -> None:
