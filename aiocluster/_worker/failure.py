@@ -10,8 +10,8 @@ from ..errors import StartupError
 _ADDRESS_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 
 
-def why_it_repeats(error: BaseException | None) -> str | None:
-    """Returns why every other worker would fail in the same way; None if others may do better.
+def what_repeats(error: BaseException | None) -> BaseException | None:
+    """Returns the cause for which every other worker would fail in the same way; None if others may do better.
 
     They would if an import fails, an address is in use or not allowed, the target starts its own cluster, or none of
     the workers of a cluster of its own can start. It makes no difference if the exception ended a task group, or if a
@@ -21,15 +21,24 @@ def why_it_repeats(error: BaseException | None) -> str | None:
         case SystemExit(code=None | 0):
             return None
         case SystemExit():
-            return why_it_repeats(error.__context__)
+            return what_repeats(error.__context__)
         case BaseExceptionGroup():
-            return next((why for one in error.exceptions if (why := why_it_repeats(one)) is not None), None)
-        case NestedClusterError():
-            return str(error)
+            return next((cause for one in error.exceptions if (cause := what_repeats(one)) is not None), None)
+        case NestedClusterError() | ImportError() | SyntaxError():
+            return error
         case StartupError() if error._is_in_vain:
-            return str(error)
-        case ImportError() | SyntaxError():
-            return f"{type(error).__qualname__}: {error}"
+            return error
         case OSError() if error.errno in _ADDRESS_ERRORS:
-            return f"{type(error).__qualname__}: {error}"
+            return error
     return None
+
+
+def why_it_repeats(error: BaseException | None) -> str | None:
+    """Returns why every other worker would fail in the same way, in words; None if others may do better."""
+    match what_repeats(error):
+        case None:
+            return None
+        case NestedClusterError() | StartupError() as cause:
+            return str(cause)
+        case cause:
+            return f"{type(cause).__qualname__}: {cause}"
