@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .._control.names import named_after
 from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
@@ -46,9 +47,10 @@ class WorkersType(click.ParamType[Any]):
     default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
     help="Which worker gets a connection.",
 )
+@click.option("--name", help="By which the other commands find it; else it is called after TARGET.")
 @click.argument("target")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: str) -> None:
+def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: str, name: str | None) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
     TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
@@ -57,7 +59,10 @@ def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: st
     sys.argv = [target, *args]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
     try:
-        asyncio.run(_run(Cluster(target, workers=workers, args=args, scheduling=scheduling), target, output))
+        cluster = Cluster(target, workers=workers, args=args, scheduling=scheduling, name=name)
+        if name is None:
+            cluster._control.named_after = named_after(target)
+        asyncio.run(_run(cluster, target, output))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:

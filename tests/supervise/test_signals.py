@@ -412,7 +412,7 @@ def test_as_process_1_the_command_hears_sigterm_while_workers_start(tmp_path: Pa
     with process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "importing\n"
+            assert process.stdout.readline() == "0 | importing\n"
             os.kill(first_child(process.pid), signal.SIGTERM)
             _, log = process.communicate(timeout=10)
             assert process.returncode == 0

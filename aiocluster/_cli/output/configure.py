@@ -35,16 +35,15 @@ class Output:
         self._format = stderr
         self.handler: Handler = Handler(stderr, relay)
 
-    def tell(self, cluster: Cluster, what: str, *, scheme: str | None = None) -> Story:
+    def tell(self, cluster: Cluster, what: str) -> Story:
         """Relays the output of this cluster's workers, and tells its story while the returned block is open.
 
         Args:
             cluster: A cluster that has not been entered yet.
             what: What it runs, for the banner.
-            scheme: That of its addresses, such as ``"http"``; None: it is not known.
         """
         cluster.primary._relays = self._relays
-        return Story(cluster, what, scheme)
+        return Story(cluster, what)
 
     def fail(self, error: Exception) -> None:
         """Writes why the cluster has failed: in one line, where every worker would have failed in the same way."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
 from ..._primary.reason import IN_WORDS
 from ..._primary.worker_process import WorkerProcess
 from ..._supervise.cluster import Cluster
+from ..._wire.frames import AsgiTarget, ModuleTarget
 from ...address import Address
 from ...events import Exit, Listening, Online, Reason
 from ...scheduling._registry import DEFAULT
 
 logger = logging.getLogger("aiocluster.command")
+
+_WEB_SERVERS = frozenset({"daphne", "hypercorn", "uvicorn"})
+_TLS = ("ssl_", "certfile")  # how their options of TLS begin
 
 _LISTENS_WITHIN = 1.0  # seconds after the workers are online; then the banner is shown without the addresses
 
@@ -37,13 +41,12 @@ class Story:
     Args:
         cluster: The cluster.
         what: What it runs.
-        scheme: That of its addresses; None: it is not known.
     """
 
-    def __init__(self, cluster: Cluster, what: str, scheme: str | None) -> None:
+    def __init__(self, cluster: Cluster, what: str) -> None:
         self._cluster = cluster
         self._what = what
-        self._scheme = scheme
+        self._scheme = _scheme(cluster)
         self._online: set[int] = set()  # ids
         self._listening: set[int] = set()
         self._addresses: dict[str, None] = {}
@@ -153,11 +156,23 @@ class Story:
         kind = address.family.rstrip("46")
         if kind == "unix":
             return str(address)
-        return f"{self._scheme if self._scheme is not None and kind == 'tcp' else kind}://{address}"
+        return f"{self._scheme if kind == 'tcp' else kind}://{address}"
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _scheme(cluster: Cluster) -> str:
+    """Returns what its addresses speak: http or https if it runs an ASGI app or a web server, else tcp."""
+    target, settings = cluster.primary._named, cluster.primary.settings
+    if isinstance(target, AsgiTarget):
+        options: Iterable[str] = target.options
+    elif isinstance(target, ModuleTarget) and target.module in _WEB_SERVERS:
+        options = (argument.lstrip("-").replace("-", "_") for argument in settings.args)
+    else:
+        return "tcp"
+    return "https" if any(option.startswith(_TLS) for option in options) else "http"
 
 
 def _place(worker: WorkerProcess) -> int | str:
