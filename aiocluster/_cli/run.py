@@ -47,10 +47,17 @@ class WorkersType(click.ParamType[Any]):
     default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
     help="Which worker gets a connection.",
 )
+@click.option(
+    "--health",
+    metavar="ADDRESS",
+    help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000.",
+)
 @click.option("--name", help="By which the other commands find it; else it is called after TARGET.")
 @click.argument("target")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: str, name: str | None) -> None:
+def command(
+    target: str, args: tuple[str, ...], workers: Workers, scheduling: str, health: str | None, name: str | None
+) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
     TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
@@ -59,7 +66,9 @@ def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: st
     sys.argv = [target, *args]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
     try:
-        cluster = Cluster(target, workers=workers, args=args, scheduling=scheduling, name=name)
+        cluster = Cluster(
+            target, workers=workers, args=args, scheduling=scheduling, name=name, health=health, systemd=True
+        )
         if name is None:
             cluster._control.named_after = named_after(target)
         asyncio.run(_run(cluster, target, output))

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from .._processes.environment import CHANNEL_FD
+from .._processes.environment import CHANNEL_FD, of_this_process
 from .._processes.exit_status import ExitStatus
 from .._processes.orphans import adopts
 from .._processes.signals import blocked
@@ -90,7 +90,7 @@ class ForkServer:
                 process = start(
                     command(settings, "forkserver", folders),
                     streams.theirs,
-                    env=environment({**os.environ, **variables_for(settings.env, None)}, own),
+                    env=environment({**of_this_process(), **variables_for(settings.env, None)}, own),
                     cwd=folders.cwd(settings.cwd),
                     pass_fds=(theirs.fileno(),),
                     session=adopts(),

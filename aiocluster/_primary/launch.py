@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .._interruption import is_interruption
 from .._processes import start
-from .._processes.environment import CHANNEL_FD, SLOT, WORKER_ID
+from .._processes.environment import CHANNEL_FD, SLOT, WORKER_ID, of_this_process
 from .._processes.exit_status import ExitStatus
 from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
@@ -212,7 +212,7 @@ def environment(common: Mapping[str, str], env: Mapping[str, str], worker_id: in
         slot: Its slot; None for an agent.
     """
     own = {WORKER_ID: str(worker_id)} if slot is None else {WORKER_ID: str(worker_id), SLOT: str(slot)}
-    return start.environment({**os.environ, **common, **env}, own)
+    return start.environment({**of_this_process(), **common, **env}, own)
 
 
 def command(settings: Settings, module: str, folders: Folders) -> list[str]:

@@ -23,7 +23,11 @@ from .failures import Failure, Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
+<<<<<<< HEAD
 from .progress import Progress
+=======
+from .readiness import Readiness
+>>>>>>> core
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
@@ -97,6 +101,8 @@ class Reconciler:
         given_up: Why workers are no longer replaced: too many have ended, or none can work. None while they are.
         over: Set when the work is over: it was stopped, it gave up, or every worker left by its own choice.
         autoscaler: Has the number of workers follow the load.
+        readiness: Whether the workers are ready to serve.
+        looked: Called after each step, when `readiness` may have changed.
     """
 
     def __init__(
@@ -112,6 +118,8 @@ class Reconciler:
     ) -> None:
         self.given_up: Exception | None = None
         self.over: asyncio.Event = asyncio.Event()
+        self.readiness = Readiness(start_timeout)
+        self.looked: Callable[[], None] = lambda: None
         self._primary = primary
         self._agents = agents
         self._weights = weights
@@ -309,7 +317,14 @@ class Reconciler:
             if isinstance(begun, Reload):
                 self._primary._renew_fork_servers()
         self._notice_the_end()
-        return min(wake, self._next_check, self.autoscaler.next_look, self._close_ports_without_heirs(now))
+        ready = self.look_whether_ready(now)
+        self.looked()
+        return min(wake, ready, self._next_check, self.autoscaler.next_look, self._close_ports_without_heirs(now))
+
+    def look_whether_ready(self, now: float) -> float:
+        """Updates `readiness`. Returns when to look again."""
+        self._look(now)
+        return self.readiness.look(self._wanted.bounds.low, self._processes.values(), now)
 
     def _follow_load(self, now: float) -> bool:
         """Changes the number of workers if the load asks for it. Returns whether it did."""

@@ -424,7 +424,7 @@ def test_as_process_1_the_command_hears_sigterm_while_workers_start(tmp_path: Pa
 @NEEDS_UNSHARE
 def test_as_process_1_the_command_hears_sigterm_while_it_imports_itself(tmp_path: Path) -> None:
     command = ["unshare", "-pf", "--kill-child", sys.executable, "-m", "aiocluster", "run", "no_such_module"]
-    (tmp_path / "argparse.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
+    (tmp_path / "click.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True)
     with process:
