@@ -25,8 +25,8 @@ from .recognize import is_asgi, refuse_no_app
 _FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
 
 _FOR_LIFESPAN = 1.0
-"""Seconds that requests leave to the end of the app's lifespan: a tenth of the time that the worker has if that is more,
-but no more than half of it."""
+"""Seconds that requests leave to the end of the app's lifespan: a tenth of the worker's time if that is more, but no
+more than half of it."""
 
 
 def prepare(
