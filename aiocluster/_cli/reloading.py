@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import sysconfig
@@ -65,6 +66,7 @@ def settings(
         if reload_include or reload_exclude:
             raise click.UsageError("--reload-include and --reload-exclude have no effect without --reload")
         return {}
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the cluster says what has changed
     watched = reload_dirs or default_folders(target)
     return {"reload_on_change": watched, "reload_include": reload_include, "reload_exclude": reload_exclude}
 

@@ -23,6 +23,7 @@ from .failures import Failure, Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
+from .progress import Progress
 from .readiness import Readiness
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
@@ -50,6 +51,9 @@ def look_at(process: Process, now: float) -> None:
     process.is_leaving = life.is_leaving
     process.is_gone = life.is_gone
     process.is_failed = process.is_failed or life.is_missed
+    if session.spent is not None and process.is_accepted and not process.is_due:
+        logger.info("%r is replaced: %s", process.worker, session.spent)
+        process.is_due = True
 
 
 def _sample(session: Session) -> Sample:
@@ -129,6 +133,7 @@ class Reconciler:
         self._wanted = Wanted(policy, start_timeout, develops=develops)
         self._failures = Failures()
         self._told: set[tuple[int, Slot | None]] = set()  # while the code is edited: whose failure has been told
+        self._progress = Progress()
         self._started: set[Slot] = set()
         self._has_scaled = False  # once it has, a start is no first one
         self._processes: dict[int, Process] = {}
@@ -339,8 +344,11 @@ class Reconciler:
                 continue
             if finished := wanted.finish(self._processes.values()):
                 self._has_scaled = self._has_scaled or isinstance(finished, Scale)
+                self._progress.finished(finished, len(wanted.want.workers), now)
                 self._answer(finished, finished.error)
-            begun = wanted.begin()
+            before = len(wanted.want.workers)
+            if (begun := wanted.begin()) is not None:
+                self._progress.begun(begun, len(wanted.want.slots), before, now)
             if begun is None and not self._follow_load(now):
                 break
             if isinstance(begun, Reload):
@@ -560,7 +568,7 @@ class Reconciler:
         until = " until a file changes" if self._develops else ""
         seconds = f"{policy.period:g} seconds"
         text = f"more than {policy.limit} workers ended unasked within {seconds}: no more replacements{until}"
-        logger.critical("%s", text)
+        logger.critical("%s", text, extra={"is_event": not self._develops})
         if last.worker is not None:
             try:
                 async with asyncio.timeout(_LAST_EXIT):
