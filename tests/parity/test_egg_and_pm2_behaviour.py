@@ -12,6 +12,7 @@ from aiocluster import Cluster
 from tests.support.serving import ask, serving
 
 SERVER = """
+import asyncio
 
 async def answer(reader, writer):
     await reader.readuntil(b"\\r\\n\\r\\n")
