@@ -10,65 +10,50 @@ from typing import Any
 
 import click
 
-from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
-from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
-from ..settings import Workers
+from . import pid_file
+from .request import RunCommand, RunRequest, request_of
+from .reread import RereadingCluster
 
 
-class WorkersType(click.ParamType[Any]):
-    """``4``, ``auto`` or ``2:8``."""
-
-    name = "workers"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Workers:
-        try:
-            if value == "auto":
-                return "auto"
-            low, colon, high = value.partition(":")
-            return (int(low), int(high)) if colon else int(low)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number, nor LOW:HIGH, nor auto", parameter, context)
-
-
-@click.command("run", context_settings={"allow_interspersed_args": False})
-@click.option(
-    "-w",
-    "--workers",
-    default="auto",
-    type=WorkersType(),
-    metavar="N",
-    help="How many; auto: one per CPU; LOW:HIGH: as many as the load needs, within these bounds.",
-)
-@click.option(
-    "--scheduling",
-    type=click.Choice([*POLICIES, *BY_KERNEL]),
-    default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
-    help="Which worker gets a connection.",
-)
-@click.argument("target")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def command(target: str, args: tuple[str, ...], workers: Workers, scheduling: str) -> None:
+@click.command("run", cls=RunCommand)
+def command(**_: Any) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
-    TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
+    TARGET is path/to/script.py, package.module or package.module:function, and what follows it is its own. Or it is an
+    ASGI app, package.module:app, and all options may follow it, uvicorn's own too.
+
+    Each option may also be a variable, such as AIOCLUSTER_WORKERS, or stand in TOML.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.argv = [target, *args]  # what the target sees, too
+    run(request_of(click.get_current_context()))
+
+
+def run(request: RunRequest) -> None:
+    """Runs a cluster until it ends. Exits with 0, 1 if the workers failed, or 2 if the request is invalid."""
+    logging.basicConfig(level=request.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for line in request.warnings:
+        print(f"aiocluster: warning: {line}", file=sys.stderr)
+    target = request.target if isinstance(request.target, str) else request.target.app
+    sys.argv = [target, *request.settings["args"]]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
+    if request.app_dir is not None:
+        sys.path.insert(0, os.path.abspath(request.app_dir))
     try:
-        asyncio.run(_run(Cluster(target, workers=workers, args=args, scheduling=scheduling)))
+        if request.pid_file is not None:
+            pid_file.check(request.pid_file)
+        asyncio.run(_run(request))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:
         sys.exit(130)  # Ctrl-C, likewise
-    except (StartupError, RestartLimitError) as error:
+    except (StartupError, RestartLimitError, pid_file.PidFileInUseError) as error:
         sys.exit(f"aiocluster: {error}")
-    except (ClusterError, ValueError) as error:
+    except (ClusterError, ValueError, TypeError) as error:
         print(f"aiocluster: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-async def _run(cluster: Cluster) -> None:
-    async with cluster:
-        await cluster.serve_forever()
+async def _run(request: RunRequest) -> None:
+    async with RereadingCluster(request) as cluster:
+        with pid_file.written(request.pid_file):
+            await cluster.serve_forever()
