@@ -12,7 +12,11 @@ class ClusterError(Exception):
 
 
 class TargetError(ClusterError):
-    """A worker's target can't be found, or it has no name by which another process could find it."""
+    """A worker's target can't be found, or it has no name by which another process could find it, or it is no target.
+
+    That it is no target, such as a WSGI app, a worker finds out when it has imported it. Then entering a `Cluster`, or
+    its ``serve_forever()``, raises this.
+    """
 
 
 class StartupError(ClusterError):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,10 +26,11 @@ from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
+from .integrations.asgi import AsgiApp
 from .scheduling import _registry
 
 StrPath: TypeAlias = str | os.PathLike[str]
-Target: TypeAlias = Callable[..., Any] | StrPath | None
+Target: TypeAlias = Callable[..., Any] | StrPath | AsgiApp | None
 Loop: TypeAlias = Literal["auto", "asyncio", "uvloop"]
 Workers: TypeAlias = int | tuple[int, int] | Literal["auto"]
 StartMethod: TypeAlias = Literal["spawn", "template"]
@@ -203,6 +205,20 @@ def _weights(name: str, value: object) -> tuple[int, ...]:
     return tuple(whole_number(name, weight, at_least=1) for weight in _each((int,), "whole numbers")(name, value))
 
 
+def _cluster_name(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}")
+    if _CLUSTER_NAME.fullmatch(value) is None:
+        raise ValueError(
+            f"{name} must be 1 to 64 letters, digits, '.', '_' and '-', and start with a letter or digit, not {value!r}"
+        )
+    return value
+
+
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+"""It becomes the name of files."""
+
+
 def _agents(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(agent, str) for agent in value):
         raise TypeError(f"{name} must be a mapping of names to targets, not {value!r}")
@@ -282,6 +298,9 @@ class Settings:
         max_connections: Connections a worker may take before it is replaced gracefully. None: no limit.
         reload_on_change: Files and folders. When a Python file there changes, the workers are reloaded. For
             development; needs the extra ``watch``.
+        name: The name by which the command finds the cluster (``aiocluster list``, ``reload NAME`` and so on), through
+            a socket in the user's runtime folder. None: it has no such socket. Where there is no such folder, or it
+            can't be written, the cluster runs without.
 
     Raises:
         ValueError: A setting is out of its range. The text names it.
@@ -316,6 +335,7 @@ class Settings:
     max_lifetime: float | None = _setting(None, _optional(_some_seconds), "cluster")
     max_connections: int | None = _setting(None, _optional(_count), "cluster")
     reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
+    name: str | None = _setting(None, _optional(_cluster_name), "cluster")
 
     def __post_init__(self) -> None:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -379,6 +399,7 @@ class ClusterSettings(PrimarySettings, total=False):
     max_lifetime: float | None
     max_connections: int | None
     reload_on_change: Sequence[StrPath]
+    name: str | None
 
 
 class SetupSettings(PrimarySettings, total=False):

@@ -28,6 +28,7 @@ class WorkerStats:
         memory: Bytes of resident memory in the last sample; 0 before the first.
         tasks: How many asyncio tasks it had in the last sample.
         age: Seconds since it came online; 0 before that.
+        messages: How many messages it has sent, to other workers and to the primary.
     """
 
     id: int
@@ -45,6 +46,7 @@ class WorkerStats:
     memory: int
     tasks: int
     age: float
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)

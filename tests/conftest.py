@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
@@ -27,6 +28,10 @@ hypothesis.settings.load_profile("no deadline")
 
 # A shell's background job is started with SIGINT ignored, and so would all that it starts; some tests interrupt theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test sees the clusters of the user who runs it, nor leaves any there. A socket's path may have 107 bytes.
+_FILES_OF_CLUSTERS = tempfile.TemporaryDirectory(prefix="aiocluster-test-")
+os.environ["XDG_RUNTIME_DIR"] = os.environ["XDG_STATE_HOME"] = _FILES_OF_CLUSTERS.name
 
 uvloop.new_event_loop().close()  # libuv opens a pipe for signals with its first loop, and keeps it
 

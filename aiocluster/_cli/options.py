@@ -86,6 +86,9 @@ class SettingOption(Option):
 
 SETTINGS: list[click.Parameter] = [
     SettingOption(
+        "name", metavar="NAME", help="By which the other commands find the cluster; else it is called after TARGET."
+    ),
+    SettingOption(
         "workers",
         "-w",
         "--workers",

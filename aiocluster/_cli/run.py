@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from .._control.names import named_after
+from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from . import pid_file
 from .request import RunCommand, RunRequest, request_of
@@ -41,7 +43,10 @@ def run(request: RunRequest) -> None:
     try:
         if request.pid_file is not None:
             pid_file.check(request.pid_file)
-        asyncio.run(_run(request))
+        cluster = RereadingCluster(request)
+        if request.settings.get("name") is None:
+            cluster._control.named_after = named_after(target)
+        asyncio.run(_run(cluster, request))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:
@@ -53,7 +58,7 @@ def run(request: RunRequest) -> None:
         sys.exit(2)
 
 
-async def _run(request: RunRequest) -> None:
-    async with RereadingCluster(request) as cluster:
+async def _run(cluster: Cluster, request: RunRequest) -> None:
+    async with cluster:
         with pid_file.written(request.pid_file):
             await cluster.serve_forever()

@@ -50,12 +50,14 @@ class ForkServerError(StartupError):
         line: How.
         details: Its traceback, or the end of its stderr; may be empty.
         repeats: Why every other one would fail in the same way; None: others may do better.
+        type_name: The class of the exception that ended it; empty if none did.
     """
 
-    def __init__(self, line: str, details: str, repeats: str | None) -> None:
+    def __init__(self, line: str, details: str, repeats: str | None, type_name: str = "") -> None:
         self.line = line
         self.details = details
         self.repeats = repeats
+        self.type_name = type_name
         super().__init__(f"{line}\n\n{details}".strip())
 
 
@@ -262,6 +264,7 @@ class ForkServer:
             f"the fork server (pid {self._process.pid}) ended{when}, by {end}",
             text if failure is None else failure.traceback.strip(),
             None if failure is None else failure.repeats,
+            "" if failure is None else failure.type_name,
         )
         waiting: list[asyncio.Future[Any]] = [self._is_warm, *self._forks.values()]
         for waited in waiting:

@@ -73,6 +73,8 @@ class Router:
         kind, peer, number, body = flow_fields(frame)
         if kind == kinds.CALL:
             raise ProtocolError("a worker has asked to run code in another process")
+        if kind == kinds.MESSAGES:
+            sender.messages += number
         if peer == self._own_pid:
             sender.conversation.receive(kind, number, body, take)
             return

@@ -146,6 +146,7 @@ class Session:
         memory: Bytes of resident memory, in its last report; 0 before the first.
         tasks: Number of asyncio tasks, in its last report.
         calls: Number of functions it is running for `Cluster.call`.
+        messages: Number of messages it has sent.
     """
 
     def __init__(self, identity: Identity, child: Child, channel: Channel, shared: Shared) -> None:
@@ -172,6 +173,7 @@ class Session:
         self.memory: int = 0
         self.tasks: int = 0
         self.calls: int = 0
+        self.messages: int = 0
         self.has_been_online: bool = False
         self._has_heard = False  # that it is to leave
         self._online_since = 0.0
@@ -262,6 +264,7 @@ class Session:
             memory=self.memory,
             tasks=self.tasks,
             age=self.age,
+            messages=self.messages,
         )
 
     @property

@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
-from ..errors import TargetError
+from .._wire.codec import pack
+from .._wire.frames import AsgiTarget, FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
+from ..errors import SerializationError, TargetError
+from ..integrations.asgi import AsgiApp
 from ..settings import Target
 from .folders import Folders
 
@@ -25,12 +27,13 @@ def name_target(
     """Returns how another process finds this target.
 
     Args:
-        target: A function, a string, a path or None; see `Settings.target`.
+        target: A function, a string, a path, an `AsgiApp` or None; see `Settings.target`.
         cwd: The workers' working directory; relative script paths start there.
         folders: Where this process was started from.
 
     Raises:
         TargetError: No worker could find it. The text says what to do.
+        TypeError: An option of an `AsgiApp` can't be sent to a worker.
     """
     folders = folders or Folders()
     if target is None:
@@ -44,9 +47,24 @@ def name_target(
         return _module(target, folders, cwd)
     if isinstance(target, os.PathLike):
         return _script(Path(target), folders, cwd)
+    if isinstance(target, AsgiApp):
+        return _app(target, folders, cwd)
     if callable(target):
         return _function(target, folders)
-    raise TargetError(f"a target is a function, a string, a path or None, not {target!r}")
+    raise TargetError(f"a target is a function, a string, a path, an AsgiApp or None, not {target!r}")
+
+
+def _app(target: AsgiApp, folders: Folders, cwd: str | os.PathLike[str] | None) -> AsgiTarget:
+    module, colon, name = target.app.partition(":")
+    if not colon:
+        raise TargetError(f"an ASGI app is named as package.module:name, not {target.app!r}")
+    options = target._uvicorn_options()
+    try:
+        pack(options)
+    except SerializationError as error:
+        what = str(error).replace("message", "uvicorn", 1)
+        raise TypeError(f"AsgiApp: {what} (a class or a function is named as text, where uvicorn takes that)") from None
+    return AsgiTarget(_member(module, name, folders, cwd), target.factory, target._addresses(), options)
 
 
 def _function(function: Any, folders: Folders) -> TargetName:
@@ -109,7 +127,7 @@ def _module(module: str, folders: Folders, cwd: str | os.PathLike[str] | None) -
     return ModuleTarget(module)
 
 
-def _member(module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None) -> TargetName:
+def _member(module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None) -> FunctionTarget:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{module}:{name}: the part after the colon must be a name")
     spec = _find(module, folders, cwd)

@@ -25,6 +25,7 @@ from ..settings import ClusterSettings, Settings, Target
 from ..stats import ClusterStats
 from . import reload_on_change as watch
 from .bounds import Bounds
+from .control import Control
 from .cpus import available_cpus
 from .health import Limits
 from .reconcile import Reconciler
@@ -82,6 +83,7 @@ class Cluster(Emitter[PrimaryEvent]):
         )
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
+        self._control = Control(self, given.name)
         self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
 
@@ -99,34 +101,39 @@ class Cluster(Emitter[PrimaryEvent]):
             raise
         try:
             set_title("primary, starting")
+            self._control.begin()
             self._reconciler.begin()
             await self._reconciler.start_agents()
             await self._reconciler.scale(self._first_bounds)
-        except BaseException:
-            await self.__aexit__()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         set_title("primary")
         self._signals.up()
+        self._control.up()
         if self._watched:
             self._watching = asyncio.get_running_loop().create_task(self._reload_on_change())
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self, kind: object = None, error: BaseException | None = None, trace: object = None) -> None:
         self._signals.leaving()
         try:
             with anyio.CancelScope(shield=True):
                 await self.stop()
         finally:  # also when the stop is cancelled: then by SIGTERM, and 2 s later by SIGKILL
-            await to_the_end(self._end())
+            await to_the_end(self._end(error))
 
-    async def _end(self) -> None:
+    async def _end(self, error: BaseException | None) -> None:
         try:
             await self._reconciler.end()
         finally:
             try:
                 await self._primary.__aexit__(None, None, None)
             finally:
-                await self._signals.end()
+                try:
+                    await self._control.end(error)
+                finally:
+                    await self._signals.end()
 
     # ---- status
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from .._primary.forkserver import ForkServerError
 from .._primary.worker_process import WorkerProcess
-from ..errors import ClusterError, StartupError
+from ..errors import ClusterError, StartupError, TargetError
 from .process import Process
 from .restart import is_shortage
 
 logger = logging.getLogger("aiocluster.cluster")
+
+_TARGET_ERROR = f"{TargetError.__module__}.{TargetError.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,16 @@ def why_in_vain(worker: WorkerProcess) -> Failure:
     """Returns why a worker failed if every other one would fail in the same way. The error has one line."""
     session = worker._session
     who = f"worker {worker.id} (pid {worker.pid})"
+    if session.failure is not None and session.failure.type_name == _TARGET_ERROR:
+        return Failure(f"{who} has no target", "", TargetError(session.repeats))
     return Failure(f"{who} has failed", session.last_words, _in_vain(f"{who} can't start: {session.repeats}"))
 
 
 def _why_not_forked(process: Process) -> Failure:
     error = process.fork_error or StartupError("a worker could not be forked")
     if isinstance(error, ForkServerError):
+        if error.type_name == _TARGET_ERROR and process.is_first:
+            return Failure(error.line, "", TargetError(error.repeats))
         if error.repeats is not None and process.is_first:
             return Failure(error.line, error.details, _in_vain(f"the fork server can't start: {error.repeats}"))
         return Failure(error.line, error.details, StartupError(str(error)))

@@ -150,6 +150,11 @@ class Reconciler:
         return self._winding_down is not None or self._wanted.want.stop is not None
 
     @property
+    def is_reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return self._wanted.is_reloading
+
+    @property
     def bounds(self) -> Bounds:
         """The least and the most workers once all requests are done."""
         return self._wanted.bounds

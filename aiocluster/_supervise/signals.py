@@ -70,7 +70,7 @@ class Signals:
         """
         self._task = asyncio.current_task()
         self._had_terminal = _has_terminal()
-        HANDLERS.add(self._hear)
+        HANDLERS.add(self.hear)
 
     def up(self) -> None:
         """Says that the first workers are up."""
@@ -82,7 +82,7 @@ class Signals:
 
     async def end(self) -> None:
         """Listens no more. What has begun is cancelled: nothing is left that it could change."""
-        HANDLERS.remove(self._hear)
+        HANDLERS.remove(self.hear)
         for task in self._running:
             task.cancel()
         await self.done()
@@ -107,7 +107,8 @@ class Signals:
 
     # ---- signals
 
-    def _hear(self, number: signal.Signals) -> None:
+    def hear(self, number: signal.Signals) -> None:
+        """Does what this signal asks for. It need not have been sent: the control socket asks for the same."""
         logger.info("received %s", number.name)
         commands = self._commands
         match number:

@@ -100,6 +100,11 @@ class Wanted:
         return next((request for request in self._queued if isinstance(request, Reload)), None)
 
     @property
+    def is_reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return self._is_begun and isinstance(self._requests[0], Reload)
+
+    @property
     def bounds(self) -> Bounds:
         """The bounds once all requests are done."""
         asked_for = (one.bounds for one in reversed(self._requests) if isinstance(one, Scale) and one.error is None)

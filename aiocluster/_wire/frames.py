@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .._bind import BindAddress
 from .endpoint import Endpoint
 from .frame import Frame, Record
 
@@ -122,6 +123,9 @@ class FunctionTarget(Record, tag="function"):
     in_cwd: bool = False
     """Whether the working directory is in ``sys.path``."""
 
+    def __str__(self) -> str:
+        return f"{self.module}:{self.name}"
+
 
 class ScriptTarget(Record, tag="script"):
     """The absolute path of a script, or of a folder with a ``__main__.py``."""
@@ -142,14 +146,28 @@ class MainTarget(Record, tag="main"):
     path: str | None = None
 
 
-TargetName = FunctionTarget | ScriptTarget | ModuleTarget | MainTarget
+class AsgiTarget(Record, tag="asgi"):
+    """An ASGI app that is served with uvicorn."""
+
+    app: FunctionTarget
+    factory: bool
+    """Whether it is a function that returns the app."""
+    addresses: list[BindAddress]
+    options: dict[str, Any]
+    """What `uvicorn.Config` is given."""
+
+    def __hash__(self) -> int:
+        return hash((self.tag, self.app, self.factory))  # the others can't be hashed
+
+
+TargetName = FunctionTarget | ScriptTarget | ModuleTarget | MainTarget | AsgiTarget
 """How another process finds a target."""
 
 
 class WorkerConfig(Frame, tag=20, by=PRIMARY):
     """The first frame on a channel: what the worker (or the fork server) runs, and how."""
 
-    target: FunctionTarget | ScriptTarget | ModuleTarget | MainTarget
+    target: FunctionTarget | ScriptTarget | ModuleTarget | MainTarget | AsgiTarget
     args: list[Any]
     argv: list[str]
     """The primary's ``sys.argv``."""

@@ -12,7 +12,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from .frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
+from .frames import AsgiTarget, FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, TargetName
 
 _GUARD = 'if __name__ == "__main__":\n    asyncio.run(main())'
 
@@ -80,6 +80,7 @@ def check(target: TargetName) -> None:
 
 def _runs_again(own: TargetName, target: TargetName) -> bool:
     """Whether a worker with ``target`` would run the same as one with ``own``."""
+    own, target = _imported(own), _imported(target)
     if isinstance(own, FunctionTarget):
         return isinstance(target, FunctionTarget) and (own.module, own.name) == (target.module, target.name)
     path = getattr(sys.modules.get("__main__"), "__file__", None)  # another name for the module that runs
@@ -87,11 +88,17 @@ def _runs_again(own: TargetName, target: TargetName) -> bool:
     return program is not None and program in (_program(own), path and os.path.abspath(path))
 
 
+def _imported(target: TargetName) -> TargetName:
+    return target.app if isinstance(target, AsgiTarget) else target
+
+
 def _program(target: TargetName | None) -> str | None:
     """Returns the path or the module that runs as a main script; of a function, the main script it is in, if any."""
     match target:
         case FunctionTarget(main=main):
             return _program(main)
+        case AsgiTarget(app=app):
+            return _program(app)
         case ScriptTarget(path=path):
             return path
         case ModuleTarget(module=module):
@@ -103,6 +110,7 @@ def _program(target: TargetName | None) -> str | None:
 
 
 def _described(target: TargetName) -> str:
+    target = _imported(target)
     if isinstance(target, FunctionTarget):
         return f"{_program(target) or target.module}:{target.name}"
     return str(_program(target))

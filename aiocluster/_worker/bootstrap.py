@@ -27,6 +27,7 @@ from .._wire.codec import Decoder
 from .._wire.flusher import flush_at_os_exit
 from ..errors import ProtocolError
 from . import current
+from .asgi.recognize import refuse_returned_app
 from .failure import why_it_repeats
 from .listening import patch
 from .load import load
@@ -64,6 +65,8 @@ def main() -> NoReturn:
         result = target()
         if inspect.isawaitable(result):
             _run(session, result)
+        elif isinstance(config.target, frames.FunctionTarget):
+            refuse_returned_app(result, str(config.target))
     except BaseException as error:
         _finish(session, error)
     _finish(session, None)

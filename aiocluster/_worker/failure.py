@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 
 from .._wire.main_guard import NestedClusterError
-from ..errors import StartupError
+from ..errors import StartupError, TargetError
 
 _ADDRESS_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
+
+
+class CannotStartError(Exception):
+    """A target can't start, and no other worker would do better. Its text is one line that says why."""
 
 
 def why_it_repeats(error: BaseException | None) -> str | None:
     """Returns why every other worker would fail in the same way; None if others may do better.
 
-    They would if an import fails, an address is in use or not allowed, the target starts its own cluster, or none of
-    the workers of a cluster of its own can start. It makes no difference if the exception ended a task group, or if a
-    server exits because of it, as uvicorn does.
+    They would if an import fails, an address is in use or not allowed, the target is none or can't start, it starts its
+    own cluster, or none of the workers of a cluster of its own can start. It makes no difference if the exception ended
+    a task group, or if a server exits because of it, as uvicorn does.
     """
     match error:
         case SystemExit(code=None | 0):
@@ -24,7 +28,7 @@ def why_it_repeats(error: BaseException | None) -> str | None:
             return why_it_repeats(error.__context__)
         case BaseExceptionGroup():
             return next((why for one in error.exceptions if (why := why_it_repeats(one)) is not None), None)
-        case NestedClusterError():
+        case NestedClusterError() | TargetError() | CannotStartError():
             return str(error)
         case StartupError() if error._is_in_vain:
             return str(error)

@@ -25,7 +25,7 @@ from .._wire.frame import Dispatch, Frame, on_descriptors
 from . import bootstrap
 from .failure import why_it_repeats
 from .listening import patch
-from .load import find_function, preload
+from .load import warm_up
 from .signals import be_deaf
 
 
@@ -42,9 +42,7 @@ def main() -> NoReturn:
         bootstrap.set_path(config)
         patch.install()
         main_guard.loads(config.target)
-        preload(config)
-        if isinstance(config.target, frames.FunctionTarget):
-            find_function(config.target)
+        warm_up(config)
         for kind in Frame.__subclasses__():
             if frames.PRIMARY in kind.by:
                 kind.prepare()  # once, in memory that the workers share

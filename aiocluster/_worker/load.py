@@ -11,7 +11,10 @@ from functools import partial
 from typing import Any
 
 from .._wire import main_guard
-from .._wire.frames import FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, WorkerConfig
+from .._wire.frames import AsgiTarget, FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, WorkerConfig
+from ..errors import TargetError
+from .asgi.load import app_of, recognized, warm
+from .asgi.recognize import is_asgi
 
 
 def preload(config: WorkerConfig) -> None:
@@ -20,11 +23,19 @@ def preload(config: WorkerConfig) -> None:
     So it is in multiprocessing: a main script that reads its arguments when it is imported can do so again.
     """
     sys.argv = list(config.argv)
-    target = config.target
-    if isinstance(target, FunctionTarget) and target.in_cwd and os.getcwd() not in sys.path:
+    target = _imported(config)
+    if target is not None and target.in_cwd and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for module in config.preload:
         importlib.import_module(module)
+
+
+def _imported(config: WorkerConfig) -> FunctionTarget | None:
+    """Returns the function or the app that its target imports; None if it imports none."""
+    target = config.target
+    if isinstance(target, AsgiTarget):
+        return target.app
+    return target if isinstance(target, FunctionTarget) else None
 
 
 def load(config: WorkerConfig) -> Callable[[], Any]:
@@ -38,8 +49,14 @@ def load(config: WorkerConfig) -> Callable[[], Any]:
 def _load(config: WorkerConfig) -> Callable[[], Any]:
     target, args = config.target, config.args
     preload(config)
+    if isinstance(target, AsgiTarget):
+        if args:
+            sys.argv[1:] = args
+        return app_of(find_function(target.app), target)
     if isinstance(target, FunctionTarget):
         function = find_function(target)
+        if not args and (app := recognized(function, target)) is not None:
+            return app
         if _takes(function, args):
             return partial(function, *args)
         sys.argv[1:] = args
@@ -70,13 +87,30 @@ def _run_main(main: MainTarget, run_name: str) -> dict[str, Any]:
     return runpy.run_path(main.path, run_name=run_name)
 
 
+def warm_up(config: WorkerConfig) -> None:
+    """In a fork server: imports what the workers' target imports, and what they need to serve it if it is an app."""
+    preload(config)
+    if (target := _imported(config)) is None:
+        return
+    found = find_function(target)
+    if isinstance(config.target, AsgiTarget) or (not config.args and is_asgi(found)):
+        warm()
+
+
 def find_function(target: FunctionTarget) -> Callable[..., Any]:
-    """Imports the named function."""
+    """Imports the named function, or app.
+
+    Raises:
+        TargetError: The module has none of that name.
+    """
     if target.main is not None and "__mp_main__" not in sys.modules:
         _import_main(target.main)
     function: Any = importlib.import_module(target.module)
     for part in target.name.split("."):
-        function = getattr(function, part)
+        try:
+            function = getattr(function, part)
+        except AttributeError:
+            raise TargetError(f"{target.module} defines no {target.name!r}") from None
     return function  # type: ignore[no-any-return]
 
 

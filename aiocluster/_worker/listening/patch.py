@@ -157,7 +157,7 @@ def _create_unix_server(original: Original) -> Callable[..., Any]:
             plain,
             named=plain if isinstance(self, asyncio.BaseEventLoop) else given["path"],
             backlog=check_backlog(given.get("backlog", DEFAULT_BACKLOG), self),
-            cleanup=bool(given["cleanup_socket"]) if "cleanup_socket" in given else _CLEANUP,
+            cleanup=bool(given["cleanup_socket"]) if "cleanup_socket" in given else CLEANUP,
             is_listening=bool(given.get("start_serving", True)),
         )
         return _serve(self, [port], given)
@@ -183,7 +183,7 @@ def _serve(loop: asyncio.AbstractEventLoop, ports: list[Port], given: dict[str, 
     return server
 
 
-_CLEANUP = True if sys.version_info >= (3, 13) else None
+CLEANUP = True if sys.version_info >= (3, 13) else None
 """What closing a server does with the file of its socket, by default: before, asyncio leaves it."""
 
 _TLS = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")

@@ -1,0 +1,1 @@
+"""ASGI apps: recognised after the import, and served with uvicorn."""

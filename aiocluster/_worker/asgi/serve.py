@@ -1,0 +1,162 @@
+"""Serves an ASGI app with uvicorn. It imports uvicorn, so it is imported when there is an app."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.lifespan.on import LifespanOn
+
+from ..._bind import BindAddress
+from ...errors import TargetError
+from ..current import current_session
+from ..failure import CannotStartError
+from .bind import open_all
+from .log import leave_out_chatter
+from .recognize import is_asgi, refuse_no_app
+
+_FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
+
+_OWN_SHARE = 0.9
+"""Of the time that a worker has to leave, the share that requests may take. The rest is for the app's own shutdown."""
+
+
+def prepare(
+    found: Any, name: str, *, is_factory: bool, addresses: Sequence[BindAddress], options: dict[str, Any]
+) -> Callable[[], Awaitable[None]]:
+    """Makes all ready that needs no event loop. Returns the async function that serves the app, to its end.
+
+    Args:
+        found: The app, or the function that returns it.
+        name: Its name, for errors.
+        is_factory: Whether it is that function.
+        addresses: Where to serve it.
+        options: What `uvicorn.Config` is given besides.
+
+    Raises:
+        TargetError: It is no ASGI app.
+        CannotStartError: uvicorn can't work with these options.
+        Exception: What the factory raises.
+    """
+    app = _made(found, name) if is_factory else found
+    if options.get("interface") != "wsgi":
+        refuse_no_app(app, name)
+    if is_asgi(app):
+        options = {"interface": "asgi3", **options}
+    config = _config(app, options)
+    server = _Server(config, addresses)
+
+    async def serve() -> None:
+        await server.serve()
+
+    return serve
+
+
+def _made(factory: Any, name: str) -> Any:
+    if not callable(factory) or is_asgi(factory):
+        raise TargetError(f"{name} is no factory: it can't be called without arguments to return an ASGI app")
+    return factory()
+
+
+def _config(app: Any, options: dict[str, Any]) -> uvicorn.Config:
+    try:
+        config = uvicorn.Config(app, workers=1, **options)
+        leave_out_chatter()
+        config.load()
+    except ImportError:
+        raise
+    except Exception as error:
+        raise CannotStartError(f"uvicorn's options: {_unreadable(options) or _one_line(error)}") from error
+    if issubclass(config.lifespan_class, LifespanOn):
+        config.lifespan_class = _Lifespan
+    return config
+
+
+def _unreadable(options: dict[str, Any]) -> str | None:
+    """Which of the files for TLS can't be read, and why. OpenSSL's error does not say."""
+    for option in _FILES:
+        if path := options.get(option):
+            try:
+                os.close(os.open(path, os.O_RDONLY))
+            except OSError as error:
+                return f"{option}: {error.strerror}: {path!r}"
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__qualname__}: {error}".partition("\n")[0]
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that serves at any number of addresses, all of them shared ports."""
+
+    def __init__(self, config: uvicorn.Config, addresses: Sequence[BindAddress]) -> None:
+        super().__init__(config)
+        self._addresses = addresses
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])  # the lifespan, and no address: uvicorn itself has room for one only
+        config = self.config
+        protocol: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        factory = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        try:
+            servers: list[Any] = await open_all(self._addresses, factory, tls=config.ssl, backlog=config.backlog)
+        except BaseException:
+            await self.lifespan.shutdown()
+            raise
+        self.servers = servers
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        leaving = current_session().leaving
+        if leaving is not None and self.config.timeout_graceful_shutdown is None:
+            # Else uvicorn waits for the last request, and its lifespan is cancelled when the time is over.
+            self.config.timeout_graceful_shutdown = leaving.seconds_left * _OWN_SHARE  # type: ignore[assignment]
+        await super().shutdown(sockets)
+
+
+class _Lifespan(LifespanOn):
+    """uvicorn's lifespan, but a failed startup is raised. So it is told once, and not by each worker."""
+
+    async def startup(self) -> None:
+        app = self.config.loaded_app
+        heard = _Heard(app)
+        self.config.loaded_app = heard
+        try:
+            await super().startup()  # it waits until the app, in a task of its own, has answered
+        finally:
+            self.config.loaded_app = app
+        if self.should_exit:
+            raise CannotStartError(f"the app's startup has failed: {heard.why}") from heard.error
+
+
+class _Heard:
+    """An app in its lifespan, that hears why its startup fails."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._text = ""
+        self.error: BaseException | None = None
+
+    @property
+    def why(self) -> str:
+        if self.error is not None:
+            return _one_line(self.error)
+        return self._text.strip().rpartition("\n")[2] or "it gives no reason"
+
+    async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        async def hear(message: Any) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                self._text = message.get("message", "")
+                message = {"type": "lifespan.startup.failed"}  # uvicorn would log the traceback
+            await send(message)
+
+        try:
+            await self._app(scope, receive, hear)
+        except BaseException as error:
+            self.error = error
+            raise
