@@ -85,7 +85,7 @@ async def main() -> None:
             await visitor.request(port)
             worker_after, primary_after = await server.request("how many?"), open_descriptors()
             here, there = (primary_after - primary_before) / CLIENTS, (worker_after - worker_before) / CLIENTS
-            print(f"{name}: {here:g} descriptors for each client in the primary, {there:g} in the worker")
+            print(f"{name}: {here:.0f} descriptors for each client in the primary, {there:.0f} in the worker")
 
         async with await asyncio.start_server(Proxy(own_port).pass_on, "127.0.0.1", 0) as proxy:
             await measure("proxy", proxy.sockets[0].getsockname()[1])

@@ -25,7 +25,7 @@ async def refused(address: Address) -> None:
     while True:
         try:
             _, writer = await asyncio.open_connection(address.host, address.port)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: it closed while the client connected
             return
         writer.close()
         await asyncio.sleep(0.01)

@@ -41,8 +41,10 @@ async def weather(directory: Path, messages: int, kills: int, choose: random.Ran
             victim = choose.choice(alive())
             victim.kill(signal.SIGKILL)
             await victim.wait()
-        while handled() < 1.1 * messages or len(alive()) < WORKERS:
+        while handled() < messages or len(alive()) < WORKERS:
             await asyncio.sleep(0.001)
+        while how_many_came(directory) < messages:
+            await asyncio.sleep(0.05)
 
         for survivor in alive():
             await survivor.request("stop")
@@ -73,6 +75,16 @@ def journals(directory: Path) -> dict[int, Journal]:
         for what, pid, number in entries(path):
             journal[what, pid].append(number)
     return found
+
+
+def how_many_came(directory: Path) -> int:
+    """How many messages have been handled or have come back."""
+    return sum(
+        len(numbers)
+        for journal in journals(directory).values()
+        for (what, _), numbers in journal.items()
+        if what in (storm.HANDLED, storm.RETURNED)
+    )
 
 
 def account(journals: dict[int, Journal], reports: dict[int, dict[str, Any]]) -> Counter[str]:

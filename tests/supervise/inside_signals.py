@@ -15,6 +15,7 @@ from aiocluster import Cluster, Primary, RestartPolicy, current_worker
 PORT = int(os.environ.get("PORT", "0"))
 LOOP: Any = os.environ.get("LOOP", "asyncio")
 SLOW = float(os.environ.get("SLOW", "0"))
+has_been_asked: list[bool] = []
 
 
 def say(*words: object) -> None:
@@ -40,6 +41,7 @@ async def slow_answers() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         say("asked", os.getpid())
+        has_been_asked.append(True)
         await asyncio.sleep(2)
         writer.write(b"done")
         writer.close()
@@ -77,10 +79,16 @@ def aiohttp_app() -> None:
 
 
 async def fails_later() -> None:
-    if current_worker().id > 1:
-        await asyncio.sleep(0.3)
-        os._exit(3)
-    await slow_answers()
+    """The first worker answers; the other one fails once that has been asked."""
+    worker = current_worker()
+    if worker.id > 1:
+        async for _ in worker.messages():
+            os._exit(3)
+    server = asyncio.ensure_future(slow_answers())
+    while not has_been_asked:
+        await asyncio.sleep(0.01)
+    await worker.broadcast("asked")
+    await server
 
 
 def names_signals_it_ignores() -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import groupby
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -161,7 +162,8 @@ async def test_frames_of_other_kinds_stay_in_order_with_messages() -> None:
         await one.out.send_frame(kinds.HANDLES, 1, sent[2], Ancillary((fd,), lambda: os.close(fd), nothing))
         await one.out.send(sent[3])
         assert await one.hears(4) == sent
-        assert one.kinds == [kinds.MESSAGES, kinds.REQUEST, kinds.HANDLES, kinds.MESSAGES]
+        in_order = [kind for kind, _ in groupby(one.kinds)]  # the flusher may cut one in two
+        assert in_order == [kinds.MESSAGES, kinds.REQUEST, kinds.HANDLES, kinds.MESSAGES]
         assert one.there.contents == [[b"mark"]]
 
 

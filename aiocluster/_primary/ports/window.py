@@ -21,7 +21,7 @@ STICKY = 64
 BUDGET = 0.003
 """Seconds that a window is worth."""
 
-LATE = 0.05
+LATE = 0.2
 """Seconds after which a worker that is not ready with a connection gets no more: something else keeps it busy.
 
 With less, a machine that has too much to do would look like a busy worker.
@@ -31,9 +31,9 @@ HOLD = 0.02
 """Seconds for which a full worker may be worth waiting for."""
 
 HOLD_IF_SLOW = 0.002
-"""The same for one whose connections take long: this one may be quick."""
+"""The same for one whose connections are known to take long: this one may be quick."""
 
-_MEMORY = 16  # connections over which the seconds that one takes are smoothed
+_MEMORY = 16  # connections over which the seconds that one takes are smoothed; with fewer, they are not known well
 
 
 class Window:
@@ -85,7 +85,8 @@ class Window:
     @property
     def held_until(self) -> float:
         """Until when it is worth waiting for, if it is full."""
-        return self.late_at - LATE + (HOLD if self.size > 1 else HOLD_IF_SLOW)
+        is_slow = self.size == 1 and self._known == _MEMORY
+        return self.late_at - LATE + (HOLD_IF_SLOW if is_slow else HOLD)
 
     def sent(self, count: int, now: float) -> None:
         """It has been sent so many."""

@@ -110,9 +110,15 @@ def test_whose_connections_are_quick_is_held_for_longer() -> None:
 
 
 def test_whose_connections_take_long_is_held_for_a_moment() -> None:
-    window = after(0.1)
+    window = after(*[0.1] * 16)
     window.sent(1, 0.05)
     assert window.held_until == pytest.approx(0.05 + HOLD_IF_SLOW)
+
+
+def test_whose_connections_have_taken_long_a_few_times_is_held_for_longer() -> None:
+    window = after(*[0.1] * 15)
+    window.sent(1, 0.05)
+    assert window.held_until == pytest.approx(0.05 + HOLD)
 
 
 def test_under_a_sticky_policy_it_stays_large_and_the_worker_is_never_late() -> None:
