@@ -26,6 +26,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
+from ._listen_text import parse as parse_listen_text
 from .integrations.asgi import AsgiApp
 from .scheduling import _registry
 
@@ -235,6 +236,11 @@ def _watched(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(paths)
 
 
+def _listens_at(name: str, value: object) -> object:
+    parse_listen_text(name, value)
+    return value
+
+
 _strings = _each((str,), "str")
 _seconds = partial(number, at_least=0, unit="seconds")
 _some_seconds = partial(number, above=0, unit="seconds")
@@ -298,6 +304,15 @@ class Settings:
         max_connections: Connections a worker may take before it is replaced gracefully. None: no limit.
         reload_on_change: Files and folders. When a Python file there changes, the workers are reloaded. For
             development; needs the extra ``watch``.
+        health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all IPv4
+            addresses) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200 once every slot
+            up to the lower bound has been online (listening, if the application listens) and while at least one is; 503
+            from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither a reload nor one
+            crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it came online. None:
+            nowhere.
+        systemd: Whether this cluster is the service that systemd has started: it opens the sockets that systemd passes
+            to this process, and tells it ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, its status, and ``WATCHDOG=1``.
+            Without systemd it changes nothing. The command ``aiocluster`` sets it.
         name: The name by which the command finds the cluster (``aiocluster list``, ``reload NAME`` and so on), through
             a socket in the user's runtime folder. None: it has no such socket. Where there is no such folder, or it
             can't be written, the cluster runs without.
@@ -335,6 +350,8 @@ class Settings:
     max_lifetime: float | None = _setting(None, _optional(_some_seconds), "cluster")
     max_connections: int | None = _setting(None, _optional(_count), "cluster")
     reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
+    health: str | None = _setting(None, _optional(_listens_at), "cluster")
+    systemd: bool = _setting(False, _is(bool, "True or False"), "cluster")
     name: str | None = _setting(None, _optional(_cluster_name), "cluster")
 
     def __post_init__(self) -> None:
@@ -399,6 +416,8 @@ class ClusterSettings(PrimarySettings, total=False):
     max_lifetime: float | None
     max_connections: int | None
     reload_on_change: Sequence[StrPath]
+    health: str | None
+    systemd: bool
     name: str | None
 
 

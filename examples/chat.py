@@ -4,7 +4,8 @@ A worker uses ``broadcast`` to send each line to the clients of the other worker
 processes do not see each other's lines, for example with FastAPI in several processes. Seed 001 is about processes that
 talk to each other.
 
-It needs fastapi, uvicorn and websockets. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows. Each window
+It needs fastapi and the extra ``web`` (uvicorn and websockets). ``aiocluster run chat:app --workers 4`` serves the same
+without `main`. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows. Each window
 shows which worker serves it.
 """
 
@@ -14,12 +15,12 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse
 
 from aiocluster import Cluster, current_worker
 from aiocluster.events import Message
+from aiocluster.integrations.asgi import AsgiApp
 
 PORT = int(os.environ.get("PORT", "8000"))
 WORKERS = 4
@@ -125,13 +126,10 @@ async def chat(socket: WebSocket) -> None:
             await asyncio.wait([writing])
 
 
-def serve() -> None:
-    """What each worker runs: uvicorn as it is."""
-    uvicorn.run(app, host="127.0.0.1", port=PORT, ws="websockets-sansio", log_level="warning")
-
-
 async def main() -> None:
-    async with Cluster(serve, workers=WORKERS) as cluster:
+    options = {"ws": "websockets-sansio", "log_level": "warning"}
+    target = AsgiApp("chat:app", bind=[f"127.0.0.1:{PORT}"], uvicorn=options)
+    async with Cluster(target, workers=WORKERS) as cluster:
         await cluster.serve_forever()
 
 

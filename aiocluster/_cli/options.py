@@ -19,6 +19,7 @@ import click
 from ..scheduling import _registry
 from ..settings import Loop, Settings, StartMethod, check_setting
 from . import values
+from .output.configure import LEVELS, LogFormat
 from .values import Value
 
 _SECONDS = Value("seconds", values.seconds)
@@ -31,6 +32,7 @@ NO_OPTION: Mapping[str, str] = {
     "args": "the words after TARGET",
     "silent": "for programs that read the workers' streams",
     "reload_on_change": "--reload",
+    "systemd": "the command always sets it",
 }
 """The settings without an option, each with the reason."""
 
@@ -166,6 +168,7 @@ SETTINGS: list[click.Parameter] = [
         collect=dict,
         help="An environment variable of the workers. May be repeated.",
     ),
+    SettingOption("health", metavar="ADDRESS", help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000."),
     SettingOption("cwd", metavar="DIR", help="The working directory of the workers."),
     SettingOption("uid", type=Value("user", values.user), metavar="USER", help="The user that workers run as."),
     SettingOption("gid", type=Value("group", values.group), metavar="GROUP", help="The group that workers run as."),
@@ -212,11 +215,11 @@ COMMAND: list[click.Parameter] = [
     Option("pid_file", metavar="FILE", help="Has this command's process id while the workers are up."),
     Option(
         "log_level",
-        type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+        type=click.Choice(LEVELS),
         default="info",
         help="The least severe records that are written to stderr.",
     ),
-    Option("log_format", type=click.Choice(["text", "json"]), default="text", help="How records are written."),
+    Option("log_format", type=click.Choice(get_args(LogFormat)), default="text", help="How records are written."),
     Option("config", metavar="FILE", default="pyproject.toml, [tool.aiocluster]", help="A TOML file of options."),
 ]
 """The options of the command itself."""

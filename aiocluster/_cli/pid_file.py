@@ -11,8 +11,8 @@ from pathlib import Path
 _SLACK = 2.0  # seconds by which the clocks of files and processes may differ
 
 
-class PidFileInUseError(Exception):
-    """The file has the id of another process that runs."""
+class PidFileError(Exception):
+    """The file has the id of another process that runs, or can't be written."""
 
 
 def check(path: str) -> None:
@@ -21,23 +21,25 @@ def check(path: str) -> None:
     A process that started after the file was written is another one, which has got the same id: then the file is stale.
 
     Raises:
-        PidFileInUseError: It has the id of a process that runs.
-        OSError: It can't be written.
+        PidFileError: It has the id of a process that runs.
+        ValueError: There is no such folder, or nothing may be written there.
     """
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise NotADirectoryError(f"there is no folder {folder}")
+        raise ValueError(f"--pid-file: there is no folder {folder}")
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder")
+        raise ValueError(f"--pid-file: {path} is a folder")
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"nothing can be written in {folder}")
+        raise ValueError(f"--pid-file: nothing can be written in {folder}")
     try:
         pid = int(Path(path).read_bytes())
         written = os.stat(path).st_mtime
     except (FileNotFoundError, ValueError):  # none, or empty, or no pid file: a crash may leave it so
         return
     if pid > 0 and pid != os.getpid() and _runs_since(pid) <= written + _SLACK:
-        raise PidFileInUseError(f"{path} has the id of process {pid}, which runs: end that first, or name another file")
+        raise PidFileError(
+            f"--pid-file: {path} has the id of process {pid}, which runs: end that first, or name another file"
+        )
 
 
 @contextmanager
@@ -45,15 +47,17 @@ def written(path: str | None) -> Iterator[None]:
     """Writes the file, and removes it in the end if it still has this process's id.
 
     Raises:
-        PidFileInUseError: It has the id of another process that runs.
-        OSError: It can't be written.
+        PidFileError: It has the id of another process that runs, or can't be written.
     """
     if path is None:
         yield
         return
     path = os.path.abspath(path)
-    check(path)
-    _write(path)
+    try:
+        check(path)
+        _write(path)
+    except (OSError, ValueError) as error:
+        raise PidFileError(f"--pid-file: {path} can't be written: {error}") from None
     try:
         yield
     finally:

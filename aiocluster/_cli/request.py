@@ -28,6 +28,7 @@ from .._primary.target import is_plain_function
 from ..integrations.asgi import AsgiApp
 from ..settings import ClusterSettings, RestartPolicy
 from . import config, options, uvicorn_options
+from .output.configure import LogFormat
 from .servers import warning
 
 _UVICORN = f"{__name__}.uvicorn"  # in a context's meta: uvicorn's options
@@ -61,7 +62,7 @@ class RunRequest:
     pid_file: str | None
     app_dir: str | None
     log_level: str
-    log_format: str
+    log_format: LogFormat
     warnings: tuple[str, ...]
     options: Mapping[str, Any]
 

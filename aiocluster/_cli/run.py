@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from typing import Any
@@ -14,6 +13,7 @@ from .._control.names import named_after
 from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from . import pid_file
+from .output.configure import Output, configure
 from .request import RunCommand, RunRequest, request_of
 from .reread import RereadingCluster
 
@@ -32,7 +32,7 @@ def command(**_: Any) -> None:
 
 def run(request: RunRequest) -> None:
     """Runs a cluster until it ends. Exits with 0, 1 if the workers failed, or 2 if the request is invalid."""
-    logging.basicConfig(level=request.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    output = configure(request.log_level, request.log_format)
     for line in request.warnings:
         print(f"aiocluster: warning: {line}", file=sys.stderr)
     target = request.target if isinstance(request.target, str) else request.target.app
@@ -46,19 +46,24 @@ def run(request: RunRequest) -> None:
         cluster = RereadingCluster(request)
         if request.settings.get("name") is None:
             cluster._control.named_after = named_after(target)
-        asyncio.run(_run(cluster, request))
+        asyncio.run(_run(cluster, request, target, output))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:
         sys.exit(130)  # Ctrl-C, likewise
-    except (StartupError, RestartLimitError, pid_file.PidFileInUseError) as error:
-        sys.exit(f"aiocluster: {error}")
-    except (ClusterError, ValueError, TypeError) as error:
+    except (StartupError, RestartLimitError) as error:
+        output.fail(error)
+        sys.exit(1)
+    except pid_file.PidFileError as error:
+        print(f"aiocluster: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (ClusterError, TypeError, ValueError) as error:
         print(f"aiocluster: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-async def _run(cluster: Cluster, request: RunRequest) -> None:
-    async with cluster:
-        with pid_file.written(request.pid_file):
-            await cluster.serve_forever()
+async def _run(cluster: Cluster, request: RunRequest, target: str, output: Output) -> None:
+    with output.tell(cluster, target):
+        async with cluster:
+            with pid_file.written(request.pid_file):
+                await cluster.serve_forever()

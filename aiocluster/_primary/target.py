@@ -181,7 +181,9 @@ def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, com
     name = ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        spec = PathFinder.find_spec(name, path)
+        spec = PathFinder.find_spec(
+            part, path
+        )  # by its whole name, the parents of a namespace would have to be imported
         if spec is None and "." not in name:
             spec = find_spec(name)  # built in, frozen, or found by a custom importer
         if spec is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 WORKER_ID: Final = "AIOCLUSTER_WORKER_ID"
@@ -18,3 +19,13 @@ PARENT_FD: Final = "AIOCLUSTER_PARENT_FD"
 
 OWN: Final = frozenset({WORKER_ID, SLOT, CHANNEL_FD, PARENT_FD})
 """All of these variables. They are never inherited: each is for one process only."""
+
+SERVICE_MANAGERS: Final = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+)
+"""Variables by which systemd talks to the process that it has started (sd_notify(3), sd_listen_fds(3)): to no other."""
+
+
+def of_this_process() -> dict[str, str]:
+    """Returns this process's environment, as workers get it: without `SERVICE_MANAGERS`."""
+    return {name: value for name, value in os.environ.items() if name not in SERVICE_MANAGERS}

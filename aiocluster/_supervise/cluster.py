@@ -19,6 +19,7 @@ from .._primary.worker_process import WorkerProcess
 from .._processes.title import set_title
 from .._processes.watch import to_the_end
 from .._wire.mailbox import RequestHandler
+from ..address import Address
 from ..errors import ClusterError, ReloadError, WorkerNotFoundError
 from ..scheduling._registry import WEIGHTED
 from ..settings import ClusterSettings, Settings, Target
@@ -30,6 +31,7 @@ from .cpus import available_cpus
 from .health import Limits
 from .reconcile import Reconciler
 from .signals import Commands, Signals
+from .status import Status
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -71,6 +73,7 @@ class Cluster(Emitter[PrimaryEvent]):
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
         )
+        self._status = Status(self._primary, self._reconciler, health=given.health, systemd=given.systemd)
         self._primary._slots = lambda: self._bounds.high
         self._primary._check_env(given)
         self._signals = Signals(
@@ -79,6 +82,7 @@ class Cluster(Emitter[PrimaryEvent]):
                 skip_drain_delay=self._reconciler.skip_drain_delay,
                 reload=self.reload,
                 resize=self._resize,
+                patience=lambda: self._primary.settings.drain_delay + self._primary.settings.graceful_timeout,
             )
         )
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
@@ -101,6 +105,7 @@ class Cluster(Emitter[PrimaryEvent]):
             raise
         try:
             set_title("primary, starting")
+            await self._status.begin()
             self._control.begin()
             self._reconciler.begin()
             await self._reconciler.start_agents()
@@ -133,7 +138,10 @@ class Cluster(Emitter[PrimaryEvent]):
                 try:
                     await self._control.end(error)
                 finally:
-                    await self._signals.end()
+                    try:
+                        await self._signals.end()
+                    finally:
+                        await self._status.end()
 
     # ---- status
 
@@ -157,6 +165,11 @@ class Cluster(Emitter[PrimaryEvent]):
         workers, ports = self._primary._stats()
         low, high = self._bounds
         return ClusterStats(workers, ports, self._reconciler.restarts, (low, high))
+
+    @property
+    def health_address(self) -> Address | None:
+        """Where ``/live`` and ``/ready`` are answered (the setting ``health``); None: nowhere, or not yet."""
+        return self._status.address
 
     @property
     def _bounds(self) -> Bounds:
@@ -239,7 +252,8 @@ class Cluster(Emitter[PrimaryEvent]):
         """
         if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: nothing to reload")
-        await self._reconciler.reload()
+        with self._status.reloading():
+            await self._reconciler.reload()
 
     async def _reload_on_change(self) -> None:
         async for changed in watch.changes(self._watched):
@@ -281,6 +295,7 @@ class Cluster(Emitter[PrimaryEvent]):
         """
         if self._watching is not None:
             self._watching.cancel()
+        self._status.stopping()
         await self._reconciler.stop(graceful=graceful)
 
     async def serve_forever(self) -> None:

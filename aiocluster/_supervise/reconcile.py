@@ -23,6 +23,8 @@ from .failures import Failure, Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
+from .progress import Progress
+from .readiness import Readiness
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
 logger = logging.getLogger("aiocluster.cluster")
@@ -96,6 +98,8 @@ class Reconciler:
         given_up: Why workers are no longer replaced: too many have ended, or none can work. None while they are.
         over: Set when the work is over: it was stopped, it gave up, or every worker left by its own choice.
         autoscaler: Has the number of workers follow the load.
+        readiness: Whether the workers are ready to serve.
+        looked: Called after each step, when `readiness` may have changed.
     """
 
     def __init__(
@@ -111,6 +115,8 @@ class Reconciler:
     ) -> None:
         self.given_up: Exception | None = None
         self.over: asyncio.Event = asyncio.Event()
+        self.readiness = Readiness(start_timeout)
+        self.looked: Callable[[], None] = lambda: None
         self._primary = primary
         self._agents = agents
         self._weights = weights
@@ -118,6 +124,7 @@ class Reconciler:
         self._chance = chance
         self._wanted = Wanted(policy, start_timeout)
         self._failures = Failures()
+        self._progress = Progress()
         self._started: set[Slot] = set()
         self._has_scaled = False  # once it has, a start is no first one
         self._processes: dict[int, Process] = {}
@@ -297,14 +304,24 @@ class Reconciler:
                 continue
             if finished := wanted.finish(self._processes.values()):
                 self._has_scaled = self._has_scaled or isinstance(finished, Scale)
+                self._progress.finished(finished, len(wanted.want.workers), now)
                 self._answer(finished, finished.error)
-            begun = wanted.begin()
+            before = len(wanted.want.workers)
+            if (begun := wanted.begin()) is not None:
+                self._progress.begun(begun, len(wanted.want.slots), before, now)
             if begun is None and not self._follow_load(now):
                 break
             if isinstance(begun, Reload):
                 self._primary._renew_fork_servers()
         self._notice_the_end()
-        return min(wake, self._next_check, self.autoscaler.next_look, self._close_ports_without_heirs(now))
+        ready = self.look_whether_ready(now)
+        self.looked()
+        return min(wake, ready, self._next_check, self.autoscaler.next_look, self._close_ports_without_heirs(now))
+
+    def look_whether_ready(self, now: float) -> float:
+        """Updates `readiness`. Returns when to look again."""
+        self._look(now)
+        return self.readiness.look(self._wanted.bounds.low, self._processes.values(), now)
 
     def _follow_load(self, now: float) -> bool:
         """Changes the number of workers if the load asks for it. Returns whether it did."""
@@ -487,7 +504,7 @@ class Reconciler:
         policy = self._wanted.policy
         assert policy is not None
         text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
-        logger.critical("%s", text)
+        logger.critical("%s", text, extra={"is_event": True})
         if last.worker is not None:
             try:
                 async with asyncio.timeout(_LAST_EXIT):

@@ -56,6 +56,8 @@ async def open_all(
                 if error.errno in _MAY_PASS:
                     raise
                 raise CannotStartError(f"can't listen on {_text(address)}: {error}") from error
+        for server in servers:  # only now: who has listened once is started again and again
+            await server.start_serving()
     except BaseException:
         for server in servers:
             server.close()
@@ -70,21 +72,21 @@ async def _open(
     ports = current_session().ports
     if address.fd is not None:
         endpoint = Endpoint(socket.AF_UNSPEC, socket.SOCK_STREAM, fd=address.fd)
-        shared = await ports.open(endpoint, backlog=backlog)
+        shared = await ports.open(endpoint, backlog=backlog, is_listening=False)
     elif address.path is not None:
         # Not by the loop's call, which has no mode: the file must have it before anybody can connect.
         path = plain_path(loop, address.path)
-        shared = await ports.open_path(path, named=address.path, backlog=backlog, mode=address.mode, cleanup=CLEANUP)
+        shared = await ports.open_path(
+            path, named=address.path, backlog=backlog, mode=address.mode, cleanup=CLEANUP, is_listening=False
+        )
     else:
         port = address.port
         for host in _hosts(address.host):
-            server = await loop.create_server(factory, host, port, ssl=tls, backlog=backlog)
+            server = await loop.create_server(factory, host, port, ssl=tls, backlog=backlog, start_serving=False)
             port = server.sockets[0].getsockname()[1]  # 0 is the same free port for both families
             yield server
         return
-    own = ClusterServer(loop, [shared], factory, {} if tls is None else {"ssl": tls})
-    own.serve()
-    yield own
+    yield ClusterServer(loop, [shared], factory, {} if tls is None else {"ssl": tls})
 
 
 def _hosts(host: str) -> tuple[str, ...]:

@@ -1,0 +1,139 @@
+"""A small HTTP server in the primary, for pages that say how the cluster is: one short response per connection."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import cast
+
+from .._listen_text import ListenText
+from .._primary.ports.bind import address_of, bind, bind_path
+from .._primary.ports.socket_file import own_file
+from .._wire.addresses import addresses
+from .._wire.endpoint import Endpoint
+from .._wire.socket_file import whole_path
+from ..address import Address
+from ..errors import StartupError
+from .http_answer import Page, Request
+
+_TIMEOUT = 5.0  # seconds from accept to close
+_MOST = 64  # open connections: none of them may cost the primary its descriptors
+_BACKLOG = 128
+
+
+class HttpServer:
+    """Serves pages from `open` to `close`.
+
+    Args:
+        setting: The setting that asks for it. Errors name it.
+        where: Where to listen. Of a name, the first address is used.
+        pages: The pages by path.
+
+    Attributes:
+        address: Where it listens; None before `open`.
+    """
+
+    def __init__(self, setting: str, where: ListenText, pages: Mapping[str, Page]) -> None:
+        self.address: Address | None = None
+        self._setting = setting
+        self._where = where
+        self._pages = pages
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._none_left = asyncio.Event()
+        self._undo = ExitStack()
+
+    async def open(self) -> None:
+        """Listens. The caller must call `close` later, also if this fails.
+
+        Raises:
+            StartupError: It can't. The text is one line.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            sock = await self._bound()
+            self._undo.callback(sock.close)
+            if self._where.path and (file := own_file(whole_path(self._where.path))) is not None:
+                self._undo.callback(file.remove)
+            sock.listen(_BACKLOG)
+            self.address = address_of(sock)
+            # With a socket of its own, also in a worker: there, other calls would share the port with other workers.
+            create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            self._server = await create(lambda: _Connection(self._pages, self._connections, self._none_left), sock=sock)
+        except OSError as error:
+            raise StartupError(f"{self._setting}: {_why(error, self._where)}") from error
+
+    async def _bound(self) -> socket.socket:
+        if self._where.path:
+            return bind_path(whole_path(self._where.path), mode=None, uid=None, gid=None)
+        found = await addresses(asyncio.get_running_loop(), self._where.host, self._where.port, type=socket.SOCK_STREAM)
+        family, kind, _, _, sockaddr = found[0]
+        return bind(Endpoint.of(family, kind, sockaddr), reuse_port=False)
+
+    async def close(self) -> None:
+        """Ends all connections and listens no more."""
+        with self._undo:
+            if self._server is None:
+                return
+            self._server.close()
+            for connection in list(self._connections):
+                connection.abort()
+            if self._connections:
+                self._none_left.clear()
+                await self._none_left.wait()
+            await self._server.wait_closed()
+            self._server = None
+
+
+class _Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, pages: Mapping[str, Page], all_of_them: set[_Connection], none_left: asyncio.Event) -> None:
+        self._request = Request(pages)
+        self._all = all_of_them
+        self._none_left = none_left
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no instances of it
+        self._all.add(self)
+        if len(self._all) > _MOST:
+            self.abort()
+            return
+        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_answered or self._transport is None:
+            return
+        if (response := self._request.receive(data)) is not None:
+            self._is_answered = True
+            self._transport.write(response)
+            self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._all.discard(self)
+        if not self._all:
+            self._none_left.set()
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _why(error: OSError, where: ListenText) -> str:
+    """Returns in one line why it can't listen, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use; stop what listens there, or choose another address"
+    if error.errno == errno.EACCES:
+        return f"{where} is not allowed; choose a port from 1024 on, or a path that this user may write"
+    reason = error.strerror or os.strerror(error.errno or 0)
+    return f"can't listen on {where}: {reason}; choose an address of this machine"
