@@ -271,6 +271,7 @@ def request_of(ctx: click.Context) -> RunRequest:
     names = {one.name for one in options.SETTINGS}
     settings: dict[str, Any] = {name: value for name, value in given.items() if name in names}
     settings["args"] = ctx.params["args"]
+    settings["systemd"] = True
     variables: dict[str, str] = {}
     for path in ctx.params["env_file"]:
         variables.update(config.read_env_file(path))

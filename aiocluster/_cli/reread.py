@@ -23,7 +23,7 @@ class RereadingCluster(Cluster):
     """
 
     def __init__(self, request: RunRequest) -> None:
-        super().__init__(request.target, systemd=True, **request.settings)
+        super().__init__(request.target, **request.settings)
         self._request = request
 
     async def reload(self) -> None:
