@@ -251,7 +251,7 @@ def _errors_of(ctx: click.Context) -> Iterator[None]:
             raise
         if error.param is not None and (name := error.param.name) is not None and error.param_hint is None:
             match ctx.get_parameter_source(name):
-                case ParameterSource.ENVIRONMENT:
+                case ParameterSource.ENVIRONMENT | None:  # None: it could not even be split into several
                     error.param_hint = f"the variable AIOCLUSTER_{name.upper()}"
                 case ParameterSource.DEFAULT_MAP:
                     error.param_hint = f"{name.replace('_', '-')} in {ctx.meta[_PLACE]}"

@@ -9,8 +9,10 @@ import click
 
 from .._supervise.cluster import Cluster
 from ..errors import ReloadError
+from ..integrations.asgi import AsgiApp
 from ..settings import _NAMES, Settings
 from .request import RunRequest, parse_run
+from .servers import IN_A_WORKER, server_name
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -23,7 +25,7 @@ class RereadingCluster(Cluster):
     """
 
     def __init__(self, request: RunRequest) -> None:
-        super().__init__(request.target, **request.settings)
+        super().__init__(_runs(request), **request.settings)
         self._request = request
 
     async def reload(self) -> None:
@@ -56,4 +58,10 @@ class RereadingCluster(Cluster):
 
 
 def _values(request: RunRequest) -> dict[str, Any]:
-    return {"target": request.target, **request.settings}
+    return {"target": _runs(request), **request.settings}
+
+
+def _runs(request: RunRequest) -> str | AsgiApp:
+    """Returns what workers run."""
+    target = request.target
+    return IN_A_WORKER.get(server_name(target), target) if isinstance(target, str) else target

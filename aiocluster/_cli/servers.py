@@ -17,6 +17,10 @@ _SERVERS: Mapping[str, Mapping[str, bool]] = {
 """Servers, and their options that start processes of their own: whether each takes a value."""
 
 
+IN_A_WORKER: Mapping[str, str] = {"hypercorn": "aiocluster._worker.hypercorn"}
+"""Servers that would bind in each worker by themselves: the module that runs their command on shared ports."""
+
+
 def warning(target: str, words: Sequence[str], ours: Mapping[str, bool], before: Sequence[str]) -> str | None:
     """Returns one line about a word that was probably meant for the cluster, or None.
 
@@ -36,6 +40,8 @@ def warning(target: str, words: Sequence[str], ours: Mapping[str, bool], before:
 
 
 def _of_a_server(target: str, words: Sequence[str], options: Mapping[str, bool]) -> str | None:
+    server = server_name(target)
+    effect = "has no effect here" if server in IN_A_WORKER else "starts more processes below each worker"
     for number, word in enumerate(words):
         if (found := _option(word, options)) is None:
             continue
@@ -45,16 +51,13 @@ def _of_a_server(target: str, words: Sequence[str], options: Mapping[str, bool])
             continue  # in one process
         rest = [*words[:number], *words[number + len(shown) :]]
         right = ["aiocluster", "run", *(["-w", value] if options[found] else [found]), target, *rest]
-        return (
-            f"{shlex.join(shown)} is {server_name(target)}'s own and starts more processes below each worker; "
-            f"for the cluster: {shlex.join(right)}"
-        )
+        return f"{shlex.join(shown)} is {server}'s own and {effect}; for the cluster: {shlex.join(right)}"
     return None
 
 
 def server_name(target: str) -> str:
     """Returns the name of the program that a target is, without its folder."""
-    return os.path.basename(target).removesuffix(".py")
+    return os.path.basename(target)
 
 
 def _option(word: str, options: Mapping[str, bool]) -> str | None:
