@@ -31,7 +31,9 @@ NO_OPTION: Mapping[str, str] = {
     "target": "the word TARGET",
     "args": "the words after TARGET",
     "silent": "for programs that read the workers' streams",
-    "reload_on_change": "--reload",
+    "reload_on_change": "--reload and --reload-dir, in reloading.py",
+    "reload_include": "in reloading.py",
+    "reload_exclude": "in reloading.py",
     "systemd": "the command always sets it",
 }
 """The settings without an option, each with the reason."""

@@ -27,7 +27,7 @@ from click.core import ParameterSource
 from .._primary.target import is_plain_function
 from ..integrations.asgi import AsgiApp
 from ..settings import ClusterSettings, RestartPolicy
-from . import config, options, uvicorn_options
+from . import config, options, reloading, uvicorn_options
 from .output.configure import LogFormat
 from .servers import warning
 
@@ -67,21 +67,18 @@ class RunRequest:
     options: Mapping[str, Any]
 
 
-def parse_run(words: Sequence[str], command: click.Command | None = None) -> RunRequest:
+def parse_run(words: Sequence[str]) -> RunRequest:
     """Reads a command line, with the variables and the files that belong to it. Starts nothing.
 
     Args:
-        words: What follows ``aiocluster run`` (or ``start``).
-        command: The command that they belong to: ``run``, if it is none.
+        words: What follows ``aiocluster run``.
 
     Raises:
         click.UsageError: It is wrong. ``format_message()`` says how, and names where the wrong value came from.
         click.exceptions.Exit: It was ``--help``.
     """
-    if command is None:
-        from .run import command as run
+    from .run import command  # which needs this module
 
-        command = run
     with command.make_context(command.name, list(words)) as context:
         return request_of(context)
 
@@ -279,6 +276,8 @@ def request_of(ctx: click.Context) -> RunRequest:
         settings["env"] = {**variables, **settings.get("env", {})}
     if (wait := given.get("restart_backoff")) is not None:
         settings["restart"] = _with_backoff(settings.get("restart", RestartPolicy()), wait, ctx)
+    watching = {name: ctx.params[name] for name in ("reload", "reload_dirs", "reload_include", "reload_exclude")}
+    settings.update(reloading.settings(ctx.params["target"], **watching))
     return RunRequest(
         target=_target(ctx, given),
         settings=ClusterSettings(**settings),  # type: ignore[typeddict-item]

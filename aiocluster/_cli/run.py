@@ -12,13 +12,14 @@ import click
 from .._control.names import named_after
 from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
-from . import pid_file
+from . import pid_file, reloading
 from .output.configure import Output, configure
 from .request import RunCommand, RunRequest, request_of
 from .reread import RereadingCluster
 
 
 @click.command("run", cls=RunCommand)
+@reloading.options
 def command(**_: Any) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
