@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .._supervise.cluster import Cluster
-from ..errors import ReloadError
+from ..errors import ClusterError, ReloadError
 from ..integrations.asgi import AsgiApp
 from ..settings import _NAMES, Settings
 from .request import RunRequest, parse_run
@@ -50,7 +50,7 @@ class RereadingCluster(Cluster):
             self.primary.setup(**{name: after.get(name, getattr(defaults, name)) for name in setup})
         except click.UsageError as error:
             raise ReloadError(f"nothing is reloaded: {error.format_message()}") from None
-        except Exception as error:  # of the settings together
+        except (ClusterError, OSError, TypeError, ValueError) as error:
             raise ReloadError(f"nothing is reloaded: {error}") from error
         self._request = request
         if "workers" in changed and isinstance(workers := after.get("workers"), (int, tuple)):
