@@ -55,7 +55,9 @@ async def edit_to_answer() -> float:
                 while await _ask(address.host, address.port) != version:
                     await asyncio.sleep(0.002)
                 seconds.append(perf_counter() - began)
-                while len(cluster.workers) != WORKERS or not all(w.state == "online" for w in cluster.workers.values()):
+                while len(cluster.workers) != WORKERS or not all(
+                    w.state == "listening" for w in cluster.workers.values()
+                ):
                     await asyncio.sleep(0.01)
         return median(seconds)
 
