@@ -161,6 +161,8 @@ class ControlServer:
                     await _Client(connection).send(protocol.Refused(str(error)))
             except OSError as error:  # a TimeoutError, too
                 logger.debug("a client of the control socket has gone, or is too slow: %r", error)
+            except Exception:  # a bug of ours costs this connection, nothing else
+                logger.exception("a request on the control socket has failed")
 
     # ---- requests
 
