@@ -310,10 +310,10 @@ class Settings:
             development; needs the extra ``watch``.
         health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all
             interfaces, both families) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200
-            once every slot up to the lower bound has been online (listening, if the application listens) and while at least
-            one is; 503 from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither a
-            reload nor one crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it came
-            online. None: nowhere.
+            once every slot up to the lower bound has been online (listening, if the application listens) and while at
+            least one is; 503 from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither
+            a reload nor one crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it
+            came online. None: nowhere.
         systemd: Whether this cluster is the service that systemd has started: it opens the sockets that systemd passes
             to this process, and tells it ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, its status, and ``WATCHDOG=1``.
             Without systemd it changes nothing. The command ``aiocluster`` sets it.
