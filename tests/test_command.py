@@ -85,7 +85,7 @@ def test_arguments_are_the_targets(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     done = run("run", "-w", "1", "args.py", "a", "-w", "--port", "5", "--", "--help", cwd=tmp_path)
-    assert done.stdout == "['a', '-w', '--port', '5', '--', '--help']\n", done.stderr
+    assert done.stdout == "0 | ['a', '-w', '--port', '5', '--', '--help']\n", done.stderr
     assert done.returncode == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from typing import Any
@@ -15,6 +14,7 @@ from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
 from ..settings import Workers
+from .output.configure import Output, configure
 
 
 class WorkersType(click.ParamType[Any]):
@@ -62,7 +62,7 @@ def command(
 
     TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    output = configure()
     sys.argv = [target, *args]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
     try:
@@ -71,18 +71,20 @@ def command(
         )
         if name is None:
             cluster._control.named_after = named_after(target)
-        asyncio.run(_run(cluster))
+        asyncio.run(_run(cluster, target, output))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:
         sys.exit(130)  # Ctrl-C, likewise
     except (StartupError, RestartLimitError) as error:
-        sys.exit(f"aiocluster: {error}")
+        output.fail(error)
+        sys.exit(1)
     except (ClusterError, ValueError) as error:
         print(f"aiocluster: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-async def _run(cluster: Cluster) -> None:
-    async with cluster:
-        await cluster.serve_forever()
+async def _run(cluster: Cluster, target: str, output: Output) -> None:
+    with output.tell(cluster, target):
+        async with cluster:
+            await cluster.serve_forever()

@@ -38,7 +38,7 @@ from ..errors import StartupError
 from ..settings import Settings, Stdin
 from .folders import Folders
 from .launch import Child, command, open_streams, variables_for
-from .stderr import StderrRelay
+from .relay import Relays
 
 logger = logging.getLogger("aiocluster.forkserver")
 
@@ -67,13 +67,13 @@ class ForkServer:
     Args:
         settings: The settings; ``executable``, ``exec_args``, ``env`` and ``cwd`` say how it is started.
         config: The worker config, which says what to import. Its workers get the same one.
-        relay: Passes on its stderr, and that of its workers.
+        relays: Pass on its output, and that of its workers.
         folders: Where this process was started from.
     """
 
-    def __init__(self, settings: Settings, config: frames.WorkerConfig, relay: StderrRelay, folders: Folders) -> None:
+    def __init__(self, settings: Settings, config: frames.WorkerConfig, relays: Relays, folders: Folders) -> None:
         loop = asyncio.get_running_loop()
-        self._relay = relay
+        self._relays = relays
         self._is_retired = False
         self._last_number = 0
         self._is_warm: asyncio.Future[None] = loop.create_future()
@@ -84,7 +84,7 @@ class ForkServer:
         self._why_killed: StartupError | None = None
         self._failure: frames.Failed | None = None
         first_frame = config.encode()
-        with open_channel() as (ours, theirs), open_streams(relay) as streams, ExitStack() as undo:
+        with open_channel() as (ours, theirs), open_streams(relays, None) as streams, ExitStack() as undo:
             with blocked():
                 own = {CHANNEL_FD: str(theirs.fileno())}
                 process = start(
@@ -119,13 +119,21 @@ class ForkServer:
         return not self._is_retired and not self._channel.is_closed
 
     async def fork(
-        self, env: Mapping[str, str], channel: socket.socket, *, stdin: Stdin, silent: bool, timeout: float | None
+        self,
+        env: Mapping[str, str],
+        channel: socket.socket,
+        *,
+        place: int | str,
+        stdin: Stdin,
+        silent: bool,
+        timeout: float | None,
     ) -> Child:
         """Forks a worker.
 
         Args:
             env: The worker's complete environment, without the variables that name descriptors.
             channel: The worker's end of its channel.
+            place: Its slot, or an agent's name.
             stdin: The setting ``stdin``.
             silent: The setting ``silent``.
             timeout: Seconds until the worker must have been forked, the import of the application included. After
@@ -141,7 +149,7 @@ class ForkServer:
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await self._fork(number, forked, env, channel, stdin=stdin, silent=silent)
+                return await self._fork(number, forked, env, channel, place=place, stdin=stdin, silent=silent)
         except TimeoutError:
             if timeout is None or not limit.expired():
                 raise
@@ -157,11 +165,12 @@ class ForkServer:
         env: Mapping[str, str],
         channel: socket.socket,
         *,
+        place: int | str,
         stdin: Stdin,
         silent: bool,
     ) -> Child:
         await asyncio.shield(self._is_warm)
-        with open_streams(self._relay, stdin=stdin, silent=silent) as streams, ExitStack() as undo:
+        with open_streams(self._relays, place, stdin=stdin, silent=silent) as streams, ExitStack() as undo:
             fds = [channel.fileno(), *streams.theirs]
             if self._channel.is_closed:
                 raise StartupError("the fork server has ended")

@@ -24,7 +24,7 @@ from .._processes.watch import Process
 from .._wire.conversation import described
 from ..settings import Env, Settings, Stdin, variables
 from .folders import Folders
-from .stderr import RelayedStderr, SilentStderr, StderrRelay
+from .relay import Origin, Relayed, Relays, SilentStderr
 
 _PACKAGE_PARENT = str(Path(__file__).parent.parent.parent)
 _OURS_AFTER = 0.02  # seconds between a SIGTERM and `OURS`
@@ -38,27 +38,35 @@ class Streams:
         theirs: The descriptors that it starts with.
         stdout: Our end of its stdout if it is silent; else None.
         stderr: Our end of its stderr: a `SilentStderr` if it is silent, else one that is passed on.
+        origin: Who it is, for what is passed on.
+        relayed_stdout: Our end of its stdout if that is passed on; else None.
     """
 
     theirs: tuple[int, int, int]
     stdout: PipeReader | None
-    stderr: SilentStderr | RelayedStderr
+    stderr: SilentStderr | Relayed
+    origin: Origin
+    relayed_stdout: Relayed | None = None
 
 
 @contextlib.contextmanager
-def open_streams(relay: StderrRelay, *, stdin: Stdin = None, silent: bool = False) -> Iterator[Streams]:
+def open_streams(
+    relays: Relays, place: int | str | None, *, stdin: Stdin = None, silent: bool = False
+) -> Iterator[Streams]:
     """Opens the streams of a process.
 
     On exit the process's ends are closed in this process; after an exception, our ends are closed too.
 
     Args:
-        relay: Passes its stderr on, unless it is silent.
+        relays: Pass its output on, unless it is silent.
+        place: Its slot, or an agent's name; None for a fork server.
         stdin: The setting ``stdin``.
         silent: The setting ``silent``.
 
     Raises:
         OSError: No descriptors are left.
     """
+    origin = Origin(place)
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
         if stdin == "inherit":
             stdin = standard(0)
@@ -70,12 +78,16 @@ def open_streams(relay: StderrRelay, *, stdin: Stdin = None, silent: bool = Fals
             ours, third = _pipe(theirs)
             silent_stderr = SilentStderr(ours)
             undo.callback(silent_stderr.close)
-            yield Streams((first, second, third), stdout, silent_stderr)
+            yield Streams((first, second, third), stdout, silent_stderr, origin)
         else:
-            inherited = standard(1)
-            second = _null(theirs) if inherited is None else inherited
-            relayed, third = theirs.enter_context(relay.open())
-            yield Streams((first, second, third), None, relayed)
+            relayed_stdout = None
+            if relays.stdout is not None:
+                relayed_stdout, second = theirs.enter_context(relays.stdout.open(origin))
+            else:
+                inherited = standard(1)
+                second = _null(theirs) if inherited is None else inherited
+            relayed, third = theirs.enter_context(relays.stderr.open(origin))
+            yield Streams((first, second, third), None, relayed, origin, relayed_stdout)
         undo.pop_all()
 
 
@@ -105,13 +117,17 @@ class Child:
         self.stdout: PipeReader | None = streams.stdout
         self.stderr: PipeReader | None = streams.stderr if isinstance(streams.stderr, PipeReader) else None
         self._stderr = streams.stderr
+        self._relayed_stdout = streams.relayed_stdout
         self._process = process
+        streams.origin.pid = process.pid
         self._loop = asyncio.get_running_loop()
         process.ended.add_done_callback(self._on_ended)
 
     def _on_ended(self, future: asyncio.Future[ExitStatus]) -> None:
         self._process.reap()
         self._stderr.settle()
+        if self._relayed_stdout is not None:
+            self._relayed_stdout.settle()
 
     def watch(self, ended: Callable[[ExitStatus], None]) -> None:
         """Calls ``ended`` once, on the running loop, when the process has ended."""
@@ -219,8 +235,9 @@ def spawn(
     settings: Settings,
     env: Mapping[str, str],
     channel: socket.socket,
-    relay: StderrRelay,
+    relays: Relays,
     folders: Folders,
+    place: int | str,
 ) -> Child:
     """Starts a new interpreter that becomes a worker on this channel.
 
@@ -228,13 +245,14 @@ def spawn(
         settings: The settings.
         env: The worker's environment; see `environment`.
         channel: The worker's end of its channel.
-        relay: Passes on its stderr, unless it is silent.
+        relays: Pass on its output, unless it is silent.
         folders: Where this process was started from.
+        place: Its slot, or an agent's name.
 
     Raises:
         OSError: The interpreter can't be started.
     """
-    with open_streams(relay, stdin=settings.stdin, silent=settings.silent) as streams, blocked():
+    with open_streams(relays, place, stdin=settings.stdin, silent=settings.silent) as streams, blocked():
         process = start.start(
             command(settings, "bootstrap", folders),
             streams.theirs,

@@ -41,8 +41,8 @@ from .folders import Folders
 from .forkserver import ForkServer
 from .launch import Child, cpu_for, environment, spawn, variables_for
 from .ports.table import Place
+from .relay import Relay, Relays
 from .session import Identity, Session, Shared
-from .stderr import StderrRelay
 from .target import name_target
 from .worker_process import WorkerProcess
 
@@ -96,6 +96,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
+        self._relays = Relays(None, Relay(2))  # the command has its own
         self._orphans = Orphans()
         self._is_open = self._is_left = False
 
@@ -105,8 +106,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._check_nesting()
         occupy_standard()
         await anyio.lowlevel.checkpoint()  # imports anyio's backend now: later there may be no descriptor left for it
-        self._relay = StderrRelay()
-        self._relay.start()
+        await self._relays.start()
         self._is_open, self._is_left = True, False
         self._all_gone.set()
         set_title("primary")
@@ -144,7 +144,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 await self._hub.drain()
             finally:
                 self._orphans.stop()
-                await self._relay.stop()
+                await self._relays.stop()
 
     # ---- workers
 
@@ -263,10 +263,10 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             self._starting[worker_id] = place
             undo.callback(self._starting.pop, worker_id)
             if settings.start_method == "spawn":
-                child = spawn(settings, whole, theirs, self._relay, self._shared.folders)
+                child = spawn(settings, whole, theirs, self._relays, self._shared.folders, place)
             else:
                 child = await self._fork_server(settings, named).fork(
-                    whole, theirs, stdin=settings.stdin, silent=settings.silent, timeout=timeout
+                    whole, theirs, place=place, stdin=settings.stdin, silent=settings.silent, timeout=timeout
                 )
             undo.callback(self._discard, child)
             if not self._is_open:  # it was closed while the fork server forked
@@ -305,7 +305,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
             config = _config(settings, target, self._shared.folders, None)
-            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relay, self._shared.folders)
+            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relays, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server

@@ -52,6 +52,8 @@ logger = logging.getLogger("aiocluster.primary")
 
 _FOR_ALL_WITHIN = 0.25  # seconds in which a signal that is sent to all processes reaches them all
 
+_AS_EVENT: Final = {"is_event": True}  # an attribute of records: an event tells the same
+
 _AT_MOST_ONCE: Final = frozenset({Fork.name, Online.name, Disconnect.name, Exit.name})
 
 
@@ -140,6 +142,7 @@ class Session:
         exit_status: How it ended, once it has.
         failure: The uncaught exception that the worker reported; None if there was none.
         repeats: Why every other worker would fail in the same way; None: others may do better.
+        refused: The errno of an address in use or not allowed, which ended it, and the shared port's address.
         is_failure_told: Whether the worker itself has written the traceback.
         has_been_online: Whether it has ever been online.
         delay: Seconds that its event loop was late, in its last report.
@@ -168,6 +171,7 @@ class Session:
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.failure: RemoteError | None = None
         self.repeats: str | None = None
+        self.refused: tuple[int, str | None] | None = None
         self.is_failure_told: bool = True
         self.delay: float = 0.0
         self.memory: int = 0
@@ -341,7 +345,7 @@ class Session:
         self.life.move("online")
         self.has_been_online = True
         self._online_since = time.monotonic()
-        logger.info("worker %d (pid %d) is online", self.identity.id, self.pid)
+        logger.info("worker %d (pid %d) is online", self.identity.id, self.pid, extra=_AS_EVENT)
         self.shared.router.join(self)
         self._changed()
         self._emit(Online(self.worker))
@@ -387,7 +391,7 @@ class Session:
 
     def _on_listening(self, address: Address) -> None:
         self.life.move("listen")
-        logger.info("worker %d (pid %d) listens on %s", self.identity.id, self.pid, address)
+        logger.info("worker %d (pid %d) listens on %s", self.identity.id, self.pid, address, extra=_AS_EVENT)
         self._changed()
         self._emit(Listening(self.worker, address))
 
@@ -397,6 +401,7 @@ class Session:
         self._deadline.set(self.shared.settings.graceful_timeout)
         self.failure = RemoteError(frame.type_name, frame.text, frame.traceback)
         self.repeats = frame.repeats
+        self.refused = None if frame.errno is None else (frame.errno, frame.address)
         if not frame.is_told:
             self.is_failure_told = False
             self.shared.untold(self)
@@ -444,7 +449,8 @@ class Session:
         self.life.move("exit")
         self._deadline.cancel()
         reason = self.cause.reason(end)
-        logger.info("worker %d (pid %d) has ended: %s, %s", self.identity.id, self.pid, end, IN_WORDS[reason])
+        who = (self.identity.id, self.pid)
+        logger.info("worker %d (pid %d) has ended: %s, %s", *who, end, IN_WORDS[reason], extra=_AS_EVENT)
         event = Exit(self.worker, end.code, end.signal, reason)
         self.exit.set_result(event)
         self._gone_if_both()

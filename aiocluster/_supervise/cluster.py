@@ -82,6 +82,7 @@ class Cluster(Emitter[PrimaryEvent]):
                 skip_drain_delay=self._reconciler.skip_drain_delay,
                 reload=self.reload,
                 resize=self._resize,
+                patience=lambda: self._primary.settings.drain_delay + self._primary.settings.graceful_timeout,
             )
         )
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping

@@ -49,7 +49,9 @@ class Failures:
             logger.error("%s, as before", failure.line)
         else:
             self._last_details = failure.details
-            logger.error("%s", _joined(failure.line, failure.details), exc_info=_unexpected(failure.error))
+            is_refused = getattr(failure.error, "_refused", None) is not None
+            text = _joined(failure.line, failure.details)
+            logger.error("%s", text, exc_info=_unexpected(failure.error), extra={"is_refused": is_refused})
 
 
 def why_failed(process: Process, start_timeout: float) -> Failure:
@@ -74,7 +76,8 @@ def why_in_vain(worker: WorkerProcess) -> Failure:
     who = f"worker {worker.id} (pid {worker.pid})"
     if session.failure is not None and session.failure.type_name == _TARGET_ERROR:
         return Failure(f"{who} has no target", "", TargetError(session.repeats))
-    return Failure(f"{who} has failed", session.last_words, _in_vain(f"{who} can't start: {session.repeats}"))
+    error = _in_vain(f"{who} can't start: {session.repeats}", session.refused)
+    return Failure(f"{who} has failed", session.last_words, error)
 
 
 def _why_not_forked(process: Process) -> Failure:
@@ -94,9 +97,10 @@ def _why_not_forked(process: Process) -> Failure:
     return Failure(line, "", told, is_shortage(error))
 
 
-def _in_vain(text: str) -> StartupError:
+def _in_vain(text: str, refused: tuple[int, str | None] | None = None) -> StartupError:
     error = StartupError(text)
     error._is_in_vain = True
+    error._refused = refused
     return error
 
 

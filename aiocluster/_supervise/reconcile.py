@@ -23,6 +23,7 @@ from .failures import Failure, Failures, last_words, why_failed, why_in_vain
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
+from .progress import Progress
 from .readiness import Readiness
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
 
@@ -123,6 +124,7 @@ class Reconciler:
         self._chance = chance
         self._wanted = Wanted(policy, start_timeout)
         self._failures = Failures()
+        self._progress = Progress()
         self._started: set[Slot] = set()
         self._has_scaled = False  # once it has, a start is no first one
         self._processes: dict[int, Process] = {}
@@ -302,8 +304,11 @@ class Reconciler:
                 continue
             if finished := wanted.finish(self._processes.values()):
                 self._has_scaled = self._has_scaled or isinstance(finished, Scale)
+                self._progress.finished(finished, len(wanted.want.workers), now)
                 self._answer(finished, finished.error)
-            begun = wanted.begin()
+            before = len(wanted.want.workers)
+            if (begun := wanted.begin()) is not None:
+                self._progress.begun(begun, len(wanted.want.slots), before, now)
             if begun is None and not self._follow_load(now):
                 break
             if isinstance(begun, Reload):
@@ -499,7 +504,7 @@ class Reconciler:
         policy = self._wanted.policy
         assert policy is not None
         text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
-        logger.critical("%s", text)
+        logger.critical("%s", text, extra={"is_event": True})
         if last.worker is not None:
             try:
                 async with asyncio.timeout(_LAST_EXIT):

@@ -38,6 +38,8 @@ class Commands:
     skip_drain_delay: Callable[[], bool]
     reload: Callable[[], Awaitable[None]]
     resize: Callable[[int], Awaitable[None]]
+    patience: Callable[[], float]
+    """Returns how many seconds a graceful stop may take."""
 
 
 class Signals:
@@ -109,7 +111,7 @@ class Signals:
 
     def hear(self, number: signal.Signals) -> None:
         """Does what this signal asks for. It need not have been sent: the control socket asks for the same."""
-        logger.info("received %s", number.name)
+        logger.debug("received %s", number.name)
         commands = self._commands
         match number:
             case signal.SIGTTIN:
@@ -129,9 +131,15 @@ class Signals:
 
     def _end_it(self, number: signal.Signals) -> None:
         if self.has_ended_it and number != signal.SIGQUIT and self._commands.skip_drain_delay():
+            logger.info("%s: the drain delay is over", number.name)
             return
         is_at_once = self.has_ended_it or number == signal.SIGQUIT
         self.has_ended_it = True
+        if is_at_once:
+            logger.info("%s: stopping at once", number.name)
+        else:
+            seconds = self._commands.patience()
+            logger.info("%s: stopping, up to %g s; once more to stop at once", number.name, seconds)
         if is_at_once:
             self._start(number, lambda: self._commands.stop(False))
         elif self._served:

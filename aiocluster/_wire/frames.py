@@ -368,7 +368,8 @@ class Failed(Frame, tag=47, by=(WORKER, FORK_SERVER)):
     """The process has failed with an uncaught exception.
 
     ``repeats`` says why every other worker would fail in the same way; None: others may do better. ``is_told`` says
-    whether the process itself writes the traceback to its stderr.
+    whether the process itself writes the traceback to its stderr. If an address was in use or not allowed, ``errno``
+    is the system's; ``address`` is that of the shared port, and None if the process opened it by itself.
     """
 
     type_name: str
@@ -376,6 +377,8 @@ class Failed(Frame, tag=47, by=(WORKER, FORK_SERVER)):
     traceback: str
     repeats: str | None
     is_told: bool
+    errno: int | None = None
+    address: str | None = None
 
 
 class Leaving(Frame, tag=48, by=WORKER):

@@ -14,8 +14,8 @@ class CannotStartError(Exception):
     """A target can't start, and no other worker would do better. Its text is one line that says why."""
 
 
-def why_it_repeats(error: BaseException | None) -> str | None:
-    """Returns why every other worker would fail in the same way; None if others may do better.
+def what_repeats(error: BaseException | None) -> BaseException | None:
+    """Returns the cause for which every other worker would fail in the same way; None if others may do better.
 
     They would if an import fails, an address is in use or not allowed, the target is none or can't start, it starts its
     own cluster, or none of the workers of a cluster of its own can start. It makes no difference if the exception ended
@@ -25,15 +25,24 @@ def why_it_repeats(error: BaseException | None) -> str | None:
         case SystemExit(code=None | 0):
             return None
         case SystemExit():
-            return why_it_repeats(error.__context__)
+            return what_repeats(error.__context__)
         case BaseExceptionGroup():
-            return next((why for one in error.exceptions if (why := why_it_repeats(one)) is not None), None)
-        case NestedClusterError() | TargetError() | CannotStartError():
-            return str(error)
+            return next((cause for one in error.exceptions if (cause := what_repeats(one)) is not None), None)
+        case NestedClusterError() | TargetError() | CannotStartError() | ImportError() | SyntaxError():
+            return error
         case StartupError() if error._is_in_vain:
-            return str(error)
-        case ImportError() | SyntaxError():
-            return f"{type(error).__qualname__}: {error}"
+            return error
         case OSError() if error.errno in _ADDRESS_ERRORS:
-            return f"{type(error).__qualname__}: {error}"
+            return error
     return None
+
+
+def why_it_repeats(error: BaseException | None) -> str | None:
+    """Returns why every other worker would fail in the same way, in words; None if others may do better."""
+    match what_repeats(error):
+        case None:
+            return None
+        case NestedClusterError() | TargetError() | CannotStartError() | StartupError() as cause:
+            return str(cause)
+        case cause:
+            return f"{type(cause).__qualname__}: {cause}"

@@ -22,7 +22,7 @@ from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
 from ..errors import ProtocolError
 from ..events import Disconnect, Shutdown
-from .failure import why_it_repeats
+from .failure import what_repeats, why_it_repeats
 from .heartbeat import Heartbeat
 from .leave import Leave
 from .listening.kept_files import keep
@@ -239,8 +239,18 @@ class Session:
                 is_shared and sys.excepthook is sys.__excepthook__ and not self.channel.is_closed
             )
             name, text, trace = described(error)
+            cause = what_repeats(error)
+            code = cause.errno if isinstance(cause, OSError) else None
             self.tell(
-                frames.Failed(name, text[:_TEXT], trace[-_TEXT:], repeats and repeats[:_TEXT], self.is_failure_told)
+                frames.Failed(
+                    name,
+                    text[:_TEXT],
+                    trace[-_TEXT:],
+                    repeats and repeats[:_TEXT],
+                    self.is_failure_told,
+                    code,
+                    self.ports.refused.get(code) if code is not None else None,
+                )
             )
 
     async def fail(self, error: Exception) -> None:

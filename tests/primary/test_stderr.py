@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from aiocluster import Cluster, Primary, StartupError
-from aiocluster._primary.stderr import TAIL
+from aiocluster._primary.relay import TAIL
 from aiocluster.settings import StartMethod
 
 from .inside_process import read_all

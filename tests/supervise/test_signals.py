@@ -412,7 +412,7 @@ def test_as_process_1_the_command_hears_sigterm_while_workers_start(tmp_path: Pa
     with process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "importing\n"
+            assert process.stdout.readline() == "0 | importing\n"
             os.kill(first_child(process.pid), signal.SIGTERM)
             _, log = process.communicate(timeout=10)
             assert process.returncode == 0
@@ -424,7 +424,7 @@ def test_as_process_1_the_command_hears_sigterm_while_workers_start(tmp_path: Pa
 @NEEDS_UNSHARE
 def test_as_process_1_the_command_hears_sigterm_while_it_imports_itself(tmp_path: Path) -> None:
     command = ["unshare", "-pf", "--kill-child", sys.executable, "-m", "aiocluster", "run", "no_such_module"]
-    (tmp_path / "argparse.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
+    (tmp_path / "click.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True)
     with process:

@@ -310,6 +310,7 @@ class Ports:
 
     Attributes:
         paths: The paths of all Unix sockets that this worker has shared so far.
+        refused: The last address that could not be opened, by the system's error number.
         is_stopped: Whether it takes no more connections.
         ready_clock: Tells when the loop has gone round since connections came.
     """
@@ -324,6 +325,7 @@ class Ports:
         self._unwinding: dict[int, Port] = {}  # closed ones of which the primary is to be told later
         self._all: weakref.WeakSet[Port] = weakref.WeakSet()  # also closed ones: their connections may be open
         self.paths: set[bytes] = set()
+        self.refused: dict[int, str] = {}
         self.is_stopped: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
@@ -411,6 +413,7 @@ class Ports:
                     self.paths.add(endpoint.path)
                     return port
         except OSError as error:
+            self._note_refused(error.errno, endpoint)
             raise unix.in_use(named) if error.errno == errno.EADDRINUSE else error from None
 
     async def _bind(
@@ -505,8 +508,15 @@ class Ports:
 
     def _on_refused(self, frame: frames.Refused) -> None:
         endpoint, future = self._requests.pop(frame.number)
+        self._note_refused(frame.errno, endpoint)
         if not future.done():
             future.set_exception(_bind_error(endpoint, frame.errno, frame.text))
+
+    def _note_refused(self, code: int | None, endpoint: Endpoint) -> None:
+        if code is not None and endpoint.fd < 0:
+            path = os.fsdecode(endpoint.path) if endpoint.path else None
+            host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+            self.refused[code] = f"{host}:{endpoint.port}" if path is None else f"unix:{path}"
 
     def _on_bind(self, frame: frames.Bind) -> None:
         _, future = self._requests.pop(frame.number)
