@@ -77,7 +77,10 @@ def _function(function: Any, folders: Folders) -> TargetName:
             f"{name} is defined inside a function, where no other process finds it: move it to module level"
         )
     if not name or module is None:
-        raise TargetError(f"{function!r} can't be named to another process: give a module-level function")
+        raise TargetError(
+            f"{function!r} can't be named to another process: give a module-level function, or an app's name as text, "
+            'such as "shop.web:app"'
+        )
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -51,6 +51,9 @@ def look_at(process: Process, now: float) -> None:
     process.is_leaving = life.is_leaving
     process.is_gone = life.is_gone
     process.is_failed = process.is_failed or life.is_missed
+    if session.spent is not None and process.is_accepted and not process.is_due:
+        logger.info("%r is replaced: %s", process.worker, session.spent)
+        process.is_due = True
 
 
 def _sample(session: Session) -> Sample:

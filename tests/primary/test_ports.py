@@ -32,12 +32,29 @@ WINDOW = 16  # connections a worker is sent before it is ready with any
 async def test_forty_connections_over_four_workers_are_ten_each(server: str) -> None:
     cluster = Cluster(EXAMPLES / f"{server}_app.py", workers=4, env={"PORT": "0"}, silent=True)
     async with serving(cluster, 4) as address:
-        clients = [await Client.connect(address) for _ in range(40)]
-        first = [await client.ask() for client in clients]
+        clients, first = [], []
+        for _ in range(40):
+            clients.append(await Client.connect(address))
+            first.append(await clients[-1].ask())
         assert sorted(Counter(first).values()) == [10, 10, 10, 10]
         assert [await client.ask() for client in clients] == first  # a connection stays where it is
         for client in clients:
             await client.close()
+
+
+@pytest.mark.parametrize("server", ["asyncio", "uvicorn", "aiohttp"])
+async def test_so_are_forty_at_once_as_far_as_workers_get_a_processor(server: str) -> None:
+    """Beside other tests a worker may have to wait for a processor for longer than connections wait for it."""
+    cluster = Cluster(EXAMPLES / f"{server}_app.py", workers=4, env={"PORT": "0"}, silent=True)
+    async with serving(cluster, 4) as address:
+        clients = [await Client.connect(address) for _ in range(40)]
+        try:
+            shares = Counter([await client.ask() for client in clients])
+        finally:
+            for client in clients:
+                await client.close()
+        assert len(shares) == 4
+        assert max(shares.values()) - min(shares.values()) <= 6
 
 
 async def test_connections_are_counted() -> None:

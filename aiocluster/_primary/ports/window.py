@@ -27,8 +27,8 @@ LATE = 0.2
 With less, a machine that has too much to do would look like a busy worker.
 """
 
-HOLD = 0.02
-"""Seconds for which a full worker may be worth waiting for."""
+HOLD = 0.05
+"""Seconds for which a full worker may be worth waiting for. On a loaded machine it may have to wait for a processor."""
 
 HOLD_IF_SLOW = 0.002
 """The same for one whose connections are known to take long: this one may be quick."""
