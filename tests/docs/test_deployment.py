@@ -15,13 +15,15 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aiocluster import Cluster
 from aiocluster.events import Address
+from tests.cli.inside_service import serve
 from tests.cli.systemd import listening
 from tests.docs.nginx import NGINX, nginx
 from tests.docs.ports import free_port
@@ -31,7 +33,6 @@ from tests.support.programs import environment
 
 PAGE = "deployment.md"
 FILES = ROOT / "examples" / "deploy"
-SERVER = "tests.cli.inside_service:serve"
 
 yaml: Any = importlib.import_module("yaml")
 
@@ -197,13 +198,7 @@ async def test_a_command_serves_and_stops(where: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 async def test_two_clusters_behind_nginx_take_turns_without_an_error(tmp_path: Path) -> None:
     """Each stops while the other one serves, with clients all the while: GET, and POST, which nginx sends only once."""
-    apps = [Address("unix", path=str(tmp_path / f"{name}.sock")) for name in "ab"]
-    places = [Address("unix", path=str(tmp_path / f"{name}.health")) for name in "ab"]
-    # The drain delay has to be longer than nginx leaves out who has refused: fail_timeout, in whole seconds.
-    first, second = (
-        ["aiocluster", "run", "-w", "1", "--health", str(health), "--drain-delay", "3", SERVER, str(app.path)]
-        for app, health in zip(apps, places, strict=True)
-    )
+    paths = [str(tmp_path / "a.sock"), str(tmp_path / "b.sock")]
     answers: Counter[str] = Counter()
     is_over = asyncio.Event()
 
@@ -216,19 +211,25 @@ async def test_two_clusters_behind_nginx_take_turns_without_an_error(tmp_path: P
                 answers[repr(error)] += 1
             await asyncio.sleep(0.02)  # leaves the processors to those who start
 
-    names = [(f"10.0.0.{number}:8000", str(app)) for number, app in enumerate(apps, 1)]
-    with ExitStack() as stack:
-        running_first = stack.enter_context(running(first))
-        await until_ready(places[0])
+    names = [(f"10.0.0.{number}:8000", f"unix:{path}") for number, path in enumerate(paths, 1)]
+    async with AsyncExitStack() as stack:
+
+        async def start(path: str) -> Cluster:
+            """Starts a cluster there. The delay has to be longer than nginx leaves out who has refused (the page)."""
+            cluster = Cluster(serve, args=[path], workers=1, health="127.0.0.1:0", drain_delay=3.0)
+            await stack.enter_async_context(cluster)
+            assert cluster.health_address is not None
+            await until_ready(cluster.health_address)
+            return cluster
+
+        first = await start(paths[0])
         address = Address("tcp4", "127.0.0.1", stack.enter_context(nginx(tmp_path, PAGE, "nginx.conf", *names)))
         clients = [asyncio.create_task(ask(address, method)) for method in ("GET", "POST")]
-        running_second = stack.enter_context(running(second))
-        await until_ready(places[1])
-        await stopped(running_first)
-        running_first = stack.enter_context(running(first))
-        await until_ready(places[0])
-        await stopped(running_second)
+        second = await start(paths[1])
+        await first.stop()
+        third = await start(paths[0])
+        await second.stop()
         is_over.set()
         await asyncio.gather(*clients)
         assert set(answers) == {"GET", "POST"}, answers
-        await stopped(running_first)
+        await third.stop(graceful=False)
