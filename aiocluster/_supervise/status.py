@@ -81,6 +81,8 @@ class Status:
             return False, "given up: workers ended too often, or can't start"
         if reconciler.over.is_set():
             return False, "no worker is left"
+        if not readiness.wanted:
+            return False, "starting"
         if not readiness.is_up:
             return False, f"starting: {readiness.wanted - readiness.missing} of {readiness.wanted} workers serve"
         if not readiness.serving:
