@@ -24,9 +24,9 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
+from ._bind import parse_bind
 from ._checks import low_and_high, number, sequence, whole_number, without_nul
 from ._did_you_mean import did_you_mean
-from ._listen_text import parse as parse_listen_text
 from .integrations.asgi import AsgiApp
 from .scheduling import _registry
 
@@ -237,7 +237,11 @@ def _watched(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def _listens_at(name: str, value: object) -> object:
-    parse_listen_text(name, value)
+    if not isinstance(value, str):
+        raise TypeError(f'{name} must be an address such as "127.0.0.1:9000" or "unix:/path", not {value!r}')
+    without_nul(name, value)
+    if parse_bind(name, value, 0).fd is not None:
+        raise ValueError(f"{name} can't be a descriptor, as {value!r} is: the primary binds an address of its own")
     return value
 
 
@@ -309,12 +313,12 @@ class Settings:
         reload_include: Glob patterns of files in these folders that count beside ``*.py``, such as ``"*.html"``.
         reload_exclude: Glob patterns of files and folders in these folders that do not count. Caches, virtual
             environments and what begins with a dot never do.
-        health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all IPv4
-            addresses) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200 once every slot
-            up to the lower bound has been online (listening, if the application listens) and while at least one is; 503
-            from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither a reload nor one
-            crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it came online. None:
-            nowhere.
+        health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all
+            interfaces, both families) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200
+            once every slot up to the lower bound has been online (listening, if the application listens) and while at
+            least one is; 503 from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither
+            a reload nor one crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it
+            came online. None: nowhere.
         systemd: Whether this cluster is the service that systemd has started: it opens the sockets that systemd passes
             to this process, and tells it ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, its status, and ``WATCHDOG=1``.
             Without systemd it changes nothing. The command ``aiocluster`` sets it.

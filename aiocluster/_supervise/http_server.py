@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import cast
 
-from .._listen_text import ListenText
+from .._bind import BindAddress
 from .._primary.ports.bind import address_of, bind, bind_path
 from .._primary.ports.socket_file import own_file
-from .._wire.addresses import addresses
+from .._wire.addresses import addresses, has_ipv6
 from .._wire.endpoint import Endpoint
 from .._wire.socket_file import whole_path
 from ..address import Address
@@ -30,19 +30,19 @@ class HttpServer:
 
     Args:
         setting: The setting that asks for it. Errors name it.
-        where: Where to listen. Of a name, the first address is used.
+        where: Where to listen: an address or a path. Of a name, the first address is used.
         pages: The pages by path.
 
     Attributes:
-        address: Where it listens; None before `open`.
+        address: Where it listens, the first of two if on all interfaces; None before `open`.
     """
 
-    def __init__(self, setting: str, where: ListenText, pages: Mapping[str, Page]) -> None:
+    def __init__(self, setting: str, where: BindAddress, pages: Mapping[str, Page]) -> None:
         self.address: Address | None = None
         self._setting = setting
         self._where = where
         self._pages = pages
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
         self._none_left = asyncio.Event()
         self._undo = ExitStack()
@@ -55,38 +55,52 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         try:
-            sock = await self._bound()
-            self._undo.callback(sock.close)
-            if self._where.path and (file := own_file(whole_path(self._where.path))) is not None:
-                self._undo.callback(file.remove)
-            sock.listen(_BACKLOG)
-            self.address = address_of(sock)
-            # With a socket of its own, also in a worker: there, other calls would share the port with other workers.
-            create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            self._server = await create(lambda: _Connection(self._pages, self._connections, self._none_left), sock=sock)
+            for sock in await self._bound():
+                sock.listen(_BACKLOG)
+                # With a socket of its own, also in a worker: there, other calls would share the port with others.
+                create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+                self._servers.append(await create(self._connection, sock=sock))
         except OSError as error:
             raise StartupError(f"{self._setting}: {_why(error, self._where)}") from error
 
-    async def _bound(self) -> socket.socket:
-        if self._where.path:
-            return bind_path(whole_path(self._where.path), mode=None, uid=None, gid=None)
-        found = await addresses(asyncio.get_running_loop(), self._where.host, self._where.port, type=socket.SOCK_STREAM)
+    async def _bound(self) -> list[socket.socket]:
+        if self._where.path is not None:
+            path = whole_path(self._where.path)
+            sock = self._owned(bind_path(path, mode=None, uid=None, gid=None))
+            if (file := own_file(path)) is not None:
+                self._undo.callback(file.remove)
+            return [sock]
+        if self._where.host not in ("", "::"):
+            return [await self._bound_to(self._where.host, self._where.port)]
+        first = await self._bound_to("0.0.0.0", self._where.port)
+        return [first, await self._bound_to("::", address_of(first).port)] if has_ipv6() else [first]
+
+    async def _bound_to(self, host: str, port: int) -> socket.socket:
+        found = await addresses(asyncio.get_running_loop(), host, port, type=socket.SOCK_STREAM)
         family, kind, _, _, sockaddr = found[0]
-        return bind(Endpoint.of(family, kind, sockaddr), reuse_port=False)
+        return self._owned(bind(Endpoint.of(family, kind, sockaddr), reuse_port=False))
+
+    def _owned(self, sock: socket.socket) -> socket.socket:
+        self._undo.callback(sock.close)
+        self.address = self.address or address_of(sock)
+        return sock
+
+    def _connection(self) -> _Connection:
+        return _Connection(self._pages, self._connections, self._none_left)
 
     async def close(self) -> None:
         """Ends all connections and listens no more."""
         with self._undo:
-            if self._server is None:
-                return
-            self._server.close()
+            for server in self._servers:
+                server.close()
             for connection in list(self._connections):
                 connection.abort()
             if self._connections:
                 self._none_left.clear()
                 await self._none_left.wait()
-            await self._server.wait_closed()
-            self._server = None
+            for server in self._servers:
+                await server.wait_closed()
+            self._servers.clear()
 
 
 class _Connection(asyncio.Protocol):
@@ -129,11 +143,12 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _why(error: OSError, where: ListenText) -> str:
+def _why(error: OSError, where: BindAddress) -> str:
     """Returns in one line why it can't listen, and what to do."""
+    place = where.path or f"{where.host or '*'}:{where.port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use; stop what listens there, or choose another address"
+        return f"{place} is in use; stop what listens there, or choose another address"
     if error.errno == errno.EACCES:
-        return f"{where} is not allowed; choose a port from 1024 on, or a path that this user may write"
+        return f"{place} is not allowed; choose a port from 1024 on, or a path that this user may write"
     reason = error.strerror or os.strerror(error.errno or 0)
-    return f"can't listen on {where}: {reason}; choose an address of this machine"
+    return f"can't listen on {place}: {reason}; choose an address of this machine"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from .._listen_text import parse
+from .._bind import parse_bind
 from .._primary.primary import Primary
 from ..address import Address
 from .http_server import HttpServer
@@ -31,7 +31,9 @@ class Status:
         self._service = Service() if systemd else None
         self._http: HttpServer | None = None
         if health is not None:
-            self._http = HttpServer("health", parse("health", health), {"/live": self._live, "/ready": self._ready})
+            self._http = HttpServer(
+                "health", parse_bind("health", health, 0), {"/live": self._live, "/ready": self._ready}
+            )
         self._failed_reload = ""
 
     @property
@@ -79,6 +81,8 @@ class Status:
             return False, "given up: workers ended too often, or can't start"
         if reconciler.over.is_set():
             return False, "no worker is left"
+        if not readiness.wanted:
+            return False, "starting"
         if not readiness.is_up:
             return False, f"starting: {readiness.wanted - readiness.missing} of {readiness.wanted} workers serve"
         if not readiness.serving:

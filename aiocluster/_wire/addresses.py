@@ -1,8 +1,9 @@
-"""From host names to the addresses of endpoints."""
+"""From host names to the addresses of endpoints, and which families there are."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import Any
 
@@ -23,3 +24,13 @@ async def addresses(
     if isinstance(port, float):  # that function takes one, its listening calls don't
         raise TypeError("port must be a str, bytes or int")
     return list(await loop.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags))
+
+
+def has_ipv6() -> bool:
+    """Whether this machine supports IPv6."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            return False
+    return True

@@ -81,7 +81,8 @@ class NotifySocket:
 
     def send(self, **variables: object) -> None:
         """Sends one message, such as ``READY=1``. If systemd is slow to read, it is sent when there is room again."""
-        self._unsent.append("\n".join(f"{name}={value}" for name, value in variables.items()).encode())
+        text = "\n".join(f"{name}={value}" for name, value in variables.items())
+        self._unsent.append(text.encode(errors="replace"))  # a path in an error need not be text
         if not self._is_waiting:
             self._flush()
 

@@ -20,7 +20,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def serve() -> None:
     where = sys.argv[1]
     if where.startswith("/"):
-        server = await asyncio.start_unix_server(answer, where)
+        server = await asyncio.start_unix_server(answer, where, backlog=50)
     else:
         host, _, port = where.rpartition(":")
         server = await asyncio.start_server(answer, host, int(port))

@@ -134,7 +134,7 @@ async def test_sockets_that_systemd_passes_are_served(tmp_path: Path) -> None:
                     assert (status, body.split()[1:]) == (200, [])
                     client = asyncio.create_task(fetch(address, "/"))
                     process.send_signal(signal.SIGTERM)
-                    await asyncio.to_thread(ended, process)
+                    assert "ignoring" not in await asyncio.to_thread(ended, process)
                 finally:
                     process.kill()
         assert os.path.exists(path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,57 +16,15 @@ import psutil
 import pytest
 from websockets.asyncio.client import connect
 
+from tests.docs.nginx import NGINX, nginx
 from tests.docs.ports import free_port
 from tests.docs.snippets import ROOT, titled
-from tests.support.programs import environment, listening_address, printed, running_command, running_example
-from tests.support.serving import wait_until_it_handles, wait_until_it_is_up
+from tests.support.programs import environment, printed, running_command, running_example
+from tests.support.serving import wait_until_it_is_up
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 PAGE = "nginx.md"
-AROUND = """
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr error;
-{user}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    {page}
-}}
-"""
-
-
-@contextmanager
-def nginx(folder: Path, title: str, *changes: tuple[str, str]) -> Iterator[int]:
-    """Runs nginx with a configuration of the page, with some of its text replaced. Yields its port."""
-    assert NGINX is not None
-    port = free_port()
-    text = titled(PAGE, title)
-    for old, new in [("listen 80;", f"listen 127.0.0.1:{port};"), *changes]:
-        assert old in text
-        text = text.replace(old, new)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(AROUND.format(page=text, user="user root;" if os.getuid() == 0 else ""))
-    command = [NGINX, "-p", str(folder), "-e", "stderr", "-c", str(configuration)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            listening_address(process.pid)
-            wait_until_it_handles(signal.SIGQUIT, process.pid)
-            yield port
-        finally:
-            process.send_signal(signal.SIGQUIT)
-            errors = process.stderr.read()
-            process.wait(20)
-    assert "[emerg]" not in errors, errors
 
 
 @contextmanager
@@ -118,7 +74,10 @@ async def first_answer(port: int) -> str:
 
 
 async def test_the_cluster_distributes(tmp_path: Path) -> None:
-    with application(tmp_path) as (_, sock), nginx(tmp_path, "one_address.conf", ("/run/app/app.sock", sock)) as port:
+    with (
+        application(tmp_path) as (_, sock),
+        nginx(tmp_path, PAGE, "one_address.conf", ("/run/app/app.sock", sock)) as port,
+    ):
         workers = {await first_answer(port)}
         while len(workers) < 4:  # from here on each has its turn
             workers.add(await get(port))
@@ -128,14 +87,17 @@ async def test_the_cluster_distributes(tmp_path: Path) -> None:
 
 
 async def test_kept_connections_are_used_again(tmp_path: Path) -> None:
-    with application(tmp_path) as (_, sock), nginx(tmp_path, "kept.conf", ("/run/app/app.sock", sock)) as port:
+    with application(tmp_path) as (_, sock), nginx(tmp_path, PAGE, "kept.conf", ("/run/app/app.sock", sock)) as port:
         first = await first_answer(port)
         assert {await get(port) for _ in range(8)} == {first}
 
 
 async def test_reload_behind_kept_connections(tmp_path: Path) -> None:
     """Every request is answered while the workers are replaced, one after the other."""
-    with application(tmp_path) as (process, sock), nginx(tmp_path, "kept.conf", ("/run/app/app.sock", sock)) as port:
+    with (
+        application(tmp_path) as (process, sock),
+        nginx(tmp_path, PAGE, "kept.conf", ("/run/app/app.sock", sock)) as port,
+    ):
         await first_answer(port)
         old = psutil.Process(process.pid).children()
         assert len(old) == 4
@@ -149,7 +111,7 @@ async def test_websockets(tmp_path: Path) -> None:
     script = str(ROOT / "examples" / "websockets_app.py")
     with running_command("-w", "2", script) as (_, address):
         there = ("unix:/run/app/app.sock", str(address))
-        with nginx(tmp_path, "one_address.conf", there) as port:
+        with nginx(tmp_path, PAGE, "one_address.conf", there) as port:
             async with connect(f"ws://127.0.0.1:{port}/") as client:
                 await client.send("hello")
                 assert re.fullmatch(r"\d+ hello", str(await client.recv()))
@@ -163,7 +125,7 @@ async def test_nginx_distributes(tmp_path: Path) -> None:
     places = [(f"127.0.0.1:{3000 + number}", f"127.0.0.1:{port}") for number, port in enumerate(ports)]
     with running_example("own_ports.py", PORTS=" ".join(ports)) as process:
         assert {(await printed(process)).split()[2] for _ in range(4)} == ports
-        with nginx(tmp_path, "own_addresses.conf", *places) as port:
+        with nginx(tmp_path, PAGE, "own_addresses.conf", *places) as port:
             clients = [f"127.0.0.{number}" for number in range(1, 33)]
             first = {client: await get(port, local=client) for client in clients}
             assert len(set(first.values())) > 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aiocluster import Cluster, RestartLimitError, RestartPolicy, StartupError
-from aiocluster._listen_text import parse
+from aiocluster._bind import parse_bind
 from aiocluster._supervise import http_server
 from aiocluster._supervise.http_answer import MAX_HEAD
 from aiocluster._supervise.http_server import HttpServer
@@ -104,7 +104,7 @@ async def test_a_port_in_use_is_one_line() -> None:
 async def test_bad_clients_cost_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """The silent, the slow, the many and the rude; close() ends those that are left."""
     monkeypatch.setattr(http_server, "_TIMEOUT", 0.5)
-    server = HttpServer("health", parse("health", "localhost:0"), {"/live": lambda: (HTTPStatus.OK, "")})
+    server = HttpServer("health", parse_bind("health", ":0", 0), {"/live": lambda: (HTTPStatus.OK, "")})
     await server.open()
     try:
         address = server.address

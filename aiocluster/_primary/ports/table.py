@@ -120,7 +120,8 @@ class PortTable:
             sock = bind_path(endpoint.path, mode=mode, uid=uid, gid=gid)
             return self._open(endpoint, backlog, possible, sock, own_file(endpoint.path))
         scheduling = port.scheduling if scheduling is None else _possible(scheduling, endpoint)
-        if (port.scheduling, port.backlog) != (scheduling, backlog):
+        is_other_backlog = port.backlog != backlog and not port.is_inherited  # else whoever opened it has chosen
+        if port.scheduling != scheduling or is_other_backlog:
             logger.warning(
                 "%s is already open with scheduling %r and backlog %d; ignoring scheduling %r and backlog %d",
                 port.address,

@@ -9,12 +9,12 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from ..._bind import BindAddress
+from ..._wire.addresses import has_ipv6
 from ..._wire.endpoint import Endpoint
 from ...errors import ChannelClosedError
 from ..current import current_session
 from ..failure import CannotStartError
 from ..listening.patch import CLEANUP
-from ..listening.resolve import has_ipv6
 from ..listening.server import ClusterServer
 from ..listening.unix import plain_path
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Iterable
 from typing import Any
 
-from ..._wire.addresses import addresses
+from ..._wire.addresses import addresses, has_ipv6
 from ..._wire.endpoint import Endpoint
 from .arguments import is_uvloop
 
@@ -35,13 +34,3 @@ async def resolve(
             if found != socket.AF_INET6 or has_ipv6():
                 endpoints.append(Endpoint.of(found, kind, address))
     return endpoints if is_uvloop(loop) else list(dict.fromkeys(endpoints))
-
-
-def has_ipv6() -> bool:
-    """Whether this machine supports IPv6."""
-    try:
-        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
-    except OSError as error:
-        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
-            return False
-    return True
