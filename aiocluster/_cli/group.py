@@ -12,6 +12,7 @@ from .._did_you_mean import did_you_mean
 
 COMMANDS = {
     "run": "Run a script, a module, a function or an ASGI app in several workers that share their ports.",
+    "completion": "Print the completion of this command for bash, zsh or fish.",
 }
 """The sub-commands, each with the line that ``--help`` shows. ``NAME`` is ``command`` of the module ``_cli.NAME``."""
 
