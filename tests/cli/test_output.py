@@ -286,4 +286,4 @@ def test_a_server_that_binds_by_itself() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         said = fails("-w", "2", "http.server", str(sock.getsockname()[1]), "--bind", "127.0.0.1")
     assert "binds an address by itself that is in use" in said
-    assert "listening.md#a-server-that-binds-by-itself" in said
+    assert "listening.md#servers-that-bind-by-themselves" in said
