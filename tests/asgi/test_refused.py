@@ -14,10 +14,10 @@ HERE = "tests.asgi.inside_apps"
 LOCAL = ["127.0.0.1:0"]
 
 
-async def refused(target: Any, **settings: Any) -> Exception:
+async def refused(target: Any, *, workers: int = 1, **settings: Any) -> Exception:
     """What a cluster raises that can't start with this target."""
     with pytest.raises((StartupError, TargetError)) as caught:
-        async with Cluster(target, workers=2, **settings) as cluster:
+        async with Cluster(target, workers=workers, **settings) as cluster:
             await cluster.serve_forever()
     assert "\n" not in str(caught.value), "it is one line"
     return caught.value
@@ -42,7 +42,7 @@ async def test_what_is_no_app(target: Any, method: Any, text: str) -> None:
 
 async def test_an_app_whose_startup_fails(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     # It is also how a string is seen to be recognized as an app: no lifespan would run otherwise.
-    error = await refused(f"{HERE}:without_database")
+    error = await refused(f"{HERE}:without_database", workers=2)
     assert isinstance(error, StartupError)
     assert str(error).endswith("can't start: the app's startup has failed: LookupError: no database")
     assert caplog.text.count("LookupError: no database\n\nThe above") == 1, "the traceback is told once"

@@ -110,9 +110,10 @@ def _has_one(pid: str, names: set[str]) -> bool:
 def _command(pid: str) -> str:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            text = file.read(4096).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+            program, *arguments = file.read(4096).rstrip(b"\0").split(b"\0")
     except OSError:
         return ""
+    text = b" ".join([os.path.basename(program), *arguments]).decode(errors="replace")
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= _MOST_COMMAND else text[: _MOST_COMMAND - 1] + "…"
 

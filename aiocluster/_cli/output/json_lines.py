@@ -44,14 +44,15 @@ class Json(Losses):
 
     def show(self, origin: Origin, data: bytes) -> bytes:
         """Returns an object for each line, and for each traceback."""
-        head: dict[str, Any] = {"time": _now(), "level": "info", "logger": self._stream, "message": ""}
-        tail = _whose(origin)
-        found = bytearray()
+        # The same for all lines but the message, so it is encoded once.
+        head = _encode({"time": _now(), "level": "info", "logger": self._stream})[:-1] + ', "message": '
+        tail = ", " + _encode(_whose(origin))[1:] + "\n"
+        found: list[str] = []
         for is_traceback, part in self._tracebacks.split(data):
             text = part.decode(errors="backslashreplace").rstrip("\r\n")
-            for line in [text] if is_traceback else text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-                found += _encode({**head, "message": line, **tail}).encode() + b"\n"
-        return bytes(found)
+            lines = [text] if is_traceback else text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            found += [head + _encode(line) + tail for line in lines]
+        return "".join(found).encode()
 
     # ---- the log
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -100,7 +101,9 @@ class Story:
         worker, reason = event.worker, event.reason
         how = f"exit code {event.code}" if event.signal is None else event.signal.name
         level = _LEVELS[reason]
-        if level > logging.INFO and not self._cluster._reconciler.is_stopping:
+        if self._cluster._reconciler.given_up is not None:
+            level = logging.DEBUG  # the command ends by saying why
+        elif level > logging.INFO and not self._cluster._reconciler.is_stopping:
             self._vacant.add(_place(worker))
         self._tell(
             level,
@@ -136,7 +139,7 @@ class Story:
         low, high = self._cluster.stats().bounds
         count = f"{low} to {high} workers run" if low != high else f"{low} workers run" if low > 1 else "1 worker runs"
         fields: dict[str, Any] = {"event": "up", "workers": len(self._online), "addresses": list(self._addresses)}
-        lines = [f"{count} {self._what}", *self._addresses, *self._unusual()]
+        lines = [f"{count} {self._what} (pid {os.getpid()})", *self._addresses, *self._unusual()]
         logger.info("%s", "\n".join(lines), extra=fields)
 
     def _unusual(self) -> list[str]:

@@ -11,7 +11,7 @@ from .colour import BOLD, DIM, PLACES, RED, YELLOW, painted
 from .losses import Losses
 from .tracebacks import Tracebacks, settled
 
-_LINE = re.compile(rb"(\r\n|\n|\r)(?=.)", re.DOTALL)
+_LINE = re.compile(rb"(\r\n|\n|\r(?!\n))(?=.)", re.DOTALL)
 _LEVELS = {
     logging.DEBUG: ("debug: ", DIM),
     logging.WARNING: ("warning: ", YELLOW),
