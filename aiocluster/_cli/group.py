@@ -12,6 +12,17 @@ from .._did_you_mean import did_you_mean
 
 COMMANDS = {
     "run": "Run a script, a module, a function or an ASGI app in several workers that share their ports.",
+    "start": "Run one in the background, under a name; or start it again.",
+    "list": "Show the clusters: what runs, and what is remembered.",
+    "describe": "Show all that is known of one, and of its workers.",
+    "logs": "Show what one in the background has written.",
+    "reload": "Replace its workers one by one, without losing a connection.",
+    "scale": "Change how many workers it has.",
+    "restart": "Stop it, and start it anew.",
+    "stop": "Stop it, after what is in flight.",
+    "delete": "Stop it, and forget it.",
+    "save": "Save what runs now, to be started again later.",
+    "startup": "Show a systemd unit that starts what was saved.",
 }
 """The sub-commands, each with the line that ``--help`` shows. ``NAME`` is ``command`` of the module ``_cli.NAME``."""
 

@@ -1,8 +1,8 @@
 """Where the files of named clusters are: sockets in the user's runtime folder, logs and memories in the state folder.
 
 ================  =====================================================================================
-runtime folder    ``$XDG_RUNTIME_DIR/aiocluster``, ``/run/user/UID/aiocluster``, or ``aiocluster-UID`` in the folder
-                  for temporary files: the first that can be had. The files in it are gone after a reboot.
+runtime folder    ``$XDG_RUNTIME_DIR/aiocluster``, else ``/run/user/UID/aiocluster``, else ``aiocluster-UID`` in the
+                  folder for temporary files. The files in it are gone after a reboot.
 state folder      ``$XDG_STATE_HOME/aiocluster``, or ``~/.local/state/aiocluster``
 ================  =====================================================================================
 
@@ -27,12 +27,13 @@ class FolderError(OSError):
 def runtime_folders() -> Iterator[Path]:
     """Yields where the runtime folder may be, the best place first."""
     uid = os.geteuid()
+    of_login = Path(f"/run/user/{uid}")
     given = os.environ.get("XDG_RUNTIME_DIR", "")
-    places = [Path(given)] if os.path.isabs(given) else []
-    places += [Path(f"/run/user/{uid}")]
-    for place in dict.fromkeys(places):
-        if _is_own_folder(place):
-            yield place / "aiocluster"
+    if os.path.isabs(given) and Path(given) != of_login and _is_own_folder(Path(given)):
+        yield Path(given) / "aiocluster"  # a place apart, on purpose: only there
+        return
+    if _is_own_folder(of_login):
+        yield of_login / "aiocluster"
     if temporary := _temporary_folder():
         yield temporary / f"aiocluster-{uid}"
 

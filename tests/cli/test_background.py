@@ -1,0 +1,194 @@
+"""Clusters in the background: started, shown, changed, stopped, forgotten; each by the command itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.support.background import Place, place
+from tests.support.serving import EXAMPLES
+
+CODE = (EXAMPLES / "asyncio_app.py").read_text()
+
+
+@pytest.fixture
+def here() -> Iterator[Place]:
+    with place() as one:
+        (one.folder / "shop.py").write_text(CODE)
+        yield one
+
+
+def wait_gone(pid: int) -> None:
+    """Returns when that process, which is no child of this one, has ended."""
+    psutil.Process(pid).wait(20)
+
+
+def answers(address: str) -> int:
+    with urllib.request.urlopen(f"http://{address}/", timeout=20) as response:
+        return int(response.read())
+
+
+def test_a_life_in_the_background(here: Place) -> None:
+    started = here.shows("start", "--log-keep", "2", "-w", "1", "--name", "shop", "shop.py")
+    assert started.splitlines()[-1].startswith("shop is up: 1 worker, pid "), started
+
+    found = here.described("shop")
+    assert (found["name"], found["state"], found["target"], found["bounds"]) == ("shop", "running", "shop.py", [1, 1])
+    (address,) = found["addresses"]
+    (worker,) = found["workers"]
+    assert answers(address) == worker["pid"]
+    assert os.getsid(found["pid"]) != os.getsid(0)
+
+    refused = here.run("start", "--name", "shop", "shop.py")
+    assert (refused.returncode, f"in use by pid {found['pid']}" in refused.stderr) == (2, True), refused.stderr
+    mistaken = here.run("reload", "shp")
+    assert (mistaken.returncode, mistaken.stderr) == (
+        2,
+        "aiocluster: there is no cluster 'shp'; did you mean 'shop'?\n",
+    )
+
+    scaled = here.shows("scale", "shop", "+1")
+    assert scaled.splitlines()[-1] == "shop has 2 workers"
+    assert "worker 1 (pid " in scaled
+    bounds = json.loads(here.shows("scale", "shop", "1:2", "--json").splitlines()[-1])["bounds"]
+    assert bounds == [1, 2]
+
+    stopped = here.shows("stop", "shop")
+    assert stopped.splitlines()[-1] == "shop is stopped"
+    assert not psutil.pid_exists(found["pid"])
+    assert here.described("shop")["state"] == "stopped"
+    assert here.shows("stop", "shop") == "shop had stopped already\n"
+    lines = here.shows("logs", "shop", "-n", "1000")
+    assert lines.count("--- ") == 2
+    assert lines.splitlines()[-1].endswith("shop has ended: exit code 0")
+    assert here.shows("delete", "shop") == "shop is forgotten\n"
+    assert not here.log.parent.exists()
+
+
+def test_reload_and_restart_with_another_environment(here: Place) -> None:
+    (here.folder / "shop.py").write_text("import os; open('env', 'w').write(os.environ.get('OF_THE_TEST', ''))\n" + CODE)
+    here.shows("start", "-w", "1", "--name", "shop", "shop.py")
+    found = here.described("shop")
+    reloaded = here.shows("reload", "shop", "--update-env", OF_THE_TEST="new")
+    assert f"worker 0 (pid {found['workers'][0]['pid']}) has left" in reloaded
+    assert (here.folder / "env").read_text() == "new"
+    (here.folder / "env").unlink()
+    assert "shop is stopped" in here.shows("restart", "shop")
+    assert (here.folder / "env").read_text() == "new"
+    assert here.described("shop")["pid"] != found["pid"]
+
+
+def test_a_killed_primary(here: Place) -> None:
+    here.shows("start", "-w", "1", "--name", "shop", "shop.py")
+    found = here.described("shop")
+    os.kill(found["pid"], signal.SIGKILL)
+    wait_gone(found["pid"])
+    assert here.shows("list").split("\n")[1].split()[:3] == ["shop", "died", "-"]
+    assert here.shows("stop", "shop") == "shop had died: cleaned up\n"
+    assert here.shows("start", "shop").splitlines()[-1].startswith("shop is up")
+    assert "killed by SIGKILL" in here.shows("logs", "shop", "-n", "1000")
+    assert here.shows("stop", "shop", "--now").splitlines()[-1] == "shop is stopped"
+
+
+def test_a_start_that_fails_says_why_in_one_line(here: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = here.run("start", "-w", "1", "--name", "shop", "shop.py", PORT=str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("aiocluster: shop could not start: ")
+    assert "in use" in line
+    assert here.described("shop")["state"] == "failed"
+    for words in (["missing.py"], ["-w", "none", "shop.py"], ["--nonsense", "shop.py"], ["--name", "a/b", "shop.py"]):
+        assert here.run("start", *words).returncode == 2
+
+
+def test_saved_ones_are_started_again(here: Place) -> None:
+    here.shows("start", "-w", "1", "--name", "shop", "shop.py")
+    assert here.shows("save") == "saved: shop\n"
+    assert here.shows("stop", "--saved").splitlines()[-1] == "shop is stopped"
+    here.shows("delete", "shop")
+    assert here.shows("start", "--saved").splitlines()[-1].startswith("shop is up")
+    assert here.shows("start", "--saved") == "shop runs already\n"
+    unit = here.shows("startup")
+    assert f"ExecStart={sys.executable} -P -m aiocluster start --saved\n" in unit
+    written = here.shows("startup", "--install", XDG_CONFIG_HOME=str(here.folder))
+    assert written == ""
+    assert (here.folder / "systemd/user/aiocluster.service").read_text() == unit
+
+
+def test_others_are_found_too(here: Place) -> None:
+    """One of `run`, and one of a program of its own."""
+    code = (
+        "import asyncio\nfrom aiocluster import Cluster\n"
+        "async def main():\n"
+        "    async with Cluster('shop.py', workers=1, name='own') as cluster:\n"
+        "        print(flush=True)\n"
+        "        await cluster.serve_forever()\n"
+        "if __name__ == '__main__':\n    asyncio.run(main())\n"
+    )
+    (here.folder / "own.py").write_text(code)
+    run = subprocess.Popen(
+        here.command("run", "-w", "1", "shop.py"), cwd=here.folder, env=here.env, stderr=subprocess.DEVNULL
+    )
+    own = subprocess.Popen([sys.executable, "own.py"], cwd=here.folder, env=here.env, stdout=subprocess.PIPE)
+    with run, own:
+        try:
+            assert own.stdout is not None
+            own.stdout.readline()
+            while len(here.alive()) < 2:
+                assert run.poll() is None
+            assert [one["name"] for one in json.loads(here.shows("list", "--json"))] == ["own", "shop"]
+            assert here.run("logs", "own").returncode == 2
+            assert here.run("restart", "own").returncode == 2
+            assert here.shows("stop", "own", "shop").count("is stopped\n") == 2
+            assert (own.wait(20), run.wait(20)) == (0, 0)
+            assert "There are no clusters" in here.shows("list")
+        finally:
+            own.kill()
+            run.kill()
+
+
+def test_in_a_narrow_terminal(here: Place) -> None:
+    here.shows("start", "-w", "1", "--name", "shop", "shop.py")
+    for words in (["list"], ["describe", "shop"]):
+        terminal = here.in_terminal(*words, columns=40)
+        lines = terminal.read().splitlines()
+        terminal.close()
+        assert terminal.exitstatus == 0
+        table = [line for line in lines if line.startswith(("NAME", "SLOT", "shop", "0"))]
+        assert len(table) == 2
+        assert all(len(line) <= 40 for line in table), table
+    following = here.in_terminal("logs", "shop", "-f", "-n", "0")
+    reloading = here.in_terminal("reload", "shop")
+    reloading.expect("shop has been reloaded: 1 worker\r\n")
+    reloading.close()
+    following.expect("listens on")
+    following.close(force=True)  # the terminal goes away
+    assert here.described("shop")["state"] == "running"
+
+
+def test_the_log_rotates_and_a_full_disk_stops_nobody(here: Place) -> None:
+    (here.folder / "talks.py").write_text(
+        "import os, signal\nfor number in range(4000):\n    print(f'line {number:04}', flush=True)\nsignal.pause()\n"
+    )
+    here.shows("start", "--wait=0", "--log-max-size", "10K", "--log-keep", "2", "-w", "1", "--name", "shop", "talks.py")
+    terminal = here.in_terminal("logs", "shop", "-f", "-n", "100000")
+    terminal.expect("line 3999\r\n")
+    terminal.close(force=True)
+    logs = sorted(here.log.parent.glob("log*"))
+    assert [one.name for one in logs] == ["log", "log.1", "log.2"]
+    assert all(one.stat().st_size <= 10 * 1024 + 200 for one in logs)
+    here.shows("stop", "shop")
+    for one in logs:
+        one.unlink()
+    here.log.symlink_to("/dev/full")
+    assert here.shows("start", "shop", "--wait=0").splitlines()[-1].startswith("shop is up: 1 worker")
