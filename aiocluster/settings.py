@@ -302,8 +302,13 @@ class Settings:
         max_memory: Bytes of resident memory a worker may use before it is replaced gracefully. None: no limit.
         max_lifetime: Seconds a worker may live before it is replaced gracefully. None: no limit.
         max_connections: Connections a worker may take before it is replaced gracefully. None: no limit.
-        reload_on_change: Files and folders. When a Python file there changes, the workers are reloaded. For
-            development; needs the extra ``watch``.
+        reload_on_change: Files and folders to watch, for development. When one of these files changes, or a Python file
+            in one of these folders, all workers are replaced at once, and then the agents. The old ones stay until the
+            new ones can work. What can't start, or ends before it has listened, waits for the next change, also at the
+            first start: entering the `Cluster` then returns when it has been corrected. Needs the extra ``watch``.
+        reload_include: Glob patterns of files in these folders that count beside ``*.py``, such as ``"*.html"``.
+        reload_exclude: Glob patterns of files and folders in these folders that do not count. Caches, virtual
+            environments and what begins with a dot never do.
         health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all IPv4
             addresses) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200 once every slot
             up to the lower bound has been online (listening, if the application listens) and while at least one is; 503
@@ -350,6 +355,8 @@ class Settings:
     max_lifetime: float | None = _setting(None, _optional(_some_seconds), "cluster")
     max_connections: int | None = _setting(None, _optional(_count), "cluster")
     reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
+    reload_include: Sequence[str] = _setting((), _strings, "cluster")
+    reload_exclude: Sequence[str] = _setting((), _strings, "cluster")
     health: str | None = _setting(None, _optional(_listens_at), "cluster")
     systemd: bool = _setting(False, _is(bool, "True or False"), "cluster")
     name: str | None = _setting(None, _optional(_cluster_name), "cluster")
@@ -416,6 +423,8 @@ class ClusterSettings(PrimarySettings, total=False):
     max_lifetime: float | None
     max_connections: int | None
     reload_on_change: Sequence[StrPath]
+    reload_include: Sequence[str]
+    reload_exclude: Sequence[str]
     health: str | None
     systemd: bool
     name: str | None

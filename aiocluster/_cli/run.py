@@ -14,6 +14,7 @@ from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
 from ..settings import Workers
+from . import reloading
 from .output.configure import Output, configure
 
 
@@ -53,21 +54,36 @@ class WorkersType(click.ParamType[Any]):
     help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000.",
 )
 @click.option("--name", help="By which the other commands find it; else it is called after TARGET.")
+@reloading.options
 @click.argument("target")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def command(
-    target: str, args: tuple[str, ...], workers: Workers, scheduling: str, health: str | None, name: str | None
+    target: str,
+    args: tuple[str, ...],
+    workers: Workers,
+    scheduling: str,
+    health: str | None,
+    name: str | None,
+    **reload: Any,
 ) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
     TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
     """
+    settings = reloading.settings(target, **reload)
     output = configure()
     sys.argv = [target, *args]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
     try:
         cluster = Cluster(
-            target, workers=workers, args=args, scheduling=scheduling, name=name, health=health, systemd=True
+            target,
+            workers=workers,
+            args=args,
+            scheduling=scheduling,
+            name=name,
+            health=health,
+            systemd=True,
+            **settings,
         )
         if name is None:
             cluster._control.named_after = named_after(target)

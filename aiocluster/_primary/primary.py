@@ -80,7 +80,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     def _begin(self, given: Settings) -> None:
         self._shared = Shared(given, gone=self._on_gone)
         try:
-            self._named = name_target(given.target, given.cwd, self._shared.folders)
+            self._named = self._name(given)
         except TargetError:
             main_guard.check_is_loaded()  # then this says more
             raise
@@ -181,7 +181,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             TypeError: There is no such setting, or it is of the wrong type.
         """
         changed = self.settings._changed("Primary", settings)
-        target = name_target(changed.target, changed.cwd, self._shared.folders)
+        target = self._name(changed)
         if "env" in settings:
             self._check_env(changed)
         self._shared.settings = changed
@@ -195,9 +195,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         for slot in range(self._slots()):
             variables_for(settings.env, slot)
 
+    def _name(self, settings: Settings) -> TargetName:
+        """Returns how workers find the target, or raises `TargetError`."""
+        is_edited = bool(settings.reload_on_change)
+        return name_target(settings.target, settings.cwd, self._shared.folders, is_edited=is_edited)
+
     def _check_target(self, target: Any) -> None:
         """Raises `TargetError` if workers could not find this target."""
-        name_target(target, self.settings.cwd, self._shared.folders)
+        self._name(replace(self.settings, target=target))
 
     async def fork(self, env: Mapping[str, str] | None = None, *, weight: int = 1) -> WorkerProcess:
         """Starts a worker. Returns once the process runs; wait for ``online`` to know that its target is loaded.
@@ -248,7 +253,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
-        named = name_target(settings.target, settings.cwd, self._shared.folders)
+        named = self._name(settings)
         worker_id = self._last_id = self._last_id + 1
         place = self._free_slot() if place is None else place
         identity = Identity(worker_id, place, weight, MappingProxyType(dict(env or {})))

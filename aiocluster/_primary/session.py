@@ -148,6 +148,7 @@ class Session:
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
         tasks: Number of asyncio tasks, in its last report.
+        spent: Why the worker asks to be replaced; None: it does not.
         calls: Number of functions it is running for `Cluster.call`.
         messages: Number of messages it has sent.
     """
@@ -176,6 +177,7 @@ class Session:
         self.delay: float = 0.0
         self.memory: int = 0
         self.tasks: int = 0
+        self.spent: str | None = None
         self.calls: int = 0
         self.messages: int = 0
         self.has_been_online: bool = False
@@ -214,6 +216,7 @@ class Session:
                 on(frames.Failed, self._on_failed),
                 on(frames.Leaving, self._on_leaving),
                 on(frames.Signalled, self._on_signalled),
+                on(frames.Spent, self._on_spent),
                 *self.backend.routes,
             ],
         )
@@ -371,6 +374,10 @@ class Session:
         self._reported_at = time.monotonic()
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
         self.backend.reported(self.delay, frame.busy, self._heartbeat + self.delay)
+
+    def _on_spent(self, frame: frames.Spent) -> None:
+        self.spent = frame.why
+        self._changed()
 
     def _await_report(self, seconds: float) -> None:
         self._await_no_report()

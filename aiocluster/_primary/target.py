@@ -22,7 +22,11 @@ from .folders import Folders
 
 
 def name_target(
-    target: Target, cwd: str | os.PathLike[str] | None = None, folders: Folders | None = None
+    target: Target,
+    cwd: str | os.PathLike[str] | None = None,
+    folders: Folders | None = None,
+    *,
+    is_edited: bool = False,
 ) -> TargetName:
     """Returns how another process finds this target.
 
@@ -30,6 +34,7 @@ def name_target(
         target: A function, a string, a path, an `AsgiApp` or None; see `Settings.target`.
         cwd: The workers' working directory; relative script paths start there.
         folders: Where this process was started from.
+        is_edited: Whether its source may have errors, which the workers then tell.
 
     Raises:
         TargetError: No worker could find it. The text says what to do.
@@ -43,18 +48,18 @@ def name_target(
             return _script(Path(target), folders, cwd)
         if ":" in target:
             module, _, name = target.partition(":")
-            return _member(module, name, folders, cwd)
+            return _member(module, name, folders, cwd, is_edited=is_edited)
         return _module(target, folders, cwd)
     if isinstance(target, os.PathLike):
         return _script(Path(target), folders, cwd)
     if isinstance(target, AsgiApp):
-        return _app(target, folders, cwd)
+        return _app(target, folders, cwd, is_edited=is_edited)
     if callable(target):
         return _function(target, folders)
     raise TargetError(f"a target is a function, a string, a path, an AsgiApp or None, not {target!r}")
 
 
-def _app(target: AsgiApp, folders: Folders, cwd: str | os.PathLike[str] | None) -> AsgiTarget:
+def _app(target: AsgiApp, folders: Folders, cwd: str | os.PathLike[str] | None, *, is_edited: bool) -> AsgiTarget:
     module, colon, name = target.app.partition(":")
     if not colon:
         raise TargetError(f"an ASGI app is named as package.module:name, not {target.app!r}")
@@ -64,7 +69,9 @@ def _app(target: AsgiApp, folders: Folders, cwd: str | os.PathLike[str] | None) 
     except SerializationError as error:
         what = str(error).replace("message", "uvicorn", 1)
         raise TypeError(f"AsgiApp: {what} (a class or a function is named as text, where uvicorn takes that)") from None
-    return AsgiTarget(_member(module, name, folders, cwd), target.factory, target._addresses(), options)
+    return AsgiTarget(
+        _member(module, name, folders, cwd, is_edited=is_edited), target.factory, target._addresses(), options
+    )
 
 
 def _function(function: Any, folders: Folders) -> TargetName:
@@ -77,7 +84,10 @@ def _function(function: Any, folders: Folders) -> TargetName:
             f"{name} is defined inside a function, where no other process finds it: move it to module level"
         )
     if not name or module is None:
-        raise TargetError(f"{function!r} can't be named to another process: give a module-level function")
+        raise TargetError(
+            f"{function!r} can't be named to another process: give a module-level function, or an app's name as text, "
+            'such as "shop.web:app"'
+        )
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -127,13 +137,22 @@ def _module(module: str, folders: Folders, cwd: str | os.PathLike[str] | None) -
     return ModuleTarget(module)
 
 
-def _member(module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None) -> FunctionTarget:
+def _member(
+    module: str, name: str, folders: Folders, cwd: str | os.PathLike[str] | None, *, is_edited: bool
+) -> FunctionTarget:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{module}:{name}: the part after the colon must be a name")
     spec = _find(module, folders, cwd)
     first = name.partition(".")[0]
-    if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None and not _may_define(spec.origin, first):
-        raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
+    if isinstance(spec.loader, SourceFileLoader) and spec.origin is not None:
+        try:
+            may_define = _may_define(spec.origin, first)
+        except (SyntaxError, ValueError) as error:
+            if not is_edited:
+                raise TargetError(f"{spec.origin} can't be imported: {error}") from None
+        else:
+            if not may_define:
+                raise TargetError(f"{module} ({spec.origin}) defines no {first!r}")
     return FunctionTarget(module, name, in_cwd=True)
 
 
@@ -159,11 +178,13 @@ def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, com
 
 
 def _may_define(origin: str, name: str) -> bool:
-    """Whether this source file may bind the name at module level; True if that is unknown."""
-    try:
-        tree = ast.parse(Path(origin).read_bytes(), origin)
-    except (SyntaxError, ValueError) as error:
-        raise TargetError(f"{origin} can't be imported: {error}") from None
+    """Whether this source file may bind the name at module level; True if that is unknown.
+
+    Raises:
+        SyntaxError: It can't be parsed.
+        ValueError: Likewise: it has null bytes.
+    """
+    tree = ast.parse(Path(origin).read_bytes(), origin)
     for node in _module_level(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():

@@ -20,16 +20,16 @@ from .._processes.title import set_title
 from .._processes.watch import to_the_end
 from .._wire.mailbox import RequestHandler
 from ..address import Address
-from ..errors import ClusterError, ReloadError, WorkerNotFoundError
+from ..errors import ClusterError, WorkerNotFoundError
 from ..scheduling._registry import WEIGHTED
 from ..settings import ClusterSettings, Settings, Target
 from ..stats import ClusterStats
-from . import reload_on_change as watch
 from .bounds import Bounds
 from .control import Control
 from .cpus import available_cpus
 from .health import Limits
 from .reconcile import Reconciler
+from .reload_on_change import ReloadOnChange
 from .signals import Commands, Signals
 from .status import Status
 
@@ -59,7 +59,6 @@ class Cluster(Emitter[PrimaryEvent]):
         self._first_bounds = Bounds.of(available_cpus() if given.workers == "auto" else given.workers)
         if given.weights is not None and len(given.weights) != (most := self._first_bounds.high):
             raise ValueError(f"weights must be {most} numbers, one per worker, not {given.weights!r}")
-        self._watched = given.reload_on_change
         self._primary = Primary._of(given)
         self._hub = self._primary._hub
         agents = dict(given.agents or {})
@@ -72,7 +71,9 @@ class Cluster(Emitter[PrimaryEvent]):
             policy=given.restart or None,
             limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
             start_timeout=given.start_timeout,
+            develops=bool(given.reload_on_change),
         )
+        self._watch = ReloadOnChange(given, self._reconciler) if given.reload_on_change else None
         self._status = Status(self._primary, self._reconciler, health=given.health, systemd=given.systemd)
         self._primary._slots = lambda: self._bounds.high
         self._primary._check_env(given)
@@ -88,7 +89,6 @@ class Cluster(Emitter[PrimaryEvent]):
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
         self._control = Control(self, given.name)
-        self._watching: asyncio.Task[None] | None = None
         self._is_entered = False
 
     async def __aenter__(self) -> Self:
@@ -108,16 +108,18 @@ class Cluster(Emitter[PrimaryEvent]):
             await self._status.begin()
             self._control.begin()
             self._reconciler.begin()
+            if self._watch is not None:
+                self._watch.begin()
             await self._reconciler.start_agents()
             await self._reconciler.scale(self._first_bounds)
+            if self._watch is not None:
+                await self._watch.wait_until_all_run()
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
         set_title("primary")
         self._signals.up()
         self._control.up()
-        if self._watched:
-            self._watching = asyncio.get_running_loop().create_task(self._reload_on_change())
         return self
 
     async def __aexit__(self, kind: object = None, error: BaseException | None = None, trace: object = None) -> None:
@@ -130,6 +132,8 @@ class Cluster(Emitter[PrimaryEvent]):
 
     async def _end(self, error: BaseException | None) -> None:
         try:
+            if self._watch is not None:
+                await self._watch.end()
             await self._reconciler.end()
         finally:
             try:
@@ -246,6 +250,9 @@ class Cluster(Emitter[PrimaryEvent]):
         current code and runs with the current settings (`Primary.setup`). An agent never runs twice, so the old one
         leaves first. A call during a reload asks for one more after it, and further calls wait for the same one.
 
+        With the setting ``reload_on_change`` all workers are replaced at once, and then the agents; a call during a
+        reload begins it anew.
+
         Raises:
             ReloadError: A new worker failed to start. Old workers that have not been replaced yet stay.
             ClusterError: The cluster is stopping, or began to stop during the reload.
@@ -254,14 +261,6 @@ class Cluster(Emitter[PrimaryEvent]):
             raise ClusterError("the cluster is not running: nothing to reload")
         with self._status.reloading():
             await self._reconciler.reload()
-
-    async def _reload_on_change(self) -> None:
-        async for changed in watch.changes(self._watched):
-            logger.info("changed: %s; reloading", ", ".join(changed))
-            try:
-                await self.reload()
-            except ReloadError as error:
-                logger.error("%s", error)
 
     async def scale(self, workers: int | tuple[int, int]) -> None:
         """Changes the number of workers. Returns when the new ones are online, or the surplus ones gone.
@@ -293,8 +292,8 @@ class Cluster(Emitter[PrimaryEvent]):
             graceful: True: tell them to leave within ``graceful_timeout`` seconds; any left after that get SIGTERM, and
                 2 s later SIGKILL. False: send SIGKILL at once, also to those that are already leaving.
         """
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._watch is not None:
+            self._watch.stop()
         self._status.stopping()
         await self._reconciler.stop(graceful=graceful)
 

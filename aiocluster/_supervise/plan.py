@@ -30,6 +30,8 @@ class Want:
         generation: Processes of lower generations are outdated. A reload raises it.
         stop: How all processes should end; None while they should run.
         start_timeout: Seconds a process may take to come online, and again to listen where its predecessor does.
+        swaps: Whether a reload replaces all workers at once, and the agents after them. What is still starting when the
+            generation changes is dropped.
     """
 
     agents: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class Want:
     generation: int = 0
     stop: Literal["gracefully", "at once"] | None = None
     start_timeout: float = 30.0
+    swaps: bool = False
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -190,17 +193,18 @@ def plan(want: Want, seen: Iterable[Seen], may_start: Mapping[Slot, float], now:
     for one in seen:
         groups.setdefault(one.slot, []).append(one)
     everyone = [one for group in groups.values() for one in group]
+    unwanted = {one.id for one in everyone if one.slot not in wanted or _is_dropped(want, one)}
 
     actions: list[Action] = []
     for one in everyone:
-        if (outcome := _outcome(one, groups[one.slot], one.slot in wanted)) is not None:
+        if (outcome := _outcome(one, groups[one.slot], one.id not in unwanted)) is not None:
             actions.append(outcome)
         elif _should_leave(want, one, groups, wanted):
             actions.append(Leave(one.id))
     if actions:
         return actions, now  # the rest depends on these
 
-    signals, next_signal = _signals(want, everyone, wanted, now)
+    signals, next_signal = _signals(want, everyone, unwanted, now)
     starts, next_start = _starts(want, groups, everyone, may_start, now)
     return [*signals, *starts], min(next_signal, next_start)
 
@@ -244,6 +248,11 @@ def _outcome(one: Seen, group: list[Seen], is_wanted: bool) -> Action | None:
     return Forget(one.id) if one.is_gone else None
 
 
+def _is_dropped(want: Want, one: Seen) -> bool:
+    """Whether it has been started for a reload that has been given up, or that the next one has overtaken."""
+    return want.swaps and not one.is_accepted and one.generation != want.generation
+
+
 def _can_take_over(one: Seen, group: list[Seen]) -> bool:
     """Whether it is online, and listens on as many ports as its predecessor if that still works."""
     before = next((other for other in group if other.id == one.instead_of and other.is_up), None)
@@ -267,12 +276,12 @@ def _should_leave(want: Want, one: Seen, groups: Mapping[Slot, list[Seen]], want
     return not workers_first
 
 
-def _signals(want: Want, everyone: list[Seen], wanted: frozenset[Slot], now: float) -> tuple[list[Action], float]:
+def _signals(want: Want, everyone: list[Seen], unwanted: set[int], now: float) -> tuple[list[Action], float]:
     """Returns the signals that are due, and the time of the next one."""
     actions: list[Action] = []
     wake = math.inf
     for one in everyone:
-        when, kill = _next_signal(want, one, one.slot in wanted)
+        when, kill = _next_signal(want, one, one.id not in unwanted)
         if kill is not None and when <= now:
             actions.append(kill)
         else:
@@ -308,7 +317,7 @@ def _starts(
     may_start: Mapping[Slot, float],
     now: float,
 ) -> tuple[list[Action], float]:
-    """Fills empty slots, all at once; then replaces outdated and due processes, one at a time."""
+    """Fills empty slots, all at once; then replaces outdated and due processes, one at a time unless ``want.swaps``."""
     actions: list[Action] = []
     wake = math.inf
     outdated: list[Seen] = []
@@ -324,6 +333,8 @@ def _starts(
             outdated.append(old)
         elif is_wanting:
             actions.append(Start(slot, want.generation))
+    if want.swaps and (swapped := [one for one in outdated if one.generation < want.generation]):
+        return actions or _swap(want, swapped, groups, everyone), wake
     is_busy = bool(actions) or any(one.is_told or not one.is_accepted for one in everyone)
     if outdated and not is_busy:
         # A reload goes by slots. Of those that have reached a limit the oldest is first: newer ones before it, in other
@@ -332,6 +343,15 @@ def _starts(
         is_agent = isinstance(first.slot, str)  # an agent never runs twice: the old one leaves first
         actions.append(Leave(first.id) if is_agent else Start(first.slot, want.generation, first.id))
     return actions, wake
+
+
+def _swap(want: Want, outdated: list[Seen], groups: Mapping[Slot, list[Seen]], everyone: list[Seen]) -> list[Action]:
+    """Replaces all outdated workers side by side, then all outdated agents: by then workers have tried the new code."""
+    workers = [one for one in outdated if one.is_worker]
+    if workers or any(one.is_worker and not one.is_accepted for one in everyone):
+        free = [one for one in workers if all(other.is_accepted for other in groups[one.slot])]
+        return [Start(one.slot, want.generation, one.id) for one in free]
+    return [Leave(one.id) for one in outdated if not one.is_worker]
 
 
 def _is_empty(slot: Slot, group: list[Seen]) -> bool:

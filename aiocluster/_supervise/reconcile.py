@@ -51,6 +51,9 @@ def look_at(process: Process, now: float) -> None:
     process.is_leaving = life.is_leaving
     process.is_gone = life.is_gone
     process.is_failed = process.is_failed or life.is_missed
+    if session.spent is not None and process.is_accepted and not process.is_due:
+        logger.info("%r is replaced: %s", process.worker, session.spent)
+        process.is_due = True
 
 
 def _sample(session: Session) -> Sample:
@@ -92,11 +95,13 @@ class Reconciler:
         policy: When to replace processes that ended unexpectedly; None: never.
         limits: When to replace running workers.
         start_timeout: Seconds a process may take to start.
+        develops: Whether the code is being edited: what can't work is tried again by the next reload, and ends nothing.
         chance: Returns random numbers from 0 to 1.
 
     Attributes:
         given_up: Why workers are no longer replaced: too many have ended, or none can work. None while they are.
         over: Set when the work is over: it was stopped, it gave up, or every worker left by its own choice.
+        is_filled: Set while nothing is asked for, and no slot stays empty until a reload.
         autoscaler: Has the number of workers follow the load.
         readiness: Whether the workers are ready to serve.
         looked: Called after each step, when `readiness` may have changed.
@@ -111,10 +116,12 @@ class Reconciler:
         policy: RestartPolicy | None,
         limits: Limits,
         start_timeout: float,
+        develops: bool = False,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.given_up: Exception | None = None
         self.over: asyncio.Event = asyncio.Event()
+        self.is_filled: asyncio.Event = asyncio.Event()
         self.readiness = Readiness(start_timeout)
         self.looked: Callable[[], None] = lambda: None
         self._primary = primary
@@ -122,8 +129,10 @@ class Reconciler:
         self._weights = weights
         self._limits = limits
         self._chance = chance
-        self._wanted = Wanted(policy, start_timeout)
+        self._develops = develops
+        self._wanted = Wanted(policy, start_timeout, develops=develops)
         self._failures = Failures()
+        self._told: set[tuple[int, Slot | None]] = set()  # while the code is edited: whose failure has been told
         self._progress = Progress()
         self._started: set[Slot] = set()
         self._has_scaled = False  # once it has, a start is no first one
@@ -190,8 +199,39 @@ class Reconciler:
         await self._ask(Scale(workers=bounds))
 
     async def reload(self) -> None:
-        """Replaces all processes, after what is under way. A call that finds a reload queued waits for that one."""
-        await self._ask(self._wanted.next_reload or Reload())
+        """Replaces all processes, after what is under way. A call that finds a reload queued waits for that one.
+
+        While the code is edited, what is under way begins anew instead.
+        """
+        await self._ask(self._overtake() or self._wanted.next_reload or Reload())
+
+    def reload_anew(self) -> bool:
+        """Has the request under way, or the reload that is queued, use the code as it is now. Returns whether one does.
+
+        Only while the code is edited.
+        """
+        return self._overtake() is not None or self._wanted.next_reload is not None
+
+    def _overtake(self) -> Request | None:
+        if (overtaken := self._wanted.overtake()) is not None:
+            self._reload_begins()
+            self.wake()
+        return overtaken
+
+    def _reload_begins(self) -> None:
+        self._primary._renew_fork_servers()
+        self._giving_up = None
+        self._told.clear()
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether any slot stays empty until a reload."""
+        return bool(self._wanted.closed_slots)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether any worker or agent does its work."""
+        return any(process.is_at_work for process in self._processes.values())
 
     async def _ask(self, request: Request) -> None:
         """Waits until the request is done. Cancelling the caller does not cancel the request."""
@@ -312,7 +352,7 @@ class Reconciler:
             if begun is None and not self._follow_load(now):
                 break
             if isinstance(begun, Reload):
-                self._primary._renew_fork_servers()
+                self._reload_begins()
         self._notice_the_end()
         ready = self.look_whether_ready(now)
         self.looked()
@@ -372,6 +412,9 @@ class Reconciler:
                 process.is_settled = True
                 self._ready.pop(process.slot, None)
                 self._wanted.closed(process.slot)
+            case Count() if self._develops and not self._has_listened(process):
+                process.is_settled = True
+                self._rests(process)
             case Count() if process.is_first and self._is_in_vain(process):
                 process.is_settled = True
                 self._end_in_vain(process)
@@ -432,8 +475,10 @@ class Reconciler:
     def _is_in_vain(self, process: Process) -> bool:
         """Whether every other worker would end as this one, which has never listened."""
         assert process.worker is not None
-        session = process.worker._session
-        return session.repeats is not None and Listening.name not in session.happened
+        return process.worker._session.repeats is not None and not self._has_listened(process)
+
+    def _has_listened(self, process: Process) -> bool:
+        return process.worker is not None and Listening.name in process.worker._session.happened
 
     def _end_in_vain(self, process: Process) -> None:
         """Ends the cluster: a first worker has shown that it can't work."""
@@ -458,6 +503,21 @@ class Reconciler:
         if worker is not None and not worker._session.is_failure_told:
             self._failures.tell(why_in_vain(worker))
 
+    def _rests(self, process: Process) -> None:
+        """Leaves the slot of a process that has ended before it listened empty until the code has been edited."""
+        if self._is_first_of_its_kind(process):
+            self._tell_if_untold(process)
+            logger.warning("%r has ended before it listened: it is started again when a file changes", process.worker)
+        self._ready.pop(process.slot, None)
+        self._wanted.rests(process.slot)
+
+    def _is_first_of_its_kind(self, process: Process) -> bool:
+        """Whether no other process of its generation has failed that runs the same code. Notes that it has."""
+        kind = process.generation, process.slot if isinstance(process.slot, str) else None
+        is_first = kind not in self._told
+        self._told.add(kind)
+        return is_first
+
     def _count(self, process: Process, now: float) -> None:
         """Records an unexpected end, for the event `GiveUp`."""
         if (policy := self._wanted.policy) is None or process.slot in self._wanted.growth.slots:
@@ -472,7 +532,7 @@ class Reconciler:
             return  # another one has just made the request fail that both were started for
         failure = why_failed(process, self.start_timeout)
         slot, error, chance = process.slot, failure.error, self._chance()
-        is_new = self._is_news(slot, failure)
+        is_new = self._is_news(slot, failure) and (not self._develops or self._is_first_of_its_kind(process))
         if failure.is_shortage:
             fails_request = self._wanted.lacked(process, error, now, chance)
         else:
@@ -496,15 +556,19 @@ class Reconciler:
     # ---- giving up, and the end
 
     def _give_up_if_needed(self, process: Process) -> None:
-        if self._wanted.is_given_up and self.given_up is None:
-            self.given_up = error = RestartLimitError()
+        if self._wanted.is_given_up and self.given_up is None and self._giving_up is None:
+            error = RestartLimitError()
+            if not self._develops:
+                self.given_up = error
             self._giving_up = self._child(self._give_up(error, process))
 
     async def _give_up(self, error: RestartLimitError, last: Process) -> None:
         policy = self._wanted.policy
         assert policy is not None
-        text = f"more than {policy.limit} workers ended unasked within {policy.period:g} seconds: no more replacements"
-        logger.critical("%s", text, extra={"is_event": True})
+        until = " until a file changes" if self._develops else ""
+        seconds = f"{policy.period:g} seconds"
+        text = f"more than {policy.limit} workers ended unasked within {seconds}: no more replacements{until}"
+        logger.critical("%s", text, extra={"is_event": not self._develops})
         if last.worker is not None:
             try:
                 async with asyncio.timeout(_LAST_EXIT):
@@ -514,17 +578,22 @@ class Reconciler:
         error.args = (f"{text}\n\nthe last one: {last_words(last, self.start_timeout)}",)
         exits = tuple(one._session.exit.result() for _, one in self._unasked_ends if one.is_dead())
         self._primary._hub.emit(GiveUp(exits, policy.period))
-        self.over.set()
+        if not self._develops:
+            self.over.set()
 
     def _notice_the_end(self) -> None:
-        want = self._wanted.want
+        want, closed = self._wanted.want, self._wanted.closed_slots
+        if closed or self._wanted.is_changing:
+            self.is_filled.clear()
+        else:
+            self.is_filled.set()
         if want.stop:
             if not self._processes and not self._primary.workers:
                 self._stopped.set()
                 self.over.set()
-        elif want.workers and self.given_up is None:
+        elif want.workers and self.given_up is None and not self._develops:
             slots = {process.slot for process in self._processes.values()}
-            if all(slot not in slots and self._wanted.may_start.get(slot) == math.inf for slot in want.workers):
+            if all(slot not in slots and slot in closed for slot in want.workers):
                 self.over.set()
 
     def _take_over_others(self) -> None:

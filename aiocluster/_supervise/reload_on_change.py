@@ -1,19 +1,104 @@
-"""Watches files for the setting ``reload_on_change``. It needs the extra ``watch`` (watchfiles)."""
+"""`ReloadOnChange`: swaps the workers when files change. It needs the extra ``watch`` (watchfiles)."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
+
+from ..errors import ClusterError, ReloadError, StartupError
+from ..settings import Settings
+from .changed_files import ChangedFiles, in_words
+from .reconcile import Reconciler
 
 logger = logging.getLogger("aiocluster.cluster")
 
-Paths = Sequence[str | os.PathLike[str]]
+_STEP = 10
+"""Milliseconds without a change after which a change is told: an editor writes a file in several steps.
+
+A worker reads its first line of the application's code later than that, so an import of half a file is no danger.
+"""
+_LONGEST = 500
+"""Milliseconds after which a change is told even if others keep coming. What is started by then is overtaken."""
 
 
-async def changes(paths: Paths) -> AsyncIterator[list[str]]:
-    """Yields the changed Python files below these paths, each time some have changed."""
-    from watchfiles import PythonFilter, awatch
+class ReloadOnChange:
+    """Watches the files of the setting ``reload_on_change``, from `begin` to `end`.
 
-    async for changed in awatch(*[os.fspath(path) for path in paths], watch_filter=PythonFilter()):
+    Args:
+        settings: The settings.
+        reconciler: Swaps the workers.
+    """
+
+    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
+        self._files = ChangedFiles(settings.reload_on_change, settings.reload_include, settings.reload_exclude)
+        self._reconciler = reconciler
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Begins to watch. What changes while the first workers start counts, too."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        """Lets no later change count."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def end(self) -> None:
+        """Ends the task, and the thread of watchfiles behind it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def wait_until_all_run(self) -> None:
+        """Waits until every slot is filled: at once if all first workers could start, else after a change.
+
+        Raises:
+            StartupError: Some could not, and the files can't be watched.
+        """
+        if self._reconciler.is_filled.is_set():
+            return
+        assert self._task is not None
+        if self._reconciler.has_gaps:
+            logger.warning("waiting for a file to change")
+        filled = asyncio.ensure_future(self._reconciler.is_filled.wait())
+        try:
+            await asyncio.wait([filled, self._task], return_when=asyncio.FIRST_COMPLETED)
+            if not filled.done():
+                raise StartupError("not all workers could start, and no file is watched whose change could help")
+        finally:
+            filled.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as reloads:
+                async for changed in _changes(self._files):
+                    logger.info("changed: %s; reloading", in_words(changed, os.getcwd()))
+                    if not self._reconciler.reload_anew():
+                        reloads.create_task(self._reload())
+        except* OSError as errors:
+            logger.error("reload_on_change: files are no longer watched: %s", errors.exceptions[0])
+
+    async def _reload(self) -> None:
+        try:
+            await self._reconciler.reload()
+        except ReloadError as error:
+            who = "the old workers stay" if self._reconciler.is_at_work else "nobody serves"
+            logger.error("the changed code can't start, %s until the next change: %s", who, error.__cause__)
+        except ClusterError:
+            pass  # it is stopping
+        else:
+            logger.info("reloaded")
+
+
+async def _changes(files: ChangedFiles) -> AsyncIterator[list[str]]:
+    """Yields the paths that have changed, each time some have."""
+    from watchfiles import awatch
+
+    def counts(change: object, path: str) -> bool:
+        return files.counts(path)
+
+    watched: Callable[..., bool] = counts
+    async for changed in awatch(*files.watched, watch_filter=watched, step=_STEP, debounce=_LONGEST):
         yield sorted({path for _, path in changed})

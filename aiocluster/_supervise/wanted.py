@@ -61,6 +61,8 @@ class Wanted:
     Args:
         policy: When to fill slots whose worker ended unexpectedly; None: only at a reload.
         start_timeout: Seconds a process may take to start.
+        develops: Whether the code is being edited. Then a reload swaps all workers at once, and a process that fails
+            before it can work fails no request but a reload: its slot rests until the next one.
 
     Attributes:
         policy: As above.
@@ -72,9 +74,10 @@ class Wanted:
         is_given_up: Whether too many ended unexpectedly, so that only a reload fills slots again.
     """
 
-    def __init__(self, policy: RestartPolicy | None, start_timeout: float) -> None:
+    def __init__(self, policy: RestartPolicy | None, start_timeout: float, *, develops: bool = False) -> None:
         self.policy = policy
-        self.want = Want(start_timeout=start_timeout)
+        self.want = Want(start_timeout=start_timeout, swaps=develops)
+        self._develops = develops
         self.may_start: dict[Slot, float] = {}
         self.shortages: dict[Slot, Shortage] = {}
         self.growth = Growth()
@@ -93,6 +96,11 @@ class Wanted:
     def ask(self, request: Request) -> None:
         """Adds a request. It begins when those before it are done."""
         self._requests.append(request)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a request is under way or queued."""
+        return bool(self._requests)
 
     @property
     def next_reload(self) -> Reload | None:
@@ -155,13 +163,35 @@ class Wanted:
                 self.growth.slots -= asked_for
                 self._opening = new | asked_for
             case Reload():
-                self._opening = {slot for slot in want.slots if self._is_closed(slot)}
-                self.may_start.clear()
-                self.shortages.clear()
-                self._generation += 1
                 self._generation_before = want.generation
-                self.want = replace(want, generation=self._generation)
+                self._reload()
         return request
+
+    def _reload(self) -> None:
+        self._opening |= self.closed_slots
+        self.may_start.clear()
+        self.shortages.clear()
+        self._generation += 1
+        self.want = replace(self.want, generation=self._generation)
+        if self._develops and self.policy is not None:
+            self.is_given_up, self._history = False, RestartHistory(self.policy)
+
+    def overtake(self) -> Request | None:
+        """Begins the request under way anew, which drops what it has started. Returns it; None: there is none to go on.
+
+        Only while the code is being edited: it has changed again.
+        """
+        request = self._requests[0] if self._is_begun else None
+        if not self._develops or request is None or request.error is not None:
+            return None
+        self._reload()
+        return request
+
+    def rests(self, slot: Slot) -> None:
+        """Records that a slot stays empty until the code has been edited."""
+        self.shortages.pop(slot, None)
+        self._opening.discard(slot)
+        self.closed(slot)
 
     def _want_workers(self, slots: Iterable[int]) -> set[Slot]:
         """Wants a worker in each of these slots. Returns those that are new."""
@@ -188,7 +218,7 @@ class Wanted:
     @property
     def left(self) -> int:
         """How many workers have left by their own choice. Their slots stay empty until a reload."""
-        return sum(self._is_closed(slot) for slot in self.want.workers)
+        return len(self.closed_slots.intersection(self.want.workers))
 
     def follow_load(self, by: int) -> None:
         """Wants so many workers more, in the lowest free slots, or fewer if it is negative; within the bounds."""
@@ -267,6 +297,10 @@ class Wanted:
         fails_request = self._fails_request(one, is_first)
         if fails_request:
             self._give_up_request(error)
+        if self._develops:
+            if not stays:
+                self.rests(one.slot)
+            return fails_request
         is_excused = is_first or (stays and fails_request)
         if not is_excused and not self._is_closed(one.slot):
             self.ended(one.slot, now, chance)
@@ -297,6 +331,11 @@ class Wanted:
             return True
         return False
 
+    @property
+    def closed_slots(self) -> frozenset[Slot]:
+        """The wanted slots that stay empty until a reload."""
+        return frozenset(filter(self._is_closed, self.want.slots))
+
     def _is_closed(self, slot: Slot) -> bool:
         return self.may_start.get(slot) == math.inf
 
@@ -304,6 +343,8 @@ class Wanted:
         if not self._is_begun:
             return False
         is_reload = isinstance(self._requests[0], Reload)
+        if self._develops and not is_reload:
+            return False
         return is_first or (is_reload and one.generation == self.want.generation)
 
     def _give_up_request(self, error: Exception) -> None:

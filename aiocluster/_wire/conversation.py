@@ -13,6 +13,7 @@ import socket
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from .._interruption import ends_task, pass_on_interruption
@@ -281,13 +282,18 @@ class Conversation:
 
 def described(error: BaseException) -> tuple[str, str, str]:
     """The arguments of a `RemoteError` for this exception: type, text, traceback."""
+    return described_from(error, error.__traceback__)
+
+
+def described_from(error: BaseException, frames: TracebackType | None) -> tuple[str, str, str]:
+    """Like `described`, with these frames in place of all that the exception has."""
     cls = type(error)
     try:
         text = str(error)
     except BaseException:
         text = f"<unprintable {cls.__name__}>"
     try:
-        trace = "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(cls, error, frames))
     except BaseException:
         trace = f"<unprintable traceback of {cls.__name__}>"
     return _sendable(f"{cls.__module__}.{cls.__qualname__}"), _sendable(text), _sendable(trace)

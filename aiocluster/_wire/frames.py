@@ -396,6 +396,12 @@ class Signalled(Frame, tag=52, by=WORKER):
     signal: int
 
 
+class Spent(Frame, tag=56, by=WORKER):
+    """The worker has reached a limit of its own, and asks to be replaced; ``why`` says which. Until then it serves."""
+
+    why: str
+
+
 class Report(Frame, tag=50, by=WORKER):
     """A sample of the event loop: its delay in seconds, the share of time since the last sample that it was busy, bytes
     of resident memory, number of tasks. The share is from 0.0 to 1.0, and None if it is unknown."""

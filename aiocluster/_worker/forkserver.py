@@ -19,13 +19,14 @@ from .._processes.signals import unblock
 from .._processes.title import set_title
 from .._wire import frames, main_guard
 from .._wire.channel import Channel
-from .._wire.conversation import described
+from .._wire.conversation import described_from
 from .._wire.descriptors import Descriptors
 from .._wire.frame import Dispatch, Frame, on_descriptors
 from . import bootstrap
 from .failure import why_it_repeats
 from .listening import patch
 from .load import warm_up
+from .own_frames import own_frames
 from .signals import be_deaf
 
 
@@ -47,7 +48,8 @@ def main() -> NoReturn:
             if frames.PRIMARY in kind.by:
                 kind.prepare()  # once, in memory that the workers share
     except BaseException as error:
-        channel.send(frames.Failed(*described(error), why_it_repeats(error), False).encode())
+        told = described_from(error, own_frames(error.__traceback__))
+        channel.send(frames.Failed(*told, why_it_repeats(error), False).encode())
         channel.flush_blocking()
         sys.exit(1)
     set_title("fork server")

@@ -33,7 +33,9 @@ async def get(address: Address, target: str) -> str:
 
 
 @pytest.mark.parametrize(("method", "loop"), [("spawn", "asyncio"), ("template", "uvloop")])
-async def test_an_app_is_served_at_all_addresses(method: Any, loop: Any, tmp_path: Path) -> None:
+async def test_an_app_is_served_at_all_addresses(
+    method: Any, loop: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     ended_in = tmp_path / "ended"
     paths = [tmp_path / "bind.sock", tmp_path / "uds.sock"]
     with socket.create_server(("127.0.0.1", 0)) as passed:
@@ -66,12 +68,17 @@ async def test_an_app_is_served_at_all_addresses(method: Any, loop: Any, tmp_pat
                 await echo.send("hello")
                 assert await echo.recv() == "hello"
     assert {int(line) for line in ended_in.read_text().splitlines()} == pids, "the shutdown of each app's lifespan"
+    out, err = capfd.readouterr()
+    assert '"GET /loop HTTP/1.1" 200 OK' in out
+    assert '"WebSocket /" [accepted]' in err
+    assert "server process" not in err
+    assert "application" not in err
 
 
 async def test_a_request_without_end_leaves_time_for_the_lifespan(tmp_path: Path) -> None:
     ended_in = tmp_path / "ended"
     app = AsgiApp(APP, bind=["127.0.0.1:0"])
-    cluster = Cluster(app, workers=1, graceful_timeout=1.5, env={"ENDED_IN": str(ended_in)})
+    cluster = Cluster(app, workers=1, graceful_timeout=3, env={"ENDED_IN": str(ended_in)})
     async with several(cluster, "listening", "exit") as heard:
         async with cluster:
             address = (await anext(heard)).address
@@ -81,6 +88,20 @@ async def test_a_request_without_end_leaves_time_for_the_lifespan(tmp_path: Path
         assert (await anext(heard)).reason == "told"
     writer.close()
     assert len(ended_in.read_text().splitlines()) == 1
+
+
+async def test_a_worker_at_uvicorns_limit_is_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    app = AsgiApp("tests.asgi.inside_quiet:app", bind=["127.0.0.1:0"], uvicorn={"limit_max_requests": 2})
+    cluster = Cluster(app, workers=1, env={"ENDED_IN": str(tmp_path / "ended")})
+    async with several(cluster, "listening", "exit") as heard, cluster:
+        address = (await anext(heard)).address
+        first, second = await ask(address), await ask(address)
+        assert first == second
+        assert (await anext(heard)).name == "listening", "the next one, before the first leaves"
+        gone = await anext(heard)
+        assert (gone.worker.pid, gone.reason) == (first, "limit")
+        assert await ask(address) != first
+    assert "GET" not in capfd.readouterr().out, "what the app sets counts"
 
 
 async def test_with_arguments_a_function_of_three_parameters_is_called(tmp_path: Path) -> None:

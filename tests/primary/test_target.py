@@ -153,7 +153,7 @@ def test_what_no_other_process_finds_is_refused(target: Callable[..., Any]) -> N
 
 @pytest.mark.parametrize("target", [7, b"module", ["a"], object()])
 def test_what_is_no_target_at_all_is_refused(target: Any) -> None:
-    with pytest.raises(TargetError, match=r"^a target is a function, a string, a path or None, not "):
+    with pytest.raises(TargetError, match=r"^a target is a function, a string, a path, an AsgiApp or None, not "):
         name_target(target)
 
 

@@ -68,7 +68,7 @@ def test_no_wsgi_app(other: Any) -> None:
 
 
 def test_a_wsgi_app() -> None:
-    with pytest.raises(TargetError, match=r"^shop:app is a WSGI app \(a function\)"):
+    with pytest.raises(TargetError, match=r"^shop:app takes two parameters, as a WSGI app does"):
         refuse_wsgi(lambda environ, start_response: None, "shop:app")
 
 

@@ -19,9 +19,15 @@ def is_asgi(found: Any) -> bool:
 def refuse_wsgi(found: Any, name: str) -> None:
     """Raises `TargetError` if it is a WSGI app: neither async nor a class, and it takes exactly two parameters."""
     if _parameters(found) == 2 and not inspect.isclass(found) and not _is_async(found):
+        if inspect.isroutine(found):
+            what = (
+                f"{name} takes two parameters, as a WSGI app does; if it is none, it needs two args. Workers serve ASGI"
+            )
+        else:
+            what = f"{name} is a WSGI app ({_described(found)}), and workers serve ASGI"
         raise TargetError(
-            f"{name} is a WSGI app ({_described(found)}), and workers serve ASGI: wrap it, for example with "
-            "a2wsgi.WSGIMiddleware, or take the framework's ASGI app, such as Django's get_asgi_application()"
+            f"{what}: wrap it, for example with a2wsgi.WSGIMiddleware, or take the framework's ASGI app, such as "
+            "Django's get_asgi_application()"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,17 +14,19 @@ import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from ..._bind import BindAddress
+from ..._wire.frames import Spent
 from ...errors import TargetError
 from ..current import current_session
 from ..failure import CannotStartError
 from .bind import open_all
-from .log import leave_out_chatter
+from .log import leave_out_chatter, own_loggers, restore
 from .recognize import is_asgi, refuse_no_app
 
 _FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
 
-_OWN_SHARE = 0.9
-"""Of the time that a worker has to leave, the share that requests may take. The rest is for the app's own shutdown."""
+_FOR_LIFESPAN = 1.0
+"""Seconds that requests leave to the end of the app's lifespan: a tenth of the worker's time if that is more, but no
+more than half of it."""
 
 
 def prepare(
@@ -65,7 +68,9 @@ def _made(factory: Any, name: str) -> Any:
 
 def _config(app: Any, options: dict[str, Any]) -> uvicorn.Config:
     try:
+        own = own_loggers()
         config = uvicorn.Config(app, workers=1, **options)
+        restore(own)
         leave_out_chatter()
         config.load()
     except ImportError:
@@ -98,6 +103,10 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, addresses: Sequence[BindAddress]) -> None:
         super().__init__(config)
         self._addresses = addresses
+        self._limit = config.limit_max_requests
+        if self._limit is not None:  # else uvicorn ends before there is another worker
+            self._limit += random.randint(0, getattr(config, "limit_max_requests_jitter", 0))
+            config.limit_max_requests = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])  # the lifespan, and no address: uvicorn itself has room for one only
@@ -111,11 +120,20 @@ class _Server(uvicorn.Server):
             raise
         self.servers = servers
 
+    async def on_tick(self, counter: int) -> bool:
+        served = self.server_state.total_requests
+        if self._limit is not None and served >= self._limit:
+            current_session().tell(Spent(f"it has served {served} requests (limit_max_requests {self._limit})"))
+            self._limit = None
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         leaving = current_session().leaving
         if leaving is not None and self.config.timeout_graceful_shutdown is None:
             # Else uvicorn waits for the last request, and its lifespan is cancelled when the time is over.
-            self.config.timeout_graceful_shutdown = leaving.seconds_left * _OWN_SHARE  # type: ignore[assignment]
+            left = leaving.seconds_left
+            for_requests = left - min(left / 2, max(_FOR_LIFESPAN, left / 10))
+            self.config.timeout_graceful_shutdown = for_requests  # type: ignore[assignment]
         await super().shutdown(sockets)
 
 

@@ -637,6 +637,120 @@ def test_a_stop_at_once_stays_one() -> None:
     assert not world.processes
 
 
+# ---- while the code is edited
+
+
+def edited(workers: int, agents: tuple[str, ...] = ()) -> World:
+    world = World(RestartPolicy(), develops=True)
+    world.enter(workers, agents)
+    return world
+
+
+def test_an_edit_swaps_all_workers_at_once_and_then_the_agents() -> None:
+    world = edited(3, AGENTS)
+    old = {one.id for one in world.processes.values()}
+    world.edit()
+    assert [world.coming(slot).instead_of in old for slot in range(3)] == [True] * 3
+    assert all(world.current(agent).id in old for agent in AGENTS)
+    for slot in range(3):
+        world.come_online(world.coming(slot))
+    assert all(world.of(agent)[0].is_told for agent in AGENTS)
+    world.go_well()
+    assert not old & set(world.processes)
+    world.check_at_rest()
+
+
+def test_old_ones_stay_while_the_code_is_broken_and_the_other_new_ones_are_dropped() -> None:
+    world = edited(3, AGENTS)
+    old = set(world.processes)
+    request = world.reload()
+    world.end(world.coming(1))
+    assert isinstance(request.error, ReloadError)
+    assert request in world.finished
+    assert set(world.processes) == old
+    assert all(one.is_at_work for one in world.processes.values())
+    fails = [action for action in world.actions if isinstance(action, Fail)]
+    assert len(fails) == 1, "only the first one's failure counts"
+    world.edit()
+    world.go_well()
+    assert not old & set(world.processes)
+    world.check_at_rest()
+
+
+def test_an_edit_during_a_swap_drops_it_and_begins_another_one() -> None:
+    world = edited(2)
+    request = world.reload()
+    dropped = [world.coming(0), world.coming(1)]
+    world.edit()
+    assert all(SIGKILL in one.signals for one in dropped)
+    assert [world.coming(slot).generation for slot in range(2)] == [2, 2]
+    assert request not in world.finished
+    world.go_well()
+    assert request.error is None
+    assert world.finished[-1] is request
+    world.check_at_rest()
+
+
+def test_an_edit_while_the_first_ones_start_has_them_start_anew() -> None:
+    world = World(RestartPolicy(), develops=True)
+    world.wanted.ask(Scale(workers=2))
+    world.step()
+    dropped = {one.id for one in world.processes.values()}
+    world.edit()
+    world.go_well()
+    assert len(world.processes) == 2
+    assert not dropped & set(world.processes)
+    assert [one.generation for one in world.processes.values()] == [1, 1]
+
+
+def test_first_ones_that_fail_wait_for_the_next_edit() -> None:
+    world = World(RestartPolicy(limit=0), develops=True)
+    request = Scale(workers=2)
+    world.wanted.ask(request)
+    world.step()
+    for slot in range(2):
+        world.end(world.coming(slot))
+    world.pass_time(1000)
+    assert world.finished == [request]
+    assert request.error is None
+    assert world.wanted.closed_slots == {0, 1}
+    assert not world.processes
+    world.edit()
+    world.go_well()
+    assert len(world.processes) == 2
+    assert not world.wanted.closed_slots
+
+
+def test_what_ends_before_it_has_listened_waits_for_the_next_edit_and_so_does_an_agent_that_fails() -> None:
+    world = edited(2, ("a",))
+    world.end(world.current(0))
+    world.pass_time(1000)
+    assert not world.of(0)
+    world.edit()
+    for slot in range(2):
+        world.come_online(world.coming(slot))
+    world.end(world.of("a")[0])
+    world.end(world.coming("a"))
+    world.go_well()
+    world.pass_time(1000)
+    assert not world.of("a")
+    assert world.wanted.restarts == 0
+    world.edit()
+    world.go_well()
+    assert world.current("a").is_up
+
+
+def test_an_edit_ends_a_giving_up() -> None:
+    world = World(RestartPolicy(limit=0), develops=True)
+    world.enter(1)
+    world.wanted.ended(0, world.now, 0.5)
+    assert world.wanted.is_given_up
+    world.edit()
+    assert not world.wanted.is_given_up
+    world.wanted.ended(0, world.now, 0.5)
+    assert world.wanted.is_given_up
+
+
 # ---- histories
 
 KINDS = [
@@ -657,6 +771,8 @@ def live(world: World, history: bytes) -> None:
             world.pass_time(number * 2.0)
         elif kind == "scale":
             world.scale(1 + number % 4)
+        elif kind == "reload" and world.develops:
+            world.edit()
         elif kind == "reload":
             world.reload()
         elif processes:
@@ -695,11 +811,17 @@ def happen(world: World, kind: str, one: Seen) -> None:
 
 
 @settings(max_examples=settings().max_examples * 20, deadline=None)
-@given(st.integers(1, 4), st.sampled_from([(), ("a",), AGENTS]), st.sampled_from(POLICIES), st.binary(max_size=60))
+@given(
+    st.integers(1, 4),
+    st.sampled_from([(), ("a",), AGENTS]),
+    st.sampled_from(POLICIES),
+    st.booleans(),
+    st.binary(max_size=60),
+)
 def test_it_always_comes_to_what_is_wanted(
-    workers: int, agents: tuple[str, ...], policy: RestartPolicy, history: bytes
+    workers: int, agents: tuple[str, ...], policy: RestartPolicy, develops: bool, history: bytes
 ) -> None:
-    world = World(policy)
+    world = World(policy, develops=develops)
     world.enter(workers, agents)
     live(world, history)
     world.go_well()

@@ -33,16 +33,21 @@ AGENTS = ("a", "b")
 class World:
     """Processes that do what a test says, and time that passes when it says so.
 
+    Args:
+        policy: The restart policy.
+        develops: Whether the code is being edited.
+
     Attributes:
         processes: What the plan sees.
         finished: The requests that are done or given up.
         actions: All that was done.
     """
 
-    def __init__(self, policy: RestartPolicy) -> None:
+    def __init__(self, policy: RestartPolicy, *, develops: bool = False) -> None:
+        self.develops = develops
         self.now = 0.0
         self.wake = math.inf
-        self.wanted = Wanted(policy, START_TIMEOUT)
+        self.wanted = Wanted(policy, START_TIMEOUT, develops=develops)
         self.processes: dict[int, Seen] = {}
         self.finished: list[Request] = []
         self.actions: list[Action] = []
@@ -69,6 +74,12 @@ class World:
         self.wanted.ask(request)
         self.step()
         return request
+
+    def edit(self) -> None:
+        """The code has been edited."""
+        if self.wanted.overtake() is None and self.wanted.next_reload is None:
+            self.wanted.ask(Reload())
+        self.step()
 
     def stop(self, graceful: bool) -> None:
         self.finished += self.wanted.stop(graceful=graceful)
@@ -208,6 +219,9 @@ class World:
                 assert not one.is_told
                 one.is_settled = True
                 self.wanted.closed(one.slot)
+            case Count() if self.develops:  # it has not listened
+                one.is_settled = True
+                self.wanted.rests(one.slot)
             case Count():
                 assert one.is_failed
                 assert not one.is_settled
@@ -249,7 +263,10 @@ class World:
             assert not [one for one in others if one.slot == action.slot], "two of an agent"
             assert action.instead_of is None
         if action.instead_of is not None:
-            assert all(one.is_accepted and not one.is_told for one in others), "more than one is being replaced"
+            in_slot = [one for one in others if one.slot == action.slot]
+            assert all(one.is_accepted for one in in_slot), "a second one, beside one that starts"
+            if not self.develops:
+                assert all(one.is_accepted and not one.is_told for one in others), "more than one is being replaced"
             assert self.processes[action.instead_of].is_up
         else:
             in_slot = [one for one in others if one.slot == action.slot]
@@ -264,7 +281,11 @@ class World:
                 assert new.ports >= one.ports, "the new one does not listen where the old one does"
             else:
                 assert one.generation < want.generation or one.is_due
-                assert all(other.is_accepted and not other.is_told for other in self.processes.values())
+                others = [
+                    other for other in self.processes.values() if isinstance(other.slot, int) or not self.develops
+                ]
+                assert all(other.is_accepted for other in others), "the workers have not shown that the code can start"
+                assert self.develops or not any(other.is_told for other in others)
         elif want.stop and isinstance(one.slot, str):
             assert not any(isinstance(other.slot, int) for other in self.processes.values()), "agents come last"
 
@@ -287,7 +308,8 @@ class World:
                 assert self.now >= one.signals[signal.SIGABRT] + ABORT_TIMEOUT
             case "not wanted", signal.SIGKILL:
                 assert want.stop == "at once" or not one.is_accepted
-                assert want.stop == "at once" or one.slot not in want.slots
+                is_dropped = self.develops and one.generation != want.generation
+                assert want.stop == "at once" or one.slot not in want.slots or is_dropped
             case _:
                 raise AssertionError((reason, number))
 
