@@ -444,12 +444,22 @@ _NAMES: Mapping[str, Collection[str]] = {
 }
 
 
+def check_setting(name: str, value: Any) -> Any:
+    """Returns the value to keep for one setting.
+
+    Raises:
+        ValueError: It is out of its range. The text names the setting.
+        TypeError: It is of the wrong type, likewise.
+    """
+    return _CHECKS[name](name, value)
+
+
 def _checked(values: Mapping[str, Any], errors: list[TypeError | ValueError]) -> dict[str, Any]:
     """Returns the checked settings. If any is wrong, raises one error for all of them and for the given errors."""
     checked = {}
     for name, value in values.items():
         try:
-            checked[name] = _CHECKS[name](name, value)
+            checked[name] = check_setting(name, value)
         except (TypeError, ValueError) as error:
             errors.append(error)
     if len(errors) == 1:

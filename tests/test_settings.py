@@ -223,3 +223,11 @@ def test_an_executable_may_be_a_name_or_a_path_below_cwd() -> None:
 def test_without_a_restart_policy_nobody_is_replaced(nobody: Literal[False] | None) -> None:
     assert Settings(restart=nobody).restart is None
     assert Settings().restart == RestartPolicy()
+
+
+def test_each_setting_has_an_option_of_the_command_or_a_reason() -> None:
+    from aiocluster._cli.options import NO_OPTION, SETTINGS
+
+    names = {one.name for one in dataclasses.fields(Settings)}
+    options = [one.name for one in SETTINGS]
+    assert sorted([*options, *NO_OPTION]) == sorted(names), "a new setting is a line in aiocluster/_cli/options.py"

@@ -24,6 +24,7 @@ COMMANDS = {
     "delete": "Stop it, and forget it.",
     "save": "Save what runs now, to be started again later.",
     "startup": "Show a systemd unit that starts what was saved.",
+    "completion": "Print the completion of this command for bash, zsh or fish.",
 }
 """The sub-commands, each with the line that ``--help`` shows. ``NAME`` is ``command`` of the module ``_cli.NAME``."""
 

@@ -12,82 +12,42 @@ import click
 from .._control.names import named_after
 from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
-from ..scheduling._registry import BY_KERNEL, DEFAULT, POLICIES
-from ..settings import Workers
-from . import reloading
+from . import pid_file, reloading
 from .output.configure import Output, configure
+from .request import RunCommand, RunRequest, request_of
+from .reread import RereadingCluster
 
 
-class WorkersType(click.ParamType[Any]):
-    """``4``, ``auto`` or ``2:8``."""
-
-    name = "workers"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Workers:
-        try:
-            if value == "auto":
-                return "auto"
-            low, colon, high = value.partition(":")
-            return (int(low), int(high)) if colon else int(low)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number, nor LOW:HIGH, nor auto", parameter, context)
-
-
-@click.command("run", context_settings={"allow_interspersed_args": False})
-@click.option(
-    "-w",
-    "--workers",
-    default="auto",
-    type=WorkersType(),
-    metavar="N",
-    help="How many; auto: one per CPU; LOW:HIGH: as many as the load needs, within these bounds.",
-)
-@click.option(
-    "--scheduling",
-    type=click.Choice([*POLICIES, *BY_KERNEL]),
-    default=os.environ.get("AIOCLUSTER_SCHEDULING") or DEFAULT,
-    help="Which worker gets a connection.",
-)
-@click.option(
-    "--health",
-    metavar="ADDRESS",
-    help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000.",
-)
-@click.option("--name", help="By which the other commands find it; else it is called after TARGET.")
+@click.command("run", cls=RunCommand)
 @reloading.options
-@click.argument("target")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def command(
-    target: str,
-    args: tuple[str, ...],
-    workers: Workers,
-    scheduling: str,
-    health: str | None,
-    name: str | None,
-    **reload: Any,
-) -> None:
+def command(**_: Any) -> None:
     """Runs TARGET in several workers, in the foreground. Whatever they listen on is shared.
 
-    TARGET is path/to/script.py, package.module or package.module:function. What follows it is its own.
+    TARGET is path/to/script.py, package.module or package.module:function, and what follows it is its own. Or it is an
+    ASGI app, package.module:app, and all options may follow it, uvicorn's own too.
+
+    Each option may also be a variable, such as AIOCLUSTER_WORKERS, or stand in TOML.
     """
-    settings = reloading.settings(target, **reload)
-    output = configure()
-    sys.argv = [target, *args]  # what the target sees, too
+    run(request_of(click.get_current_context()))
+
+
+def run(request: RunRequest) -> None:
+    """Runs a cluster until it ends. Exits with 0, 1 if the workers failed, or 2 if the request is invalid."""
+    output = configure(request.log_level, request.log_format)
+    for line in request.warnings:
+        print(f"aiocluster: warning: {line}", file=sys.stderr)
+    target = request.target if isinstance(request.target, str) else request.target.app
+    sys.argv = [target, *request.settings["args"]]  # what the target sees, too
     sys.path.insert(0, os.getcwd())
+    if request.app_dir is not None:
+        sys.path.insert(0, os.path.abspath(request.app_dir))
     try:
-        cluster = Cluster(
-            target,
-            workers=workers,
-            args=args,
-            scheduling=scheduling,
-            name=name,
-            health=health,
-            systemd=True,
-            **settings,
-        )
-        if name is None:
+        if request.pid_file is not None:
+            pid_file.check(request.pid_file)
+        cluster = RereadingCluster(request)
+        if request.settings.get("name") is None:
             cluster._control.named_after = named_after(target)
-        asyncio.run(_run(cluster, target, output))
+        asyncio.run(_run(cluster, request, target, output))
     except asyncio.CancelledError:
         sys.exit(0)  # SIGTERM before the workers were up; later it is a graceful stop
     except KeyboardInterrupt:
@@ -95,12 +55,16 @@ def command(
     except (StartupError, RestartLimitError) as error:
         output.fail(error)
         sys.exit(1)
-    except (ClusterError, ValueError) as error:
+    except pid_file.PidFileError as error:
+        print(f"aiocluster: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (ClusterError, TypeError, ValueError) as error:
         print(f"aiocluster: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-async def _run(cluster: Cluster, target: str, output: Output) -> None:
+async def _run(cluster: Cluster, request: RunRequest, target: str, output: Output) -> None:
     with output.tell(cluster, target):
         async with cluster:
-            await cluster.serve_forever()
+            with pid_file.written(request.pid_file):
+                await cluster.serve_forever()

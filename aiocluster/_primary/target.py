@@ -156,6 +156,41 @@ def _member(
     return FunctionTarget(module, name, in_cwd=True)
 
 
+def is_plain_function(target: str, cwd: str | os.PathLike[str] | None = None) -> bool:
+    """Whether the source says that ``"module:name"`` is a function, and one that can't be a web application.
+
+    Applications of ASGI have three positional parameters, those of WSGI two. False if the source can't tell, as for a
+    decorated function.
+
+    Args:
+        target: The target.
+        cwd: The workers' working directory.
+    """
+    module, _, name = target.partition(":")
+    try:
+        spec = _find(module, Folders(), cwd)
+        if not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
+            return False
+        tree = ast.parse(Path(spec.origin).read_bytes(), spec.origin)
+    except (TargetError, OSError, SyntaxError, ValueError):
+        return False
+    match [node for node in _module_level(tree) if _binds(node, name)]:
+        case [ast.FunctionDef(decorator_list=[]) | ast.AsyncFunctionDef(decorator_list=[]) as function]:
+            return len(function.args.posonlyargs) + len(function.args.args) not in (2, 3)
+    return False
+
+
+def _binds(node: ast.AST, name: str) -> bool:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name == name
+        case ast.Import() | ast.ImportFrom():
+            return any((alias.asname or alias.name) == name for alias in node.names)
+        case ast.Name(id=bound, ctx=ast.Store()):
+            return bound == name
+    return False
+
+
 def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, complaint: str = "") -> ModuleSpec:
     """Finds a module without importing anything."""
     if not all(part.isidentifier() for part in module.split(".")):
