@@ -45,9 +45,9 @@ class RereadingCluster(Cluster):
             changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
             for name in sorted(changed.difference(_NAMES["Primary"], ["workers"])):
                 logger.warning("%s has changed: that counts from the next start on", name)
-            setup = changed.intersection(_NAMES["Primary"])
-            defaults = Settings()
-            self.primary.setup(**{name: after.get(name, getattr(defaults, name)) for name in setup})
+            if setup := changed.intersection(_NAMES["Primary"]):
+                defaults = Settings()
+                self.primary.setup(**{name: after.get(name, getattr(defaults, name)) for name in setup})
         except click.UsageError as error:
             raise ReloadError(f"nothing is reloaded: {error.format_message()}") from None
         except (ClusterError, OSError, TypeError, ValueError) as error:
