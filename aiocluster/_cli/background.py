@@ -24,6 +24,11 @@ def fail(text: str, code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
+def first_line(error: Exception) -> str:
+    """Returns what an error says, without the traceback that may follow: the log has it."""
+    return str(error).strip().partition("\n")[0]
+
+
 def unknown(name: str, names: list[str]) -> NoReturn:
     """Ends because there is no such cluster."""
     fail(f"there is no cluster {name!r}{did_you_mean(name, names) if names else ': none runs, or is remembered'}", 2)

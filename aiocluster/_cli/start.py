@@ -67,16 +67,16 @@ class StartCommand(click.Command):
 def command(is_saved: bool, log_max_size: int, log_keep: int, wait: float, words: list[str]) -> None:
     """Runs TARGET as `run` does, but in the background, under the name that --name gives it, and returns when it is up.
 
+    Its own options stand before TARGET; `aiocluster run --help` shows the others.
+
     What it writes goes to a log (`aiocluster logs NAME`). NAME alone starts one again that has been stopped, as it was
     started before.
     """
     with one_line():
         if is_saved:
             _start_saved(words, wait)
-        elif len(words) == 1 and (one := known().get(words[0])) is not None and _start_of(one) is not None:
+        elif len(words) == 1 and (one := known().get(words[0])) is not None and (start := _start_of(one)) is not None:
             _refuse_running(one)
-            start = _start_of(one)
-            assert start is not None
             start_again(start, wait)
         else:
             _start_new(words, log_max_size, log_keep, wait)
@@ -115,7 +115,7 @@ def _refuse_running(one: Known) -> None:
 
 
 def _start_new(words: list[str], log_max_size: int, log_keep: int, wait: float) -> None:
-    with run.make_context("start", list(words)) as context:
+    with run.make_context(click.get_current_context().command_path, list(words)) as context:
         target, given = str(context.params["target"]), context.params.get("name")
     clusters = known()
     if given is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from datetime import UTC, datetime
@@ -49,14 +50,22 @@ def stop(one: Known, *, now: bool = False) -> None:
     except NotRunningError:
         pass  # it has just ended
     except ControlError as error:
-        if not now or one.claimed.pid is None:
+        if wait_ended(one, 0.0):
+            pass  # it was killed meanwhile
+        elif not now or one.claimed.pid is None:
             raise
-        click.echo(f"{one.name} does not answer ({error}): killed")
-        os.kill(one.claimed.pid, signal.SIGKILL)
+        else:
+            _kill(one, one.claimed.pid, error)
     if not wait_ended(one, _UNTIL_ENDED):
         fail(f"{one.name}: pid {one.claimed.pid} has not ended: aiocluster stop --now {one.name}", 1)
     one.clean_up()
     click.echo(f"{one.name} is stopped")
+
+
+def _kill(one: Known, pid: int, error: ControlError) -> None:
+    click.echo(f"{one.name} does not answer ({error}): killed")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _ask(one: Known, now: bool) -> None:

@@ -70,22 +70,22 @@ def claim(folder: Path, name: str, about: dict[str, Any]) -> Claim:
     """
     path = folder / f"{name}.pid"
     for attempt in range(_TRIES):
-        fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.ExitStack() as unclaimed:
+            fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
+            unclaimed.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if attempt == _TRIES - 1:
+                    raise NameInUseError(name, _pid(_read(fd))) from None
+                time.sleep(_PAUSE)
+                continue
             if _is_still(fd, path):
                 _unlink(path.with_suffix(".sock"))
                 os.ftruncate(fd, 0)
                 os.write(fd, json.dumps({**about, "pid": os.getpid()}).encode())
+                unclaimed.pop_all()
                 return Claim(fd, path)
-        except BlockingIOError:
-            if attempt == _TRIES - 1:
-                raise NameInUseError(name, _pid(_read(fd))) from None
-            time.sleep(_PAUSE)
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
     raise NameInUseError(name, None)
 
 

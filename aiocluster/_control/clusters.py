@@ -93,12 +93,13 @@ def wait_ended(one: Known, seconds: float) -> bool:
         Whether it has, within so many seconds.
     """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
         now = known().get(one.name)
         if now is None or (not now.is_alive and (now.memory is None or now.memory.exit is not None)):
             return True
+        if time.monotonic() >= deadline:
+            return not now.is_alive  # its keeper was killed as well, and remembers nothing
         _wait_process(one.claimed.pid if one.claimed is not None else None, _POLL)
-    return False
 
 
 def _wait_process(pid: int | None, seconds: float) -> None:

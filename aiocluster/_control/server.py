@@ -1,7 +1,7 @@
 """The control socket in the primary: takes requests, one a connection, and has the cluster carry them out.
 
 Only the same user and root may connect. A client that is slow, or sends nonsense, costs a task until its time is over;
-there is a bounded number of them.
+there is a bounded number of them, and others wait until one of these is done.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class ControlServer:
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_full = False
         self._over = asyncio.Event()
         self._why_over: str | None = None
         self._resume: asyncio.TimerHandle | None = None
@@ -125,6 +126,10 @@ class ControlServer:
     def _accept(self) -> None:
         assert self._listener is not None
         for _ in range(_BACKLOG):
+            if len(self._tasks) >= _CONNECTIONS:
+                self._is_full = True  # the others wait in the backlog
+                asyncio.get_running_loop().remove_reader(self._listener.fileno())
+                return
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -133,12 +138,18 @@ class ControlServer:
                 self._pause(error)
                 return
             connection.setblocking(False)
-            if len(self._tasks) >= _CONNECTIONS or not _may_connect(connection):
+            if not _may_connect(connection):
                 connection.close()
                 continue
             task = asyncio.get_running_loop().create_task(self._serve(connection))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._on_served)
+
+    def _on_served(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._is_full and self._listener is not None:
+            self._is_full = False
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     def _pause(self, error: OSError) -> None:
         """Accepts nobody for a while: as long as there are no descriptors, the listener would wake the loop on end."""
@@ -161,6 +172,8 @@ class ControlServer:
                     await _Client(connection).send(protocol.Refused(str(error)))
             except OSError as error:  # a TimeoutError, too
                 logger.debug("a client of the control socket has gone, or is too slow: %r", error)
+            except Exception:  # a bug of ours costs this connection, nothing else
+                logger.exception("a request on the control socket has failed")
 
     # ---- requests
 

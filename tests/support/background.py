@@ -46,7 +46,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=40,
+            timeout=120,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -74,7 +74,7 @@ class Place:
             env={**self.env, **TERMINAL},
             dimensions=(30, columns),
             encoding="utf-8",
-            timeout=40,
+            timeout=120,
         )
 
     @property
