@@ -198,7 +198,7 @@ class Top(App[None]):
         if "age" in found:
             facts.append(f"up {duration(found['age'])}")
         if found.get("restarts"):
-            facts.append(f"{found['restarts']} restarts")
+            facts.append(f"{found['restarts']} restart{'' if found['restarts'] == 1 else 's'}")
         head.append("".join(f" · {fact}" for fact in facts if fact))
         if bounds is not None:
             head.append(f"\nmemory {size(totals['memory'])} · busy {share(totals['busy'])} · ")

@@ -14,7 +14,8 @@ def measured(before: Description | None, now: Description) -> Description:
 
     Each worker, and the cluster for its primary, gets ``cpu``: the processors it used, 1.0 is one of them. The cluster
     gets ``totals``: of all processes ``cpu`` and ``memory`` (bytes); of its workers and agents ``busy`` (the mean),
-    ``connections``, ``connections_per_second`` (taken) and ``messages_per_second``. What is not known is None.
+    ``connections``, ``connections_per_second`` (taken) and ``messages_per_second``. What is not known is None. Workers
+    stand in the order of their slots, agents first.
 
     Args:
         before: An earlier description of the same cluster, if there is one.
@@ -25,6 +26,7 @@ def measured(before: Description | None, now: Description) -> Description:
     seconds = now["age"] - before["age"] if before is not None and "age" in now and "age" in before else 0.0
     earlier = {worker["pid"]: worker for worker in before["workers"]} if before is not None and seconds > 0 else {}
     workers = [{**worker, "cpu": _cpu(earlier.get(worker["pid"]), worker, seconds)} for worker in now["workers"]]
+    workers.sort(key=lambda worker: (-1 if worker["slot"] is None else worker["slot"], worker["age"]))
     own_cpu = _cpu(before, now, seconds)
     is_told = "bounds" in now  # by the cluster itself, which answers
     return {

@@ -36,6 +36,11 @@ def test_rates_are_those_of_the_time_between() -> None:
     }
 
 
+def test_workers_stand_in_the_order_of_their_slots() -> None:
+    found = measured(None, cluster(1.0, worker(1, slot=2), worker(2, slot=None, name="jobs"), worker(3, slot=1)))
+    assert [one["pid"] for one in found["workers"]] == [2, 3, 1]
+
+
 def test_another_process_of_the_same_name_has_no_past() -> None:
     now = cluster(1.0, worker(1), pid=8)
     for before in (None, cluster(10.0, worker(1)), cluster(1.0, worker(1), pid=8)):
