@@ -147,7 +147,7 @@ async def test_the_keys(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         await pilot.press("s", "n")
         await pilot.press("s", "y")
         await until(pilot, lambda: said(app, "head").startswith("api stopped"))
-        await until(pilot, lambda: rows(app) == [] and said(app).startswith("api "))
+        await until(pilot, lambda: rows(app) == [] and said(app) == "api is stopped")
         assert app.query_one("#clusters", Tabs).tab_count == 2
         await pilot.press("r")
         await until(pilot, lambda: said(app) == "not done: api does not run")

@@ -44,14 +44,18 @@ class Seen(Message):
 class Said(Message):
     """Something happened that is worth a line."""
 
-    def __init__(self, line: str, *, is_error: bool = False) -> None:
+    def __init__(self, line: str) -> None:
         super().__init__()
         self.line = line
-        self.is_error = is_error
 
 
 class Finished(Message):
     """What a key asked for has been done, or not."""
+
+    def __init__(self, line: str, *, is_error: bool = False) -> None:
+        super().__init__()
+        self.line = line
+        self.is_error = is_error
 
 
 class Question(ModalScreen[bool]):
@@ -169,7 +173,8 @@ class Top(App[None]):
         self._show_head(look.found)
         self._show_graphs(look.found["totals"])
         self._show_workers(look.found["workers"])
-        if before is not None and before["pid"] is not None and look.found["pid"] is None:
+        has_ended = before is not None and before["pid"] is not None and look.found["pid"] is None
+        if has_ended and self._under_way is None:
             self._say(f"{self.name_shown} {'has died' if look.found['state'] == 'died' else 'has ended'}", True)
 
     async def _show_names(self, names: list[str]) -> None:
@@ -304,11 +309,9 @@ class Top(App[None]):
 
         def carry_out() -> None:
             try:
-                self.post_message(Said(order()))
+                self.post_message(Finished(order()))
             except (ClusterError, OSError) as error:
-                self.post_message(Said(f"not done: {error}", is_error=True))
-            finally:
-                self.post_message(Finished())
+                self.post_message(Finished(f"not done: {error}", is_error=True))
 
         # If the user quits, it goes on in the cluster; nobody waits here.
         threading.Thread(target=carry_out, name=begun, daemon=True).start()
@@ -318,10 +321,11 @@ class Top(App[None]):
             self.post_message(Said(line))
 
     def on_said(self, event: Said) -> None:
-        self._say(event.line, event.is_error)
+        self._say(event.line)
 
-    def on_finished(self) -> None:
+    def on_finished(self, event: Finished) -> None:
         self._under_way = None
+        self._say(event.line, event.is_error)
         self._watch.look()
 
     def _say(self, line: str, is_error: bool = False) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from ..._control import protocol
 from ..._control.client import ControlError, NotRunningError, ask, describe
-from ..._control.clusters import known
+from ..._control.clusters import known, wait_ended
+
+_UNTIL_ENDED = 15.0  # seconds from the end of its workers to that of its process
 
 Told = Callable[[dict[str, Any]], None]
 
@@ -33,10 +35,13 @@ def resize(name: str, by: int, told: Told) -> str:
 
 def stop(name: str, told: Told) -> str:
     """Stops the cluster, after what is in flight."""
+    one = known().get(name)
     try:
         ask(_socket(name), protocol.Stop(True), told)
     except NotRunningError:
         pass  # it has just ended
+    if one is not None and not wait_ended(one, _UNTIL_ENDED):
+        raise ControlError(f"{name} has stopped its workers, but has not ended: aiocluster stop --now {name}")
     return f"{name} is stopped"
 
 
