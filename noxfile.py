@@ -58,6 +58,7 @@ def imports(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, into site/; a warning is an error."""
     session.env["NO_MKDOCS_2_WARNING"] = "1"  # pyproject.toml keeps MkDocs below 2
+    run(session, "python", "-m", "tests.docs.command_page", "--check", group="dev")
     run(session, "mkdocs", "build", "--strict", "--quiet", group="docs")
 
 
@@ -124,6 +125,12 @@ def simulation(session: nox.Session) -> None:
 def downstream(session: nox.Session) -> None:
     """Other people's test suites, plainly and inside one worker: `nox -s downstream -- aioquic uvicorn`. It is long."""
     run(session, "python", "-m", "tests.downstream", *session.posargs, group="test")
+
+
+@nox.session(default=False)
+def pictures(session: nox.Session) -> None:
+    """Draws the pictures of the docs anew: what the command shows in a terminal. It needs port 8000."""
+    run(session, "python", "-m", "tests.docs.pictures", group="test")
 
 
 @nox.session(default=False)

@@ -80,7 +80,7 @@ class Progress:
     def __call__(self, event: dict[str, Any]) -> None:
         if self._as_json:
             click.echo(json.dumps(event))
-        elif (text := _in_words(event)) is not None:
+        elif (text := in_words(event)) is not None:
             click.echo(text)
 
     def done(self, text: str, found: dict[str, Any]) -> None:
@@ -88,7 +88,8 @@ class Progress:
         click.echo(json.dumps(found) if self._as_json else text)
 
 
-def _in_words(event: dict[str, Any]) -> str | None:
+def in_words(event: dict[str, Any]) -> str | None:
+    """Returns what has happened to a worker, in words; None if it is not worth a line."""
     who = f"agent {event['name']}" if event.get("name") else f"worker {event.get('slot')}"
     who = f"{who} (pid {event.get('pid')})"
     match event.get("event"):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .background import JSON, find, one_line
-from .table import duration, share, show_table, size, text
+from .table import duration, ending, share, show_table, size, text
 
 _HEADS = ("SLOT", "PID", "STATE", "AGE", "BUSY", "CPU", "MEMORY", "OPEN", "TAKEN", "MESSAGES", "RESTARTS", "LAST EXIT")
 _FIRST_TO_GO = ("LAST EXIT", "MESSAGES", "TAKEN", "CPU", "RESTARTS", "BUSY", "OPEN", "AGE", "MEMORY")
@@ -48,19 +48,12 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         "policy": found.get("policy"),
         "workers": None if bounds is None else bounds[0] if bounds[0] == bounds[1] else f"{bounds[0]} to {bounds[1]}",
         "restarts": found.get("restarts"),
-        "last one": _exit(found.get("last_restart")),
-        "ended": _exit(found.get("last_exit")),
+        "last one": ending(found.get("last_restart")),
+        "ended": ending(found.get("last_exit")),
         "memory": size(found["memory"]) if found.get("memory") else None,
         "log": found.get("log"),
     }
     return [(label, str(value)) for label, value in facts.items() if value is not None and value != ""]
-
-
-def _exit(end: dict[str, Any] | None) -> str | None:
-    if end is None:
-        return None
-    how = end.get("signal") or f"exit code {end.get('code')}"
-    return ", ".join(str(part) for part in (end.get("reason"), how) if part is not None)
 
 
 def _row(worker: dict[str, Any]) -> tuple[str, ...]:
@@ -76,5 +69,5 @@ def _row(worker: dict[str, Any]) -> tuple[str, ...]:
         str(worker["taken"]),
         str(worker["messages"]),
         str(worker["restarts"]),
-        text(_exit(worker["last_exit"])),
+        text(ending(worker["last_exit"])),
     )

@@ -15,6 +15,7 @@ COMMANDS = {
     "start": "Run one in the background, under a name; or start it again.",
     "list": "Show the clusters: what runs, and what is remembered.",
     "describe": "Show all that is known of one, and of its workers.",
+    "top": "Watch clusters and their workers live; reload, scale and stop them by a key.",
     "logs": "Show what one in the background has written.",
     "reload": "Replace its workers one by one, without losing a connection.",
     "scale": "Change how many workers it has.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -70,3 +71,11 @@ def share(part: float | None) -> str:
 def text(value: object) -> str:
     """Returns a value as text; nothing is a dash."""
     return "-" if value is None or value == "" else str(value)
+
+
+def ending(end: Mapping[str, Any] | None) -> str | None:
+    """Returns how a process has ended, in words; None if it has not."""
+    if end is None:
+        return None
+    how = end.get("signal") or f"exit code {end.get('code')}"
+    return ", ".join(str(part) for part in (end.get("reason"), how) if part is not None)

@@ -31,6 +31,7 @@ from .._wire.endpoint import Endpoint, port_number
 from .._wire.frames import TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
+from .._wire.titles import named_after
 from .._wire.windows import send_to_all
 from ..address import Address
 from ..errors import ClusterError, StartupError, StoppingError, TargetError, WorkerNotFoundError
@@ -90,6 +91,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
         self._starting: dict[int, Place] = {}  # by id: workers that are being forked
+        self._claimed_name: str | None = None  # a Cluster's own
         self._slots: Callable[[], int] = int  # how many slots a Cluster fills; 0 without one
         self._fork_servers: dict[tuple[Hashable, TargetName], ForkServer] = {}  # those of the current settings
         self._all_fork_servers: list[ForkServer] = []
@@ -109,9 +111,14 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self._relays.start()
         self._is_open, self._is_left = True, False
         self._all_gone.set()
-        set_title("primary")
+        set_title(self._cluster_name, "primary")
         self._orphans.start()
         return self
+
+    @property
+    def _cluster_name(self) -> str:
+        """The name for process titles."""
+        return self._claimed_name or self.settings.name or named_after(self._named)
 
     def _check_nesting(self) -> None:
         """Raises `RuntimeError` in a worker if its workers would start clusters, too; see `main_guard`."""
@@ -257,7 +264,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         worker_id = self._last_id = self._last_id + 1
         place = self._free_slot() if place is None else place
         identity = Identity(worker_id, place, weight, MappingProxyType(dict(env or {})))
-        config = _config(settings, named, self._shared.folders, identity)
+        config = _config(settings, named, self._cluster_name, self._shared.folders, identity)
         config.encode()  # what can't be packed is refused before there is a process
         try:
             common = variables_for(settings.env, identity.slot)
@@ -309,7 +316,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            config = _config(settings, target, self._shared.folders, None)
+            config = _config(settings, target, self._cluster_name, self._shared.folders, None)
             fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relays, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
@@ -449,18 +456,22 @@ def _interpreter(settings: Settings) -> Hashable:
     )
 
 
-def _config(settings: Settings, target: TargetName, folders: Folders, identity: Identity | None) -> WorkerConfig:
+def _config(
+    settings: Settings, target: TargetName, cluster: str, folders: Folders, identity: Identity | None
+) -> WorkerConfig:
     """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet.
 
     Args:
         settings: The settings.
         target: What it runs.
+        cluster: The cluster's name.
         folders: Where this process was started from.
         identity: The worker's ids; None for a fork server.
     """
     slot = None if identity is None else identity.slot
     return WorkerConfig(
         target=target,
+        cluster=cluster,
         args=list(settings.args),
         argv=[str(argument) for argument in sys.argv] or [""],
         path=folders.path(),

@@ -104,9 +104,11 @@ class Cluster(Emitter[PrimaryEvent]):
             await self._signals.end()
             raise
         try:
-            set_title("primary, starting")
+            set_title(self._primary._cluster_name, "primary, starting")
             await self._status.begin()
             self._control.begin()
+            self._primary._claimed_name = self._control.name
+            set_title(self._primary._cluster_name, "primary, starting")
             self._reconciler.begin()
             if self._watch is not None:
                 self._watch.begin()
@@ -117,7 +119,7 @@ class Cluster(Emitter[PrimaryEvent]):
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
-        set_title("primary")
+        set_title(self._primary._cluster_name, "primary")
         self._signals.up()
         self._control.up()
         return self

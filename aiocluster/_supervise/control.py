@@ -22,6 +22,7 @@ from .._processes.usage import usage
 from .._wire.conversation import described
 from ..errors import ClusterError, ReloadError
 from ..events import Exit, Fork, Listening, Online
+from ..integrations.asgi import AsgiApp
 from ..settings import Target
 from ..stats import WorkerStats
 from .history import History
@@ -289,6 +290,8 @@ def _add_to_environment(variables: Mapping[str, str | None]) -> None:
 def _named(what: Target | object) -> str:
     if what is None:
         return sys.argv[0]
+    if isinstance(what, AsgiApp):
+        return what.app
     if isinstance(what, (str, os.PathLike)):
         return os.fsdecode(what)
     kind = what if hasattr(what, "__qualname__") else type(what)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from importlib.util import cache_from_source
 
 from ..errors import ClusterError, ReloadError, StartupError
 from ..settings import Settings
@@ -75,6 +77,7 @@ class ReloadOnChange:
             async with asyncio.TaskGroup() as reloads:
                 async for changed in _changes(self._files):
                     logger.info("changed: %s; reloading", in_words(changed, os.getcwd()))
+                    _forget_bytecode(changed)
                     if not self._reconciler.reload_anew():
                         reloads.create_task(self._reload())
         except* OSError as errors:
@@ -89,7 +92,18 @@ class ReloadOnChange:
         except ClusterError:
             pass  # it is stopping
         else:
-            logger.info("reloaded")
+            logger.info("reloaded", extra={"is_event": True})
+
+
+def _forget_bytecode(paths: Iterable[str]) -> None:
+    """Removes the bytecode of these files.
+
+    Python takes bytecode for current if its source has the same size and the same second of change: two edits within a
+    second, such as of one digit, would leave the workers with the first one.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, NotImplementedError):  # there is none, or this Python has none
+            os.unlink(cache_from_source(path))
 
 
 async def _changes(files: ChangedFiles) -> AsyncIterator[list[str]]:

@@ -168,6 +168,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     """The first frame on a channel: what the worker (or the fork server) runs, and how."""
 
     target: FunctionTarget | ScriptTarget | ModuleTarget | MainTarget | AsgiTarget
+    cluster: str
+    """The cluster's name, for the process title."""
     args: list[Any]
     argv: list[str]
     """The primary's ``sys.argv``."""

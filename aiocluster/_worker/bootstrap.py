@@ -25,6 +25,7 @@ from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Decoder
 from .._wire.flusher import flush_at_os_exit
+from .._wire.titles import title_of
 from ..errors import ProtocolError
 from . import current
 from .asgi.recognize import refuse_returned_app
@@ -55,7 +56,8 @@ def main() -> NoReturn:
         patch.install()
         target = load(config)
         faulthandler.enable()
-        set_title(f"worker {session.id}" if config.name is None else f"agent {config.name}")
+        role = f"worker {config.slot}" if config.name is None else f"agent {config.name}"
+        set_title(config.cluster, role, title_of(config.target))
         session.is_online = True
         session.hold.begin()
         channel.send(frames.Online().encode())

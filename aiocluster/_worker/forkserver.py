@@ -22,6 +22,7 @@ from .._wire.channel import Channel
 from .._wire.conversation import described_from
 from .._wire.descriptors import Descriptors
 from .._wire.frame import Dispatch, Frame, on_descriptors
+from .._wire.titles import title_of
 from . import bootstrap
 from .failure import why_it_repeats
 from .listening import patch
@@ -52,7 +53,7 @@ def main() -> NoReturn:
         channel.send(frames.Failed(*told, why_it_repeats(error), False).encode())
         channel.flush_blocking()
         sys.exit(1)
-    set_title("fork server")
+    set_title(config.cluster, "fork server", title_of(config.target))
     bootstrap.outlive_parent()
     ForkServer(channel).serve()
     bootstrap.main()

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 from . import (
     chart,
     document,
+    edited,
+    load,
     p1_one_way,
     p2_round_trip,
     p3_between_workers,
@@ -55,10 +57,13 @@ MEASUREMENTS = {
         replacing.RESPAWN,
         replacing.RELOAD,
         replacing.FORKED,
+        edited.MEASUREMENT,
     )
 }
-ON_REQUEST = {measurement.name: measurement for measurement in (p9_tail.OF_POLICIES, p9k_staying.OF_POLICIES)}
-"""These take long, and are only taken by name."""
+ON_REQUEST = {
+    measurement.name: measurement for measurement in (p9_tail.OF_POLICIES, p9k_staying.OF_POLICIES, load.MEASUREMENT)
+}
+"""These take long, or tell more of the machine than of programs, and are only taken by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

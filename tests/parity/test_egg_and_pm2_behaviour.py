@@ -34,8 +34,9 @@ async def stay() -> None:
 async def test_each_process_says_in_its_title_what_it_is() -> None:
     async with Cluster(stay, workers=1, agents={"scheduler": stay}) as cluster:
         (worker,) = cluster.workers.values()
-        for pid, title in ((worker.pid, f"worker {worker.id}"), (cluster.agents["scheduler"].pid, "agent scheduler")):
-            assert " ".join(psutil.Process(pid).cmdline()).strip() == f"aiocluster: {title}"
+        for pid, role in ((worker.pid, "worker 0"), (cluster.agents["scheduler"].pid, "agent scheduler")):
+            title = f"aiocluster {__name__}: {role} ({__name__}:stay)"
+            assert " ".join(psutil.Process(pid).cmdline()).strip() == title
 
 
 async def test_a_changed_file_reloads_the_workers(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
 
 def wait_until_it_is_up(pid: int) -> None:
     """Returns when that process is a primary whose first workers are online. Its title tells."""
-    while psutil.Process(pid).cmdline()[:1] != ["aiocluster: primary"]:
+    while not re.fullmatch(r"aiocluster .+: primary", "".join(psutil.Process(pid).cmdline()[:1])):
         time.sleep(0.005)
 
 

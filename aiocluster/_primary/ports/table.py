@@ -380,7 +380,8 @@ class PortTable:
             while True:
                 ports = [port for port in ports if port.number in self.by_number]  # workers may end meanwhile
                 for port in ports:
-                    port.take_in()
+                    if port.number in self.by_number:  # else its last worker has gone meanwhile
+                        port.take_in()
                 seconds = loop.time() - began
                 is_idle = all(port.is_idle for port in ports)
                 if seconds >= _TAKE_TIMEOUT or (is_idle and not (had_connections and seconds < _HANDSHAKE_TIMEOUT)):

@@ -1,0 +1,1 @@
+"""What ``top`` shows, and how. Only `app` needs textual."""
