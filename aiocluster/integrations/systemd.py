@@ -14,7 +14,7 @@ import socket
 from collections import deque
 from typing import Self
 
-logger = logging.getLogger("aiocluster.systemd")
+_logger = logging.getLogger("aiocluster.systemd")
 
 _FIRST = 3  # SD_LISTEN_FDS_START
 _MOST_UNSENT = 100  # messages that wait while systemd reads none
@@ -71,12 +71,12 @@ class NotifySocket:
         if not address:
             return None
         if not address.startswith(("/", "@")):
-            logger.warning("NOTIFY_SOCKET=%s: only Unix sockets are supported; systemd is told nothing", address)
+            _logger.warning("NOTIFY_SOCKET=%s: only Unix sockets are supported; systemd is told nothing", address)
             return None
         try:
             return cls(address)
         except OSError as error:
-            logger.warning("NOTIFY_SOCKET=%s: %s; systemd is told nothing", address, error.strerror or error)
+            _logger.warning("NOTIFY_SOCKET=%s: %s; systemd is told nothing", address, error.strerror or error)
             return None
 
     def send(self, **variables: object) -> None:
@@ -103,7 +103,7 @@ class NotifySocket:
             except OSError as error:
                 if not self._has_failed:
                     self._has_failed = True
-                    logger.warning("systemd can't be told anything: %s", error.strerror or error)
+                    _logger.warning("systemd can't be told anything: %s", error.strerror or error)
             self._unsent.popleft()
         self._wait_no_more()
 

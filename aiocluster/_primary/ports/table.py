@@ -378,7 +378,6 @@ class PortTable:
             port.begin_closing()
         try:
             while True:
-                ports = [port for port in ports if port.number in self.by_number]  # workers may end meanwhile
                 for port in ports:
                     if port.number in self.by_number:  # else its last worker has gone meanwhile
                         port.take_in()
