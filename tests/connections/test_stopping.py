@@ -151,7 +151,7 @@ async def test_a_socket_that_others_have_too_is_left_to_them() -> None:
 
 
 async def test_during_the_drain_delay_all_is_served_and_the_workers_know_nothing() -> None:
-    cluster = Cluster("tests.connections.inside:serve_and_tell_of_shutdown", workers=1, drain_delay=1.0)
+    cluster = Cluster("tests.connections.inside:serve_and_tell_of_shutdown", workers=1, drain_delay=4.0)
     async with serving(cluster, 1) as address, several(cluster, "message", "exit", "listening") as heard:
         (worker,) = cluster.workers.values()
         began = asyncio.get_running_loop().time()
@@ -164,7 +164,7 @@ async def test_during_the_drain_delay_all_is_served_and_the_workers_know_nothing
         assert await ask(address) == replacement.pid
         told = await anext(heard)
         assert told.message == 30.0  # all of graceful_timeout
-        assert asyncio.get_running_loop().time() - began >= 1.0
+        assert asyncio.get_running_loop().time() - began >= 4.0
         await stopping
 
 
@@ -191,11 +191,11 @@ async def test_a_stop_at_once_has_no_drain_delay() -> None:
 
 
 async def test_a_reload_has_no_drain_delay() -> None:
-    cluster = Cluster(serve, workers=1, drain_delay=2.0)
+    cluster = Cluster(serve, workers=1, drain_delay=60.0)
     async with serving(cluster, 1):
         began = asyncio.get_running_loop().time()
         await cluster.reload()
-        assert asyncio.get_running_loop().time() - began < 2.0
+        assert asyncio.get_running_loop().time() - began < 60.0
         await cluster.stop(graceful=False)
 
 

@@ -70,7 +70,7 @@ async def test_what_cannot_be_packed_is_refused_and_nothing_is_sent(monkeypatch:
             assert one.fileno() >= 0
         await here.conversation.send("after")
         assert await there.hears(1) == ["after"]
-        assert there.kinds == [kinds.MESSAGES]
+        assert set(there.kinds) == {kinds.MESSAGES}  # the flusher may cut one in two
 
 
 async def test_a_run_that_holds_other_than_it_says_ends_the_channel() -> None:

@@ -298,7 +298,7 @@ async def test_a_server_that_is_told_to_leave_ends_in_order(target: Any, tmp_pat
 async def test_a_handler_of_sigterm_that_stops_nothing(tmp_path: Path, worker_loop: Loop) -> None:
     path = tmp_path / "steps"
     assert await end_of(only_notes_sigterm, path, timeout=0.5, loop=worker_loop) == (0, None, "told")
-    assert steps(path) == ["running", "noted", "finally"]
+    assert list(dict.fromkeys(steps(path))) == ["running", "noted", "finally"]  # noted again if its time is up by then
 
 
 @pytest.mark.parametrize("target", [without_a_loop, after_its_loop])
