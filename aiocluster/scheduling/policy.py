@@ -49,7 +49,7 @@ class Policy(ABC, Generic[W]):
 
     Where it goes then matters more than when it is served, as with caches and sessions in a worker's memory. Policies
     that just spread connections say False. A worker may have up to 64 connections that it is not ready with; if False,
-    as many as it is ready with in 3 ms, from 1 to 16, and none more if it has not been ready with one for 50 ms.
+    as many as it is ready with in 3 ms, from 1 to 16, and none more if it has not been ready with one for 200 ms.
     """
 
     pulls: ClassVar[bool] = False

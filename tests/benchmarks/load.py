@@ -11,10 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from aiocluster import Primary
-
 from .measurement import Comparison, Contender, Measurement, Sample
-from .own_process import python, stdin_closed, target
+from .own_process import python, serve_with, stdin_closed
 from .peers import wrk_keep_alive
 from .programs import serving
 
@@ -48,13 +46,7 @@ def worker() -> None:
 
 async def cluster(workers: str) -> None:
     """In the primary: say the port when all workers listen, and serve until told to end."""
-    async with Primary(target(worker)) as primary:
-        ports = set()
-        for _ in range(int(workers)):
-            listening = await (await primary.fork()).wait_for("listening")
-            ports.add(listening.address.port)
-        print(json.dumps({"port": ports.pop()}), flush=True)
-        await stdin_closed()
+    await serve_with(worker, int(workers))
 
 
 async def alone() -> None:

@@ -6,16 +6,13 @@ workers accept for themselves has 8/0, 7/1 or 4/4, as the kernel wakes them.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from aiocluster import Primary
-
 from .measurement import Comparison, Contender, Measurement, Sample, at_least, at_most
-from .own_process import python, stdin_closed, target
+from .own_process import python, serve_with
 from .peers import asgi_server, wrk_keep_alive, wrk_latency
 from .programs import serving
 
@@ -46,13 +43,7 @@ def worker() -> None:
 
 async def serve(workers: str) -> None:
     """In the primary: say the port when all workers listen, and serve until told to end."""
-    async with Primary(target(worker)) as primary:
-        ports = set()
-        for _ in range(int(workers)):
-            listening = await (await primary.fork()).wait_for("listening")
-            ports.add(listening.address.port)
-        print(json.dumps({"port": ports.pop()}), flush=True)
-        await stdin_closed()
+    await serve_with(worker, int(workers))
 
 
 SERVERS: dict[str, Callable[[int], AbstractContextManager[int]]] = {
