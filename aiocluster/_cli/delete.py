@@ -16,12 +16,14 @@ def command(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Stops clusters that run, and forgets how they were started. Their logs are deleted."""
     progress = Progress(as_json)
     with one_line():
-        for one in chosen(names, every):
+        if not (found := chosen(names, every)):
+            progress.say("there are none in the background")
+        for one in found:
             was = before(one)
             if one.is_alive or one.is_in_between:
                 progress.say(stop(one, progress))
             one.clean_up()
-            found = outcome(one, was)
+            last = outcome(one, was)
             if one.memory is not None:
                 one.memory.forget()
-            progress.done(f"{one.name} is forgotten", {**found, "state": "deleted", "log": None})
+            progress.done(f"{one.name} is forgotten", {**last, "state": "deleted", "log": None})

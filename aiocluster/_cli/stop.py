@@ -31,7 +31,12 @@ def command(names: tuple[str, ...], every: bool, is_saved: bool, now: bool, as_j
     """Stops clusters: their workers finish what is in flight. `start NAME` starts one again that was started so."""
     progress = Progress(as_json)
     with one_line():
-        for one in _saved() if is_saved else chosen(names, every):
+        found = _saved() if is_saved else chosen(names, every)
+        if every:
+            found = [one for one in found if one.is_alive or one.state not in ("stopped", "failed")]
+        if not found:
+            progress.say("none runs in the background" if every else "none that was saved is there")
+        for one in found:
             was = before(one)
             progress.done(stop(one, progress, now=now), outcome(one, was))
 
