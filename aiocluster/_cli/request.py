@@ -35,6 +35,7 @@ from .servers import warning
 _UVICORN = f"{__name__}.uvicorn"  # in a context's meta: uvicorn's options
 _PLACE = f"{__name__}.place"  # where TOML came from
 _WORDS = f"{__name__}.words"
+_APART = f"{__name__}.apart"
 _WARNINGS = f"{__name__}.warnings"
 
 _ALSO_OF_OTHERS = frozenset(["config", "env", "env_file", "help", "log_format", "log_level", "name", "version"])
@@ -115,6 +116,7 @@ class RunCommand(click.Command):
                 own, rest = self._of_a_member(ctx, own, target, rest)
             elif target is not None:
                 self._warn(ctx, own, target, rest)
+            ctx.meta[_APART] = (own, target, rest)
             self._read_files(ctx, own)
             super().parse_args(ctx, [*own, "--", *([] if target is None else [target, *rest])])
             if ctx.params["target"] is None and not ctx.resilient_parsing:
@@ -238,7 +240,7 @@ def _is_given(found: Mapping[str, Any], name: str) -> bool:
     return isinstance(found.get(name), (str, bool, list))
 
 
-_OURS = ("WORKER_ID", "CHANNEL_FD", "SLOT", "CONFIG", "TARGET")
+_OURS = ("WORKER_ID", "CHANNEL_FD", "SLOT", "KEPT_IN", "CONFIG", "TARGET")
 
 
 def _foreign_variables() -> set[str]:
@@ -299,6 +301,24 @@ def request_of(ctx: click.Context) -> RunRequest:
         warnings=ctx.meta.get(_WARNINGS, ()),
         options=dict(ctx.params),
     )
+
+
+def with_options(words: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Returns a command line of ``run`` with more options, which count before those that it has.
+
+    Args:
+        words: The command line.
+        more: The options.
+
+    Raises:
+        click.UsageError: It is wrong.
+    """
+    from .run import command
+
+    with command.make_context(command.name, list(words)) as context:
+        own, target, rest = context.meta[_APART]
+    separator = ["--"] if rest and target is not None and _is_member(target) else []
+    return [*own, *more, *([] if target is None else [target, *separator, *rest])]
 
 
 def _source(ctx: click.Context, name: str) -> ParameterSource:

@@ -30,7 +30,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -257,13 +257,17 @@ class Relay:
     Args:
         number: The descriptor: 1 or 2.
         presentation: Says whose lines these are; None: they are passed on as they are.
+        mend: Called by a thread when nobody reads that descriptor any more. Returns whether somebody does now.
 
     Attributes:
         presentation: The same.
     """
 
-    def __init__(self, number: int, presentation: Presentation | None = None) -> None:
+    def __init__(
+        self, number: int, presentation: Presentation | None = None, mend: Callable[[], bool] | None = None
+    ) -> None:
         self.presentation: Presentation | None = presentation
+        self._mend = mend
         self._number = number
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
@@ -447,6 +451,8 @@ class Relay:
                     writable.poll()
                     continue
                 except OSError as error:  # nobody reads it, the disk is full: what is written there is lost, as ever
+                    if isinstance(error, BrokenPipeError) and self._mend is not None and self._mend():
+                        continue
                     written = end - start
                     self._fails(error, written)
                 else:
