@@ -105,15 +105,18 @@ async def test_a_script_that_raises_by_itself_is_told_once_a_change(tmp_path: Pa
     script = tmp_path / "script_of_test.py"
     script.write_text("raise LookupError('of test')\n")
     with edited(tmp_path, "--reload", "script_of_test.py") as (_, log):
-        first = until(log, "waiting for a file to change")
-        script.write_text("raise LookupError('of test')\n# edited")
-        second = until(log, "it is started again when a file changes")
+        first = until(log, "it is started again when a file changes")
         script.write_text(f"{SERVER}\nasyncio.run(serve())\n")
-        second += until(log, "reloaded")
-    for told in (first, second):
+        first += until(log, "2 workers run")
+        script.write_text("raise LookupError('of test')\n")
+        second = until(log, "LookupError: of test\n")
+        script.write_text("raise LookupError('of test')\n# edited")
+        second += until(log, "changed: ")
+        third = until(log, "LookupError: of test\n")
+    for told in (first, second, third):
         assert told.count("Traceback") == told.count("LookupError: of test") == 1, told
         assert "/aiocluster/_" not in told
-    assert "workers run" not in first, "none does"
+    assert first.index("changed: ") < first.index("workers run"), "before, none did"
 
 
 @pytest.mark.parametrize(
