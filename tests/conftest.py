@@ -10,6 +10,8 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import wraps
+from glob import glob
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -100,13 +102,13 @@ def _descendants() -> set[int]:
     found: set[int] = set()
     pending = [os.getpid()]
     while pending:
-        try:
-            for thread in os.scandir(f"/proc/{pending.pop()}/task"):
-                with open(f"{thread.path}/children") as children:
-                    pending += map(int, children.read().split())
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
-            continue
-        found.update(pending)
+        for children in glob(f"/proc/{pending.pop()}/task/*/children"):
+            try:
+                pids = {int(pid) for pid in Path(children).read_text().split()}
+            except (FileNotFoundError, ProcessLookupError):  # the thread has ended
+                continue
+            found |= pids
+            pending += pids
     return found
 
 

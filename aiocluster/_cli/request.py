@@ -7,7 +7,8 @@ TARGET                    what follows it
 ========================  ==========================================================================================
 a script, a module        its own, as with ``python`` and ``python -m``
 ``module:name``           options of ``run`` and uvicorn's; but the function's own where the first word is none, or is
-                          ``--``, or where the source says that it is a plain function (`is_plain_function`)
+                          ``--``, or where the source says that it is a plain function (`is_plain_function`). After an
+                          option of an app, such as ``--factory``, it is an app, which has no words of its own
 ========================  ==========================================================================================
 
 What ``run`` is told comes from the command line, else from ``AIOCLUSTER_…``, else from TOML.
@@ -165,15 +166,19 @@ class RunCommand(click.Command):
         self, ctx: click.Context, own: list[str], target: str, rest: list[str]
     ) -> tuple[list[str], list[str]]:
         """Returns the options of the command, and the words of its own for a target ``module:name``."""
-        if rest[:1] == ["--"]:
-            return own, rest[1:]
-        if not rest or not rest[0].startswith("-"):
+        if not rest:
             return own, rest
         found, _, _ = self._parsed(ctx, own)
-        cwd = found.get("cwd")
-        if "--factory" not in rest and is_plain_function(target, cwd if isinstance(cwd, str) else None):
-            self._warn(ctx, own, target, rest)
-            return own, rest
+        is_app = any(_is_given(found, str(one.name)) for one in (*options.APP, *(ctx.meta.get(_UVICORN) or ())))
+        if not is_app:
+            if rest[0] == "--":
+                return own, rest[1:]
+            if not rest[0].startswith("-"):
+                return own, rest
+            cwd = found.get("cwd")
+            if "--factory" not in rest and is_plain_function(target, cwd if isinstance(cwd, str) else None):
+                self._warn(ctx, own, target, rest)
+                return own, rest
         more, word, _ = self._split(ctx, rest)
         if word is not None:
             raise click.UsageError(
@@ -188,7 +193,7 @@ class RunCommand(click.Command):
             flag: not one.is_flag
             for one in self.params
             if isinstance(one, click.Option) and one not in options.APP and one.name not in _ALSO_OF_OTHERS
-            if not isinstance(found.get(str(one.name)), (str, bool, list))  # who wrote it in front knows the order
+            if not _is_given(found, str(one.name))  # who wrote it in front knows the order
             for flag in (*one.opts, *one.secondary_opts)
         }
         if line := warning(target, rest, ours, own):
@@ -228,6 +233,11 @@ class RunCommand(click.Command):
 
     def _flags(self) -> list[str]:
         return [flag for one in self.params if isinstance(one, click.Option) for flag in one.opts]
+
+
+def _is_given(found: Mapping[str, Any], name: str) -> bool:
+    """Whether parsed words have this option."""
+    return isinstance(found.get(name), (str, bool, list))
 
 
 _OURS = ("WORKER_ID", "CHANNEL_FD", "SLOT", "KEPT_IN", "CONFIG", "TARGET")
@@ -339,6 +349,14 @@ def _target(ctx: click.Context, given: Mapping[str, Any]) -> str | AsgiApp:
                 ctx,
             )
         return target
+    if words := ctx.params["args"]:
+        if not found.get("factory"):
+            return target  # a function with words of its own, which what is said elsewhere for apps does not hinder
+        raise click.UsageError(
+            f"{target} returns an ASGI app (--factory, by a variable or TOML), so {words[0]!r} is none of its words: "
+            f"say --factory in front, and what follows are options; or --no-factory",
+            ctx,
+        )
     found = _one_place(ctx, found)
     how = {name: found.pop(name) for name in ("factory", "bind", "uds", "uds_mode", "fd") if name in found}
     try:

@@ -291,6 +291,13 @@ def test_a_unix_socket_in_use(tmp_path: Path) -> None:
     assert said.startswith(f"aiocluster: unix:{path} is in use, by pid {os.getpid()} (")
 
 
+def test_the_address_of_health_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        said = fails("-w", "1", "--health", f"localhost:{port}", TARGET, str(tmp_path / "socket"))
+    assert said.startswith(f"aiocluster: health: 127.0.0.1:{port} is in use, by pid {os.getpid()} (")
+
+
 def test_a_server_that_binds_by_itself() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         said = fails("-w", "2", "http.server", str(sock.getsockname()[1]), "--bind", "127.0.0.1")
