@@ -6,9 +6,12 @@ import asyncio
 import inspect
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import wraps
+from glob import glob
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -25,6 +28,11 @@ BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
 # An example may take as long as a busy machine needs.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+# Hundreds of interpreters are started. They have the modules' bytecode, as those of an installed package have: without
+# it each of them compiles its modules, which is most of what it does. pytest-xdist starts its own after this, too.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell's background job is started with SIGINT ignored, and so would all that it starts; some tests interrupt theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,16 +95,33 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
+def _descendants() -> set[int]:
+    """The processes below this one. Kernels that list children save psutil's look at every process that there is."""
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        return {child.pid for child in psutil.Process().children(recursive=True)}
+    found: set[int] = set()
+    pending = [os.getpid()]
+    while pending:
+        for children in glob(f"/proc/{pending.pop()}/task/*/children"):
+            try:
+                pids = {int(pid) for pid in Path(children).read_text().split()}
+            except (FileNotFoundError, ProcessLookupError):  # the thread has ended
+                continue
+            found |= pids
+            pending += pids
+    return found
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """No test leaves a descriptor or a process."""
     descriptors = _descriptors()
-    children = set(psutil.Process().children(recursive=True))
+    processes = _descendants()
     yield
     left: set[Any] = set(_descriptors().items()) - set(descriptors.items())
     assert not left, f"descriptors left open: {left}"
-    left = set(psutil.Process().children(recursive=True)) - children
-    assert not left, f"processes left: {left}"
+    left = _descendants() - processes
+    assert not left, f"processes left: {[psutil.Process(pid) for pid in left if psutil.pid_exists(pid)]}"
 
 
 @pytest.fixture(autouse=True)

@@ -225,6 +225,8 @@ class Reconciler:
 
     def _reload_begins(self) -> None:
         self._primary._renew_fork_servers()
+        self._primary._relays.forget()
+        self._failures.forget()
         self._giving_up = None
         self._told.clear()
 
@@ -431,6 +433,8 @@ class Reconciler:
                 self._count(process, now)
                 self._fail(process, stays, now)
             case Forget():
+                if process.is_accepted and not process.is_settled:  # it has failed on its way out
+                    self._tell_if_untold(process)
                 del self._processes[process.id]
 
     # ---- actions
@@ -508,11 +512,17 @@ class Reconciler:
 
     def _rests(self, process: Process) -> None:
         """Leaves the slot of a process that has ended before it listened empty until the code has been edited."""
+        self._tell_if_news(process)
         if self._is_first_of_its_kind(process):
-            self._tell_if_untold(process)
             logger.warning("%r has ended before it listened: it is started again when a file changes", process.worker)
         self._ready.pop(process.slot, None)
         self._wanted.rests(process.slot)
+
+    def _tell_if_news(self, process: Process) -> None:
+        """Tells an untold failure, unless another process has failed in the same way."""
+        assert process.worker is not None
+        if not self._failures.knows(process.worker._session.last_words):
+            self._tell_if_untold(process)
 
     def _is_first_of_its_kind(self, process: Process) -> bool:
         """Whether no other process of its generation has failed that runs the same code. Notes that it has."""
