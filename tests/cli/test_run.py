@@ -203,7 +203,7 @@ def test_what_a_reload_reads_again(tmp_path: Path) -> None:
         toml.write_text('workers = 2\nenv = {B = "3"}\npreload = "no_such_module_of_test"\n')
         running.reload()
         running.says("the reload has been given up, the old workers stay")
-        assert running.workers() == workers
+        running.until(lambda: running.workers() == workers)
         os.kill(workers[0], signal.SIGKILL)
         assert running.facts() == "2 2 2", "with the old settings"
 
