@@ -29,6 +29,7 @@ class StartupError(ClusterError):
 
     _is_in_vain = False  # whether every worker would fail in the same way
     _refused: tuple[int, str | None] | None = None  # errno and address, None for one that the target opened by itself
+    _setting: str | None = None  # whose address that is, if it is the primary's own
 
 
 class ReloadError(ClusterError):

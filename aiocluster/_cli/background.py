@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 import click
 
 from .._control.client import ControlError
-from .._control.clusters import Known, known
+from .._control.clusters import Known, known, settled
 from .._control.folders import FolderError
 from .._did_you_mean import did_you_mean
 
 JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
+_SETTLES = 15.0  # seconds in which a cluster that starts has its name, and one that ends has ended
 UPDATE_ENV = click.option("--update-env", is_flag=True, help="With the environment of this shell.")
 
 
@@ -42,16 +43,22 @@ def find(name: str) -> Known:
 
 def running(name: str) -> Known:
     """Returns the running cluster of that name. Ends with code 2 if there is none."""
-    if not (one := find(name)).is_alive:
+    if not (one := settled(find(name), _SETTLES)).is_alive:
         fail(f"{name} does not run ({one.state}): aiocluster start {name}", 2)
     return one
 
 
 def chosen(names: tuple[str, ...], every: bool) -> list[Known]:
-    """Returns the clusters of these names, or all. Ends with code 2 if one is unknown, before anything is done."""
+    """Returns the clusters of these names, or all in the background: others end with what has started them.
+
+    Ends with code 2 if one is unknown, before anything is done.
+    """
     if not names and not every:
         raise click.UsageError("name a cluster, or say --all")
-    return list(known().values()) if every else [find(name) for name in dict.fromkeys(names)]
+    if names and every:
+        raise click.UsageError("name clusters, or say --all")
+    found = known().values() if every else [find(name) for name in dict.fromkeys(names)]
+    return [settled(one, _SETTLES) for one in found if one.memory is not None or not every]
 
 
 @contextlib.contextmanager
@@ -81,6 +88,11 @@ class Progress:
         if self._as_json:
             click.echo(json.dumps(event))
         elif (text := in_words(event)) is not None:
+            click.echo(text)
+
+    def say(self, text: str) -> None:
+        """Shows a line for persons alone."""
+        if not self._as_json:
             click.echo(text)
 
     def done(self, text: str, found: dict[str, Any]) -> None:

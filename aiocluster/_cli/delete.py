@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import click
 
-from .background import chosen, one_line
-from .stop import stop
+from .background import JSON, Progress, chosen, one_line
+from .stop import before, outcome, stop
 
 
 @click.command("delete")
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("--all", "every", is_flag=True, help="All.")
-def command(names: tuple[str, ...], every: bool) -> None:
+@click.option("--all", "every", is_flag=True, help="All in the background.")
+@JSON
+def command(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Stops clusters that run, and forgets how they were started. Their logs are deleted."""
+    progress = Progress(as_json)
     with one_line():
-        for one in chosen(names, every):
-            if one.is_alive:
-                stop(one)
+        if not (found := chosen(names, every)):
+            progress.say("there are none in the background")
+        for one in found:
+            was = before(one)
+            if one.is_alive or one.is_in_between:
+                progress.say(stop(one, progress))
             one.clean_up()
+            last = outcome(one, was)
             if one.memory is not None:
                 one.memory.forget()
-            click.echo(f"{one.name} is forgotten")
+            progress.done(f"{one.name} is forgotten", {**last, "state": "deleted", "log": None})

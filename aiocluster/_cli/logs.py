@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Iterator
 
 import click
 
-from .._control.log_file import Follower, last_lines
-from .background import fail, find, one_line
+from .._control.log_file import Follower
+from .background import JSON, fail, find, one_line
+from .log_lines import lines as whole_lines
+from .log_lines import parsed
 
 _LOOK = 0.1  # seconds between looks for more
 
@@ -19,8 +23,12 @@ _LOOK = 0.1  # seconds between looks for more
 @click.option(
     "-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="How many of the last lines."
 )
-def command(name: str, follow: bool, lines: int) -> None:
-    """Shows what the cluster NAME and its workers have written, also of one that has ended."""
+@JSON
+def command(name: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Shows what the cluster NAME and its workers have written, also of one that has ended.
+
+    With --json an object for each line: time, level, stream, slot and text, and what else the log tells.
+    """
     with one_line():
         memory = find(name).memory
         if memory is None:
@@ -28,14 +36,17 @@ def command(name: str, follow: bool, lines: int) -> None:
         if not memory.log.exists():
             fail(f"{name} has no log", 1)
         with Follower(memory.log) as more:
-            for line in last_lines(memory.log, lines):
-                _show(line)
-            while follow:
-                for data in more.read():
-                    _show(data)
-                time.sleep(_LOOK)
+            pieces = _pieces(more, more.last_lines(lines), follow)
+            for piece in whole_lines(pieces) if as_json else pieces:
+                if as_json:
+                    click.echo(json.dumps(parsed(piece)))
+                else:
+                    sys.stdout.buffer.write(piece)
+                    sys.stdout.buffer.flush()
 
 
-def _show(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+def _pieces(more: Follower, last: list[bytes], follow: bool) -> Iterator[bytes]:
+    yield from last
+    while follow:
+        yield from more.read()
+        time.sleep(_LOOK)

@@ -7,7 +7,8 @@ TARGET                    what follows it
 ========================  ==========================================================================================
 a script, a module        its own, as with ``python`` and ``python -m``
 ``module:name``           options of ``run`` and uvicorn's; but the function's own where the first word is none, or is
-                          ``--``, or where the source says that it is a plain function (`is_plain_function`)
+                          ``--``, or where the source says that it is a plain function (`is_plain_function`). After an
+                          option of an app, such as ``--factory``, it is an app, which has no words of its own
 ========================  ==========================================================================================
 
 What ``run`` is told comes from the command line, else from ``AIOCLUSTER_…``, else from TOML.
@@ -34,6 +35,7 @@ from .servers import warning
 _UVICORN = f"{__name__}.uvicorn"  # in a context's meta: uvicorn's options
 _PLACE = f"{__name__}.place"  # where TOML came from
 _WORDS = f"{__name__}.words"
+_APART = f"{__name__}.apart"
 _WARNINGS = f"{__name__}.warnings"
 
 _ALSO_OF_OTHERS = frozenset(["config", "env", "env_file", "help", "log_format", "log_level", "name", "version"])
@@ -114,6 +116,7 @@ class RunCommand(click.Command):
                 own, rest = self._of_a_member(ctx, own, target, rest)
             elif target is not None:
                 self._warn(ctx, own, target, rest)
+            ctx.meta[_APART] = (own, target, rest)
             self._read_files(ctx, own)
             super().parse_args(ctx, [*own, "--", *([] if target is None else [target, *rest])])
             if ctx.params["target"] is None and not ctx.resilient_parsing:
@@ -163,15 +166,19 @@ class RunCommand(click.Command):
         self, ctx: click.Context, own: list[str], target: str, rest: list[str]
     ) -> tuple[list[str], list[str]]:
         """Returns the options of the command, and the words of its own for a target ``module:name``."""
-        if rest[:1] == ["--"]:
-            return own, rest[1:]
-        if not rest or not rest[0].startswith("-"):
+        if not rest:
             return own, rest
         found, _, _ = self._parsed(ctx, own)
-        cwd = found.get("cwd")
-        if "--factory" not in rest and is_plain_function(target, cwd if isinstance(cwd, str) else None):
-            self._warn(ctx, own, target, rest)
-            return own, rest
+        is_app = any(_is_given(found, str(one.name)) for one in (*options.APP, *(ctx.meta.get(_UVICORN) or ())))
+        if not is_app:
+            if rest[0] == "--":
+                return own, rest[1:]
+            if not rest[0].startswith("-"):
+                return own, rest
+            cwd = found.get("cwd")
+            if "--factory" not in rest and is_plain_function(target, cwd if isinstance(cwd, str) else None):
+                self._warn(ctx, own, target, rest)
+                return own, rest
         more, word, _ = self._split(ctx, rest)
         if word is not None:
             raise click.UsageError(
@@ -186,7 +193,7 @@ class RunCommand(click.Command):
             flag: not one.is_flag
             for one in self.params
             if isinstance(one, click.Option) and one not in options.APP and one.name not in _ALSO_OF_OTHERS
-            if not isinstance(found.get(str(one.name)), (str, bool, list))  # who wrote it in front knows the order
+            if not _is_given(found, str(one.name))  # who wrote it in front knows the order
             for flag in (*one.opts, *one.secondary_opts)
         }
         if line := warning(target, rest, ours, own):
@@ -228,7 +235,12 @@ class RunCommand(click.Command):
         return [flag for one in self.params if isinstance(one, click.Option) for flag in one.opts]
 
 
-_OURS = ("WORKER_ID", "CHANNEL_FD", "SLOT", "CONFIG", "TARGET")
+def _is_given(found: Mapping[str, Any], name: str) -> bool:
+    """Whether parsed words have this option."""
+    return isinstance(found.get(name), (str, bool, list))
+
+
+_OURS = ("WORKER_ID", "CHANNEL_FD", "SLOT", "KEPT_IN", "CONFIG", "TARGET")
 
 
 def _foreign_variables() -> set[str]:
@@ -291,6 +303,24 @@ def request_of(ctx: click.Context) -> RunRequest:
     )
 
 
+def with_options(words: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Returns a command line of ``run`` with more options, which count before those that it has.
+
+    Args:
+        words: The command line.
+        more: The options.
+
+    Raises:
+        click.UsageError: It is wrong.
+    """
+    from .run import command
+
+    with command.make_context(command.name, list(words)) as context:
+        own, target, rest = context.meta[_APART]
+    separator = ["--"] if rest and target is not None and _is_member(target) else []
+    return [*own, *more, *([] if target is None else [target, *separator, *rest])]
+
+
 def _source(ctx: click.Context, name: str) -> ParameterSource:
     return ctx.get_parameter_source(name) or ParameterSource.DEFAULT
 
@@ -319,6 +349,14 @@ def _target(ctx: click.Context, given: Mapping[str, Any]) -> str | AsgiApp:
                 ctx,
             )
         return target
+    if words := ctx.params["args"]:
+        if not found.get("factory"):
+            return target  # a function with words of its own, which what is said elsewhere for apps does not hinder
+        raise click.UsageError(
+            f"{target} returns an ASGI app (--factory, by a variable or TOML), so {words[0]!r} is none of its words: "
+            f"say --factory in front, and what follows are options; or --no-factory",
+            ctx,
+        )
     found = _one_place(ctx, found)
     how = {name: found.pop(name) for name in ("factory", "bind", "uds", "uds_mode", "fd") if name in found}
     try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from .background import UPDATE_ENV, fail, find, one_line
+from .background import JSON, UPDATE_ENV, Progress, chosen, fail, one_line
 from .start import start_again
 from .stop import stop
 
@@ -15,13 +15,15 @@ from .stop import stop
 @click.command("restart")
 @click.argument("name")
 @UPDATE_ENV
-def command(name: str, update_env: bool) -> None:
+@JSON
+def command(name: str, update_env: bool, as_json: bool) -> None:
     """Stops the cluster NAME and starts it anew, its primary too. `reload` does it without a pause for clients."""
+    progress = Progress(as_json)
     with one_line():
-        one = find(name)
+        (one,) = chosen((name,), False)
         start = one.memory.start if one.memory is not None else None
         if start is None:
             fail(f"{name} was not started by `aiocluster start`, so it is not known how: reload it, or stop it", 2)
         if one.is_alive:
-            stop(one)
-        start_again(replace(start, env=dict(os.environ)) if update_env else start)
+            progress.say(stop(one, progress))
+        start_again(replace(start, env=dict(os.environ)) if update_env else start, progress)

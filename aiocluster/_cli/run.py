@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .._control.kept import Kept, keeping
 from .._control.names import named_after
 from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
@@ -28,12 +29,13 @@ def command(**_: Any) -> None:
 
     Each option may also be a variable, such as AIOCLUSTER_WORKERS, or stand in TOML.
     """
-    run(request_of(click.get_current_context()))
+    with keeping() as kept:
+        run(request_of(click.get_current_context()), kept)
 
 
-def run(request: RunRequest) -> None:
+def run(request: RunRequest, kept: Kept) -> None:
     """Runs a cluster until it ends. Exits with 0, 1 if the workers failed, or 2 if the request is invalid."""
-    output = configure(request.log_level, request.log_format)
+    output = configure(request.log_level, request.log_format, mend=kept.mend)
     for line in request.warnings:
         print(f"aiocluster: warning: {line}", file=sys.stderr)
     target = request.target if isinstance(request.target, str) else request.target.app

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .._control.clusters import Known, known
 from .._control.folders import runtime_folder
@@ -17,7 +19,9 @@ from .._control.launch import StartFailedError, launch
 from .._control.memory import Start, memory_of, saved
 from .._control.names import named_after
 from ..settings import Settings
-from .background import Progress, fail, how_many, one_line, where
+from . import uvicorn_options
+from .background import JSON, Progress, fail, how_many, one_line, where
+from .request import with_options
 from .run import command as run
 
 _LONGEST_PATH = 103  # bytes of a socket's path: sun_path of macOS, with its NUL; Linux has 107
@@ -40,16 +44,31 @@ class SizeType(click.ParamType[int]):
 
 
 class StartCommand(click.Command):
-    """Takes its own options from before TARGET, and leaves all other words to ``run``."""
+    """Takes its own options from before TARGET, and leaves all other words to ``run``.
+
+    Of a cluster that is remembered, all options may also follow its NAME.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, words = _apart(args, [one for one in self.get_params(ctx) if isinstance(one, click.Option)])
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        own, of_run, rest = _apart(args, options)
+        again = None if ctx.resilient_parsing else _remembered(of_run, rest)
+        if again is not None:
+            more, more_of_run, left = _apart(rest[1:], options)
+            if left:
+                raise click.UsageError(
+                    f"{again.name} is a cluster that is remembered, and {left[0]!r} after it is no option. "
+                    "To start something else that is called so, give it another name with --name",
+                    ctx,
+                )
+            own, of_run, rest = [*own, *more], [*of_run, *more_of_run], []
         super().parse_args(ctx, own)
-        ctx.params["words"] = words
+        ctx.params["again"] = again
+        ctx.params["words"] = [*of_run, *rest]
         return []
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return ["[OPTIONS] [OPTIONS OF RUN] TARGET [ARGS]...", "| NAME | --saved"]
+        return ["[OPTIONS] [OPTIONS OF RUN] TARGET [ARGS]...", "| NAME [OPTIONS] [OPTIONS OF RUN] | --saved"]
 
 
 @click.command("start", cls=StartCommand)
@@ -64,33 +83,53 @@ class StartCommand(click.Command):
     metavar="SECONDS",
     help="How long to wait for a port, once the workers are online.",
 )
-def command(is_saved: bool, log_max_size: int, log_keep: int, wait: float, words: list[str]) -> None:
+@JSON
+def command(
+    is_saved: bool,
+    log_max_size: int,
+    log_keep: int,
+    wait: float,
+    as_json: bool,
+    again: Known | None,
+    words: list[str],
+) -> None:
     """Runs TARGET as `run` does, but in the background, under the name that --name gives it, and returns when it is up.
 
     Its own options stand before TARGET; `aiocluster run --help` shows the others.
 
-    What it writes goes to a log (`aiocluster logs NAME`). NAME alone starts one again that has been stopped, as it was
-    started before.
+    What it writes goes to a log (`aiocluster logs NAME`). NAME starts one again that has been stopped, as it was
+    started before; further options are added to those, and remembered.
     """
+    progress = Progress(as_json)
     with one_line():
         if is_saved:
-            _start_saved(words, wait)
-        elif len(words) == 1 and (one := known().get(words[0])) is not None and (start := _start_of(one)) is not None:
-            _refuse_running(one)
-            start_again(start, wait)
+            if words or again is not None:
+                raise click.UsageError("--saved starts all that were saved: leave out the rest")
+            _start_saved(progress, wait)
+        elif again is not None:
+            start_again(_changed(again, words, log_max_size, log_keep), progress, wait)
         else:
-            _start_new(words, log_max_size, log_keep, wait)
+            start_again(_new(words, log_max_size, log_keep), progress, wait)
 
 
-def _apart(words: Sequence[str], options: Sequence[click.Option]) -> tuple[list[str], list[str]]:
-    """Returns the words of these options, which stand before TARGET, and the others."""
-    takes = {flag: not one.is_flag and not one.count for one in options for flag in (*one.opts, *one.secondary_opts)}
-    takes_of_run = {
-        flag: not one.is_flag and not one.count
-        for one in run.params
-        if isinstance(one, click.Option)
-        for flag in (*one.opts, *one.secondary_opts)
-    }
+def _remembered(of_run: list[str], rest: list[str]) -> Known | None:
+    """Returns the cluster that is meant to be started again; None if these words are for a new one."""
+    if not rest or any(word.partition("=")[0] == "--name" for word in of_run):
+        return None
+    one = known().get(rest[0])
+    start = _start_of(one) if one is not None else None
+    if start is None:
+        return None
+    typed = [*of_run, *rest]  # a module, say, that has given the cluster its name: `start shop --port 80` once more
+    is_same = len(typed) > 1 and (start.words, start.cwd) == (["--name", rest[0], *typed], _cwd())
+    return None if is_same else one
+
+
+def _apart(words: Sequence[str], options: Sequence[click.Option]) -> tuple[list[str], list[str], list[str]]:
+    """Returns the words of these options, those of other options, and from the first on that is no option."""
+    takes = _takes(options)
+    all_take = {**_takes(run.params), **takes}
+    may_be_uvicorns = True
     own: list[str] = []
     others: list[str] = []
     left = list(words)
@@ -99,9 +138,22 @@ def _apart(words: Sequence[str], options: Sequence[click.Option]) -> tuple[list[
         flag = word.partition("=")[0]
         where_to = own if flag in takes else others
         where_to.append(word)
-        if {**takes_of_run, **takes}.get(flag, False) and flag == word and left:
+        if flag not in all_take and may_be_uvicorns:
+            all_take = {**_takes(uvicorn_options.load(()) or ()), **all_take}
+            may_be_uvicorns = False
+        if all_take.get(flag, False) and flag == word and left:
             where_to.append(left.pop(0))
-    return own, [*others, *left]
+    return own, others, left
+
+
+def _takes(options: Iterable[click.Parameter]) -> dict[str, bool]:
+    """Returns the flags of these options, each with whether a word follows it."""
+    return {
+        flag: not one.is_flag and not one.count
+        for one in options
+        if isinstance(one, click.Option)
+        for flag in (*one.opts, *one.secondary_opts)
+    }
 
 
 def _start_of(one: Known) -> Start | None:
@@ -114,7 +166,28 @@ def _refuse_running(one: Known) -> None:
         fail(f"the name {one.name!r} is in use by pid {pid}: choose another (--name), or stop that one", 2)
 
 
-def _start_new(words: list[str], log_max_size: int, log_keep: int, wait: float) -> None:
+def _changed(one: Known, more: list[str], log_max_size: int, log_keep: int) -> Start:
+    """Returns how a cluster that is remembered is started again, with these options added."""
+    if one.is_alive:
+        pid = one.claimed.pid if one.claimed is not None else None
+        fail(f"{one.name} runs already, as pid {pid}: stop it first (aiocluster stop {one.name})", 2)
+    start = _start_of(one)
+    assert start is not None
+    given: dict[str, Any] = {
+        name: value
+        for name, value in (("log_max_size", log_max_size), ("log_keep", log_keep))
+        if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    words = start.words
+    if more:
+        with contextlib.chdir(start.cwd):  # where files are looked for
+            words = with_options(words, more)
+            with run.make_context(click.get_current_context().command_path, list(words)):
+                pass  # an error ends here, before anything is remembered
+    return replace(start, words=words, **given)
+
+
+def _new(words: list[str], log_max_size: int, log_keep: int) -> Start:
     with run.make_context(click.get_current_context().command_path, list(words)) as context:
         target, given = str(context.params["target"]), context.params.get("name")
     clusters = known()
@@ -128,7 +201,7 @@ def _start_new(words: list[str], log_max_size: int, log_keep: int, wait: float) 
             fail(f"--{error}", 2)
         if name in clusters:
             _refuse_running(clusters[name])
-    start = Start(
+    return Start(
         name=name,
         target=target,
         words=["--name", name, *words],
@@ -139,7 +212,6 @@ def _start_new(words: list[str], log_max_size: int, log_keep: int, wait: float) 
         log_keep=log_keep,
         started_at="",
     )
-    start_again(start, wait)
 
 
 def _free_name(name: str, words: list[str], clusters: dict[str, Known]) -> str:
@@ -166,7 +238,7 @@ def _cwd() -> str:
         return os.getcwd()
 
 
-def start_again(start: Start, wait: float = 5.0) -> None:
+def start_again(start: Start, progress: Progress, wait: float = 5.0) -> None:
     """Starts a cluster as it says, and shows where it listens, or ends with the reason of its failure in one line."""
     if len(os.fsencode(path := runtime_folder() / f"{start.name}.sock")) > _LONGEST_PATH:
         fail(f"{path} is too long for a socket: set XDG_RUNTIME_DIR to a shorter path, or choose a shorter name", 1)
@@ -176,27 +248,26 @@ def start_again(start: Start, wait: float = 5.0) -> None:
         env["XDG_RUNTIME_DIR"] = os.environ["XDG_RUNTIME_DIR"]
     memory = memory_of(start.name)
     try:
-        found = launch(replace(start, env=env, started_at=now), memory, wait, Progress())
+        found = launch(replace(start, env=env, started_at=now), memory, wait, progress)
     except StartFailedError as error:
         fail(f"{start.name} could not start: {error} (aiocluster logs {start.name})", error.code)
-    click.echo(f"{start.name} is up: {how_many(found)}, pid {found['pid']}, {where(found)}")
+    text = f"{start.name} is up: {how_many(found)}, pid {found['pid']}, {where(found)}"
+    progress.done(text, {**found, "log": str(memory.log)})
 
 
-def _start_saved(words: list[str], wait: float) -> None:
-    if words:
-        raise click.UsageError("--saved starts all that were saved: leave out the rest")
+def _start_saved(progress: Progress, wait: float) -> None:
     clusters = known()
     starts = saved()
     failures = 0
     for start in starts:
         if start.name in clusters and clusters[start.name].is_alive:
-            click.echo(f"{start.name} runs already")
+            progress.done(f"{start.name} runs already", clusters[start.name].describe())
             continue
         try:
-            start_again(start, wait)
+            start_again(start, progress, wait)
         except click.exceptions.Exit:
             failures += 1  # the others are started all the same
     if not starts:
-        click.echo("nothing is saved: aiocluster save")
+        progress.say("nothing is saved: aiocluster save")
     if failures:
         raise click.exceptions.Exit(1)

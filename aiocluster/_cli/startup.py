@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from .background import one_line
+from .background import JSON, one_line
 
 _UNIT = """\
 [Unit]
@@ -32,7 +33,8 @@ WantedBy={wanted_by}
 @click.command("startup")
 @click.option("--system", "is_system", is_flag=True, help="A unit of the system (root installs it), not of this user.")
 @click.option("--install", is_flag=True, help="Write the unit where systemd finds it.")
-def command(is_system: bool, install: bool) -> None:
+@JSON
+def command(is_system: bool, install: bool, as_json: bool) -> None:
     """Shows a systemd unit that starts at boot what `aiocluster save` has saved, and what to do with it."""
     user = pwd.getpwuid(os.getuid()).pw_name if _has_name() else str(os.getuid())
     unit = unit_text(user, is_system)
@@ -41,14 +43,21 @@ def command(is_system: bool, install: bool) -> None:
         with one_line():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(unit)
+    systemctl = "systemctl" if is_system else "systemctl --user"
+    commands = [f"{systemctl} daemon-reload", f"{systemctl} enable {path.name}"]
+    if not is_system:
+        commands.append(f"loginctl enable-linger {user}")  # also without a login
+    if as_json:
+        click.echo(json.dumps({"path": str(path), "unit": unit, "is_written": install, "commands": commands}))
+        return
+    if install:
         click.echo(f"{path} is written. Now:", err=True)
     else:
         click.echo(unit, nl=False)
         click.echo(f"# Write this to {path} (or: aiocluster startup --install). Then:", err=True)
-    systemctl = "systemctl" if is_system else "systemctl --user"
-    click.echo(f"#   {systemctl} daemon-reload && {systemctl} enable {path.name}", err=True)
-    if not is_system:
-        click.echo(f"#   loginctl enable-linger {user}   # also without a login", err=True)
+    click.echo(f"#   {' && '.join(commands[:2])}", err=True)
+    for one in commands[2:]:
+        click.echo(f"#   {one}   # also without a login", err=True)
 
 
 def unit_text(user: str, is_system: bool) -> str:

@@ -77,5 +77,6 @@ def ending(end: Mapping[str, Any] | None) -> str | None:
     """Returns how a process has ended, in words; None if it has not."""
     if end is None:
         return None
-    how = end.get("signal") or f"exit code {end.get('code')}"
+    code = end.get("code")
+    how = end.get("signal") or ("killed" if code is None else f"exit code {code}")
     return ", ".join(str(part) for part in (end.get("reason"), how) if part is not None)

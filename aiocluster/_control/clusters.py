@@ -37,10 +37,28 @@ class Known:
         return self.claimed is not None and self.claimed.is_alive
 
     @property
+    def is_kept(self) -> bool:
+        """Whether its keeper, if it has one, has yet to remember how it has ended."""
+        return self.memory is not None and self.memory.exit is None and self.memory.is_held("keeper")
+
+    @property
+    def is_in_between(self) -> bool:
+        """Whether it has not got its name yet, or has given it up and ends now."""
+        return not self.is_alive and self.state in ("starting", "stopping")
+
+    @property
     def state(self) -> str:
-        """How it has ended: ``stopped``, ``failed`` or ``died``. Only of one that does not run."""
+        """How it has ended: ``stopped``, ``failed`` or ``died``; or that it is about to. Only of one that has no name.
+
+        ``starting``: it has not got its name yet; ``stopping``: it has given it up, and ends now.
+        """
         exit = self.memory.exit if self.memory is not None else None
-        if exit is None or exit.get("signal") is not None:
+        if exit is None and self.memory is not None and self.claimed is None:  # one that was killed leaves its claim
+            if self.memory.is_held("starting"):
+                return "starting"
+            if self.is_kept:
+                return "stopping"
+        if exit is None or exit.get("code") is None:
             return "died"
         return "failed" if exit.get("code") else "stopped"
 
@@ -86,6 +104,23 @@ def known() -> dict[str, Known]:
     return {name: Known(name, claims.get(name), remembered.get(name)) for name in names}
 
 
+def settled(one: Known, seconds: float) -> Known:
+    """Waits until a cluster that is about to start or to end has done so, and its keeper has seen it.
+
+    Args:
+        one: The cluster.
+        seconds: How long.
+
+    Returns:
+        The same as it is now.
+    """
+    deadline = time.monotonic() + seconds
+    while (one.is_in_between or (one.is_kept and not one.is_alive)) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+        one = known().get(one.name, one)
+    return one
+
+
 def wait_ended(one: Known, seconds: float) -> bool:
     """Waits until a cluster that ends has let go of its name and, if it runs in the background, has ended.
 
@@ -95,10 +130,10 @@ def wait_ended(one: Known, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         now = known().get(one.name)
-        if now is None or (not now.is_alive and (now.memory is None or now.memory.exit is not None)):
+        if now is None or (not now.is_alive and not now.is_kept):
             return True
         if time.monotonic() >= deadline:
-            return not now.is_alive  # its keeper was killed as well, and remembers nothing
+            return False
         _wait_process(one.claimed.pid if one.claimed is not None else None, _POLL)
 
 

@@ -6,9 +6,11 @@
                                              ▲  └──▶ log          │             │
                                              └──── one pipe: stdout and stderr ─┘
 
-So the last words of a primary that was killed are in the log, and a full disk or a slow one stops nobody. Run as
-``python -P -m aiocluster._control.keeper FOLDER FD``: whoever waits at the other end of the pipe FD sees its end when
-the cluster has ended.
+So the last words of a primary that was killed are in the log, and a full disk or a slow one stops nobody.
+
+``python -P -m aiocluster._control.keeper FOLDER WAITING`` starts one: whoever waits at the other end of the pipe
+WAITING sees its end when the cluster has ended. With ``FOLDER OUTPUT OUTCOME`` it takes the place of a keeper that was
+killed (`kept`): the cluster writes to the one pipe, and tells its exit code by the other, which ends with its process.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .._processes.environment import KEPT_IN
 from .log_file import LogFile
 from .memory import Memory, Start
 
@@ -31,8 +34,9 @@ _LAST_WORDS = 5.0  # seconds that workers, whose primary has ended, may take to 
 
 
 def main() -> None:
-    """Keeps one cluster, from its start to its end."""
-    folder, waiting = sys.argv[1:]
+    """Keeps one cluster, to its end."""
+    folder, *numbers = sys.argv[1:]
+    fds = [int(number) for number in numbers]
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, _not_for_me)  # not SIG_IGN, which the cluster would inherit
     memory = Memory(Path(folder))
@@ -41,20 +45,22 @@ def main() -> None:
         sys.exit(f"aiocluster: there is no {folder}/start.json")
     log = LogFile(memory.log, start.log_max_size, start.log_keep)
     try:
-        code = _keep(start, log)
+        code = _keep(start, folder, log) if len(fds) == 1 else _go_on(start, fds[0], fds[1], log)
     except OSError as error:
         log.note(f"{_now()} {start.name} could not be started: {error}")
         code = 1
-    memory.ended(code if code >= 0 else None, signal.Signals(-code).name if code < 0 else None, _now())
+    log.note(f"{_now()} {start.name} has ended: {_in_words(code)}")
+    memory.ended(code if code is None or code >= 0 else None, _signal(code), _now())
     log.close()
-    os.close(int(waiting))
+    for fd in fds:
+        os.close(fd)
 
 
 def _not_for_me(number: int, frame: object) -> None:
     """A service that is stopped, or a session that ends, signals all its processes: the log is kept to the end."""
 
 
-def _keep(start: Start, log: LogFile) -> int:
+def _keep(start: Start, folder: str, log: LogFile) -> int:
     """Runs the cluster. Returns its exit code, or the negative number of the signal that has ended it."""
     with _children() as ended:
         read, write = os.pipe()
@@ -65,20 +71,46 @@ def _keep(start: Start, log: LogFile) -> int:
                 stdout=write,
                 stderr=write,
                 cwd=start.cwd,
-                env=start.env,
+                env={**start.env, KEPT_IN: folder},
             )
         finally:
             os.close(write)
         log.note(f"{_now()} {start.name} starts: pid {process.pid}")
-        _write_log(process, read, ended, log)
+
+        def has_ended() -> bool:
+            os.read(ended, 4096)
+            return process.poll() is not None
+
+        _write_log(read, ended, has_ended, log)
         os.close(read)
-    code = process.wait()
-    log.note(f"{_now()} {start.name} has ended: {_in_words(code)}")
-    return code
+    return process.wait()
 
 
-def _write_log(process: subprocess.Popen[bytes], read: int, ended: int, log: LogFile) -> None:
-    """Copies what comes to the log, until nobody writes any more, or some seconds after the process's end."""
+def _go_on(start: Start, output: int, outcome: int, log: LogFile) -> int | None:
+    """Goes on with the log of a cluster that runs. Returns its exit code; None if it was killed."""
+    log.note(f"{_now()} {start.name} goes on: who wrote this log was killed; what came meanwhile may be missing")
+    told = bytearray()
+
+    def has_ended() -> bool:
+        data = os.read(outcome, 16)
+        told.extend(data)
+        return not data
+
+    _write_log(output, outcome, has_ended, log)
+    while not has_ended():
+        pass
+    return int(told) if told else None
+
+
+def _write_log(read: int, ended: int, has_ended: Callable[[], bool], log: LogFile) -> None:
+    """Copies what comes to the log, until nobody writes any more, or some seconds after the primary's end.
+
+    Args:
+        read: What comes.
+        ended: Can be read when the primary may have ended.
+        has_ended: Reads it, and returns whether it has.
+        log: The log.
+    """
     poll = select.poll()
     poll.register(read, select.POLLIN)
     poll.register(ended, select.POLLIN)
@@ -91,10 +123,9 @@ def _write_log(process: subprocess.Popen[bytes], read: int, ended: int, log: Log
                 if not data:
                     return
                 log.write(data)
-            else:
-                os.read(ended, 4096)
-                if deadline is None and process.poll() is not None:
-                    deadline = time.monotonic() + _LAST_WORDS
+            elif has_ended():
+                poll.unregister(ended)
+                deadline = time.monotonic() + _LAST_WORDS
 
 
 @contextlib.contextmanager
@@ -113,8 +144,14 @@ def _children() -> Iterator[int]:
         os.close(write)
 
 
-def _in_words(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+def _signal(code: int | None) -> str | None:
+    return signal.Signals(-code).name if code is not None and code < 0 else None
+
+
+def _in_words(code: int | None) -> str:
+    if code is None:
+        return "killed"
+    return f"exit code {code}" if code >= 0 else f"killed by {_signal(code)}"
 
 
 def _now() -> str:

@@ -7,15 +7,18 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import protocol
 from .client import Connection, ControlError, NotRunningError, Told
 from .clusters import known
+from .folders import private
 from .log_file import last_lines
-from .memory import Memory, Start
+from .memory import HeldError, Memory, Start
 
 _POLL = 0.02  # seconds between looks for its socket: nothing tells when it is there
+_LAST_KEEPER = 10.0  # seconds to wait for the keeper of the one before, which may wait for its workers to end
 _OF_THE_END = 20  # lines of a log in which the reason of a failure is looked for
 
 
@@ -47,33 +50,54 @@ def launch(start: Start, memory: Memory, wait: float, told: Told) -> dict[str, A
         StartFailedError: It has ended.
         OSError: Its files can't be written, or no process can be started.
     """
-    memory.remember(start)
-    read, write = os.pipe()
-    try:
+    private(memory.folder)
+    with contextlib.ExitStack() as files, contextlib.ExitStack() as nameless:
+        read, write = os.pipe()
+        files.callback(os.close, read)
         try:
-            keeper = subprocess.Popen(
-                [sys.executable, "-P", "-m", "aiocluster._control.keeper", str(memory.folder), str(write)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[write],
-                start_new_session=True,
-            )
+            with memory.held("keeper", _LAST_KEEPER) as lock:
+                nameless.enter_context(memory.held("starting"))
+                memory.remember(start)
+                start_keeper([str(memory.folder), str(write)], [write, lock])
+        except HeldError:
+            raise StartFailedError("the one before has not ended yet, or somebody else starts it", 1) from None
         finally:
             os.close(write)
-        keeper.returncode = 0  # it outlives this process: init reaps it
-        return _wait(start, memory, read, wait, told)
-    finally:
-        os.close(read)
+        return _wait(start, memory, read, wait, told, nameless.close)
 
 
-def _wait(start: Start, memory: Memory, ended: int, wait: float, told: Told) -> dict[str, Any]:
+def start_keeper(words: Sequence[str], fds: Sequence[int]) -> int:
+    """Starts a keeper that outlives this process. Returns its pid.
+
+    Args:
+        words: What it is told.
+        fds: The descriptors that it inherits.
+
+    Raises:
+        OSError: No process can be started.
+    """
+    keeper = subprocess.Popen(
+        [sys.executable, "-P", "-m", "aiocluster._control.keeper", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=fds,
+        start_new_session=True,
+    )
+    keeper.returncode = 0  # it is not waited for: once this process has ended, init reaps it
+    return keeper.pid
+
+
+def _wait(
+    start: Start, memory: Memory, ended: int, wait: float, told: Told, has_name: Callable[[], None]
+) -> dict[str, Any]:
     refused = ""
     with contextlib.ExitStack() as stack:
         connection: Connection | None = None
         while True:
             if connection is None and (connection := _connect(start.name)) is not None:
                 stack.enter_context(connection)
+                has_name()
                 connection.send(protocol.Up(wait))
             waited_for: list[Any] = [ended] if connection is None or refused else [ended, connection]
             readable, _, _ = select.select(waited_for, [], [], _POLL if connection is None else None)

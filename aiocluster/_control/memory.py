@@ -4,6 +4,8 @@
 ``NAME/start.json``    how it was started: words, folder, environment (0600: there may be secrets in it)
 ``NAME/exit.json``     how it has ended; missing while it runs
 ``NAME/log``           what it has written
+``NAME/keeper``        locked by its keeper while that runs
+``NAME/starting``      locked by who starts it, until it has its name
 ``.saved.json``        what `save` has saved: of each cluster what is in ``start.json``
 =====================  ===========================================================================================
 """
@@ -11,16 +13,27 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from .folders import existing_state_folder, is_private, private, state_folder
+from .folders import existing_state_folder, is_private, state_folder
 
 _SAVED = ".saved.json"  # no cluster has such a name
+_POLL = 0.005  # seconds between tries to get a lock
+_PATIENCE = 0.2  # seconds: who looks whether one is held has it for an instant
+
+Lock = Literal["keeper", "starting"]
+
+
+class HeldError(Exception):
+    """Another process has the lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +91,6 @@ class Memory:
 
     def remember(self, start: Start) -> None:
         """Keeps how it is started. How it ended before is forgotten."""
-        private(self.folder)
         _write(self.folder / "start.json", asdict(start))
         (self.folder / "exit.json").unlink(missing_ok=True)
 
@@ -90,6 +102,46 @@ class Memory:
         """Keeps how it has ended."""
         with contextlib.suppress(OSError):  # it has been deleted, or the disk is full
             _write(self.folder / "exit.json", {"code": code, "signal": signal, "at": at})
+
+    @contextlib.contextmanager
+    def held(self, lock: Lock, seconds: float = _PATIENCE) -> Iterator[int]:
+        """Locks a file while the block is open, and yields its descriptor.
+
+        A process that inherits the descriptor keeps the lock until it ends, however it ends.
+
+        Args:
+            lock: Which.
+            seconds: How long to wait for another that has it.
+
+        Raises:
+            HeldError: Another still has it.
+            OSError: The file can't be made or locked.
+        """
+        deadline = time.monotonic() + seconds
+        fd = os.open(self.folder / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise HeldError(f"{self.folder / lock} is locked") from None
+                time.sleep(_POLL)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def is_held(self, lock: Lock) -> bool:
+        """Whether a process has this lock."""
+        try:
+            with open(self.folder / lock, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def forget(self) -> None:
         """Deletes all of it, the logs too."""

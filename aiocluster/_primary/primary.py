@@ -38,7 +38,6 @@ from ..errors import ClusterError, StartupError, StoppingError, TargetError, Wor
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
-from .folders import Folders
 from .forkserver import ForkServer
 from .launch import Child, cpu_for, environment, spawn, variables_for
 from .ports.table import Place
@@ -70,13 +69,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
 
     def __init__(self, target: Target = None, **settings: Unpack[PrimarySettings]) -> None:
         self._begin(Settings()._changed("Primary", {"target": target, **settings}))
-
-    @classmethod
-    def _of(cls, settings: Settings) -> Self:
-        """Makes the Primary of a Cluster."""
-        primary = cls.__new__(cls)
-        primary._begin(settings)
-        return primary
 
     def _begin(self, given: Settings) -> None:
         self._shared = Shared(given, gone=self._on_gone)
@@ -187,9 +179,12 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             ValueError: A setting is out of its range.
             TypeError: There is no such setting, or it is of the wrong type.
         """
-        changed = self.settings._changed("Primary", settings)
+        self._change(self.settings._changed("Primary", settings), is_new_env="env" in settings)
+
+    def _change(self, changed: Settings, *, is_new_env: bool) -> None:
+        """Has later forks use these settings, or raises `TargetError`, or what a new ``env`` raises."""
         target = self._name(changed)
-        if "env" in settings:
+        if is_new_env:
             self._check_env(changed)
         self._shared.settings = changed
         interpreter = _interpreter(changed)
@@ -264,7 +259,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         worker_id = self._last_id = self._last_id + 1
         place = self._free_slot() if place is None else place
         identity = Identity(worker_id, place, weight, MappingProxyType(dict(env or {})))
-        config = _config(settings, named, self._cluster_name, self._shared.folders, identity)
+        config = self._config(settings, named, identity)
         config.encode()  # what can't be packed is refused before there is a process
         try:
             common = variables_for(settings.env, identity.slot)
@@ -286,7 +281,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
-            session = Session(identity, child, channel, self._shared)
+            session = Session(identity, child, channel, self._shared, settings)
             undo.pop_all()
             del self._starting[worker_id]
         self._shared.router.add(session)
@@ -294,6 +289,35 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._streams.update(stream for stream in (session.stdout, session.stderr) if stream is not None)
         self._all_gone.clear()
         return session.worker
+
+    def _config(self, settings: Settings, target: TargetName, identity: Identity | None) -> WorkerConfig:
+        """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet.
+
+        Args:
+            settings: The settings.
+            target: What it runs.
+            identity: The worker's ids; None for a fork server.
+        """
+        slot = None if identity is None else identity.slot
+        return WorkerConfig(
+            target=target,
+            cluster=self._cluster_name,
+            args=list(settings.args),
+            argv=[str(argument) for argument in sys.argv] or [""],
+            path=self._shared.folders.path(),
+            uid=settings.uid,
+            gid=settings.gid,
+            loop=settings.loop,
+            preload=list(settings.preload),
+            primary_pid=os.getpid(),
+            graceful_timeout=settings.graceful_timeout,
+            heartbeat=settings.heartbeat,
+            slot=slot,
+            name=None if identity is None else identity.name,
+            cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,
+            tells_failure=self._relays.stderr.presentation is None and not settings.reload_on_change,
+            peers={},
+        )
 
     def _free_slot(self) -> int:
         """Returns the lowest number that is no slot of a worker at work, and none that a Cluster fills."""
@@ -316,7 +340,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         how = (_interpreter(settings), target)
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
-            config = _config(settings, target, self._cluster_name, self._shared.folders, None)
+            config = self._config(settings, target, None)
             fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relays, self._shared.folders)
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
@@ -453,37 +477,4 @@ def _interpreter(settings: Settings) -> Hashable:
         tuple(sorted(variables_for(settings.env, None).items())),
         str(settings.cwd),
         settings.preload,
-    )
-
-
-def _config(
-    settings: Settings, target: TargetName, cluster: str, folders: Folders, identity: Identity | None
-) -> WorkerConfig:
-    """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet.
-
-    Args:
-        settings: The settings.
-        target: What it runs.
-        cluster: The cluster's name.
-        folders: Where this process was started from.
-        identity: The worker's ids; None for a fork server.
-    """
-    slot = None if identity is None else identity.slot
-    return WorkerConfig(
-        target=target,
-        cluster=cluster,
-        args=list(settings.args),
-        argv=[str(argument) for argument in sys.argv] or [""],
-        path=folders.path(),
-        uid=settings.uid,
-        gid=settings.gid,
-        loop=settings.loop,
-        preload=list(settings.preload),
-        primary_pid=os.getpid(),
-        graceful_timeout=settings.graceful_timeout,
-        heartbeat=settings.heartbeat,
-        slot=slot,
-        name=None if identity is None else identity.name,
-        cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,
-        peers={},
     )

@@ -30,7 +30,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,7 @@ _REST = 1 << 20  # bytes taken of one stream at the end of its process: another 
 _PIECE = 4096  # bytes written at once to a pipe: it takes PIPE_BUF of them whole, whoever else writes there (pipe(7))
 _LONGEST = 16384  # bytes of a line that is passed on before its end has come
 _PATIENCE = 0.2  # seconds before the beginning of a line, such as a prompt, is passed on without its end
+_LONG_PATIENCE = 2.0  # seconds before what certainly goes on is passed on without its end: a busy machine may be slow
 _MOST_SAID = 1 << 20  # bytes of our own lines that wait to be written
 _AGAIN = 60.0  # seconds before something is told again
 _STUCK = 1.0  # seconds without any progress after which the rest is given up when the relay ends
@@ -75,8 +76,11 @@ class Presentation(Protocol):
     def indent(self, origin: Origin) -> int:
         """Returns how many columns of a terminal are taken by what stands in front of each line."""
 
-    def settled(self, lines: bytes) -> int:
-        """Returns how many of these bytes to pass on now; the rest only when more has come, or after 0.2 s."""
+    def settled(self, lines: bytes) -> tuple[int, bool]:
+        """Returns how many of these bytes to pass on now, and whether the rest may be whole.
+
+        The rest is kept until more has come: for 0.2 s if it may be whole, else for up to 2 s.
+        """
 
     def show(self, origin: Origin, data: bytes) -> bytes:
         """Returns what to write for these bytes: whole lines, or a piece of one that is long or has waited."""
@@ -86,6 +90,9 @@ class Presentation(Protocol):
 
     def missing(self, lines: int) -> bytes:
         """Returns what to write in place of so many lines of our own, for which there was no room."""
+
+    def forget(self) -> None:
+        """What has been shown once is to be shown anew. Called by the event loop."""
 
     def failing(self, error: OSError) -> None:
         """Nothing can be written for now. Called once, and once a minute if that comes and goes."""
@@ -155,8 +162,8 @@ class Relayed:
         self._lock = threading.Lock()  # held for no longer than a read that does not block
         self._tail = _Tail()
         self._unsent = bytearray()
-        self._since = 0.0  # when the oldest of these bytes came
-        self._is_waiting = False  # whether they are passed on if nothing follows soon
+        self._since = self._came = 0.0  # when the oldest and the newest of these bytes came
+        self._due = float("inf")  # when they are passed on if nothing follows
 
     def tail(self) -> bytes:
         """Returns the last bytes; see `Stderr`."""
@@ -184,10 +191,11 @@ class Relayed:
                     data = b""
                 if not data:
                     return False
+                self._came = time.monotonic()
                 if not self._unsent:
-                    self._since = time.monotonic()
+                    self._since = self._came
                 self._unsent += data
-                self._is_waiting = True
+                self._due = min(self._due, self._came + _PATIENCE)
                 self._tail.add(data)
             return self.fd >= 0
 
@@ -199,30 +207,41 @@ class Relayed:
         presentation = self._presentation
         with self._lock:
             end = whole = max(self._unsent.rfind(b"\n"), self._unsent.rfind(b"\r")) + 1
-            is_due = self.due_in() <= 0
-            if presentation is not None and whole and not is_due:
-                end = presentation.settled(bytes(self._unsent[:whole]))
+            now, may_be_whole = time.monotonic(), True
+            if presentation is not None and whole:
+                end, may_be_whole = presentation.settled(bytes(self._unsent[:whole]))
+                if end == 0 and self._when_due(may_be_whole) <= now:
+                    end = whole
             is_by_line = presentation is not None and presentation.is_by_line
-            if len(self._unsent) - end > _LONGEST or (end == 0 and is_due and not is_by_line):
+            is_due = whole == 0 and not is_by_line and self._since + _PATIENCE <= now
+            if is_due or len(self._unsent) - whole > _LONGEST or len(self._unsent) - end >= _CHUNK:
                 end = len(self._unsent)
             lines = bytes(self._unsent[:end])
             if end:
                 del self._unsent[:end]
-                self._since = time.monotonic()
-            self._is_waiting = bool(self._unsent) and (end < whole or not is_by_line)
+                self._since = now
+            if end < whole:
+                self._due = self._when_due(may_be_whole)
+            else:
+                self._due = self._since + _PATIENCE if self._unsent and not is_by_line else float("inf")
             return lines
+
+    def _when_due(self, may_be_whole: bool) -> float:
+        """When to pass on whole lines to which more may belong; see `Presentation.settled`."""
+        until = self._since + _LONG_PATIENCE
+        return min(until, self._came + _PATIENCE) if may_be_whole else until
 
     def take_all(self) -> bytes:
         """Removes and returns everything."""
         with self._lock:
             rest = bytes(self._unsent)
             self._unsent.clear()
-            self._is_waiting = False
+            self._due = float("inf")
             return rest
 
     def due_in(self) -> float:
         """Seconds until what is kept is passed on; infinity if nothing is, or it waits for the end of its line."""
-        return self._since + _PATIENCE - time.monotonic() if self._is_waiting else float("inf")
+        return self._due - time.monotonic()
 
     def close(self) -> None:
         """Closes the reading end. A process that writes after that gets ``BrokenPipeError``."""
@@ -238,13 +257,17 @@ class Relay:
     Args:
         number: The descriptor: 1 or 2.
         presentation: Says whose lines these are; None: they are passed on as they are.
+        mend: Called by a thread when nobody reads that descriptor any more. Returns whether somebody does now.
 
     Attributes:
         presentation: The same.
     """
 
-    def __init__(self, number: int, presentation: Presentation | None = None) -> None:
+    def __init__(
+        self, number: int, presentation: Presentation | None = None, mend: Callable[[], bool] | None = None
+    ) -> None:
         self.presentation: Presentation | None = presentation
+        self._mend = mend
         self._number = number
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
@@ -428,6 +451,8 @@ class Relay:
                     writable.poll()
                     continue
                 except OSError as error:  # nobody reads it, the disk is full: what is written there is lost, as ever
+                    if isinstance(error, BrokenPipeError) and self._mend is not None and self._mend():
+                        continue
                     written = end - start
                     self._fails(error, written)
                 else:
@@ -487,6 +512,12 @@ class Relays:
         except BaseException:
             await self.stderr.stop()
             raise
+
+    def forget(self) -> None:
+        """Has shown anew what is shown once, because the code may have changed."""
+        for relay in (self.stdout, self.stderr):
+            if relay is not None and relay.presentation is not None:
+                relay.presentation.forget()
 
     async def stop(self) -> None:
         """Passes on what is left, stdout first; see `Relay.stop`."""

@@ -17,7 +17,10 @@ CHANNEL_FD: Final = "AIOCLUSTER_CHANNEL_FD"
 PARENT_FD: Final = "AIOCLUSTER_PARENT_FD"
 """A child process's end of its channel, as ``descriptor:inode``. Node's name for it is NODE_CHANNEL_FD."""
 
-OWN: Final = frozenset({WORKER_ID, SLOT, CHANNEL_FD, PARENT_FD})
+KEPT_IN: Final = "AIOCLUSTER_KEPT_IN"
+"""The folder with what is remembered of a cluster in the background, for its primary."""
+
+OWN: Final = frozenset({WORKER_ID, SLOT, CHANNEL_FD, PARENT_FD, KEPT_IN})
 """All of these variables. They are never inherited: each is for one process only."""
 
 SERVICE_MANAGERS: Final = frozenset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections import deque
 from dataclasses import dataclass
 
 from .._primary.forkserver import ForkServerError
@@ -14,6 +15,7 @@ from .restart import is_shortage
 
 logger = logging.getLogger("aiocluster.cluster")
 
+_REMEMBERED = 10  # different details: workers may fail in different ways by turns
 _TARGET_ERROR = f"{TargetError.__module__}.{TargetError.__qualname__}"
 
 
@@ -39,19 +41,27 @@ class Failures:
     """Logs why processes failed."""
 
     def __init__(self) -> None:
-        self._last_details = ""
+        self._told: deque[str] = deque(maxlen=_REMEMBERED)
 
     def tell(self, failure: Failure) -> None:
-        """Logs a failure; its details only if they are not those of the one before."""
+        """Logs a failure; its details only if they have not been logged lately."""
         if failure.is_shortage:
             logger.warning("%s; it is tried again until it works", failure.line)
-        elif failure.details and failure.details == self._last_details:
-            logger.error("%s, as before", failure.line)
+        elif self.knows(failure.details):
+            logger.error("%s, as before", failure.line, extra={"is_event": True})
         else:
-            self._last_details = failure.details
+            self._told.append(failure.details)
             is_refused = getattr(failure.error, "_refused", None) is not None
             text = _joined(failure.line, failure.details)
             logger.error("%s", text, exc_info=_unexpected(failure.error), extra={"is_refused": is_refused})
+
+    def knows(self, details: str) -> bool:
+        """Whether these details have been logged lately."""
+        return bool(details) and details in self._told
+
+    def forget(self) -> None:
+        """Has everything logged anew, because the code may have changed."""
+        self._told.clear()
 
 
 def why_failed(process: Process, start_timeout: float) -> Failure:

@@ -42,6 +42,7 @@ class HttpServer:
         self._setting = setting
         self._where = where
         self._pages = pages
+        self._trying = ""  # the address that is being bound
         self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
         self._none_left = asyncio.Event()
@@ -61,11 +62,15 @@ class HttpServer:
                 create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
                 self._servers.append(await create(self._connection, sock=sock))
         except OSError as error:
-            raise StartupError(f"{self._setting}: {_why(error, self._where)}") from error
+            told = StartupError(f"{self._setting}: {_why(error, self._where)}")
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                told._refused, told._setting = (error.errno, self._trying), self._setting
+            raise told from error
 
     async def _bound(self) -> list[socket.socket]:
         if self._where.path is not None:
             path = whole_path(self._where.path)
+            self._trying = f"unix:{os.fsdecode(path)}"
             sock = self._owned(bind_path(path, mode=None, uid=None, gid=None))
             if (file := own_file(path)) is not None:
                 self._undo.callback(file.remove)
@@ -78,6 +83,7 @@ class HttpServer:
     async def _bound_to(self, host: str, port: int) -> socket.socket:
         found = await addresses(asyncio.get_running_loop(), host, port, type=socket.SOCK_STREAM)
         family, kind, _, _, sockaddr = found[0]
+        self._trying = f"[{sockaddr[0]}]:{port}" if family == socket.AF_INET6 else f"{sockaddr[0]}:{port}"
         return self._owned(bind(Endpoint.of(family, kind, sockaddr), reuse_port=False))
 
     def _owned(self, sock: socket.socket) -> socket.socket:

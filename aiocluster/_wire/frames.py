@@ -185,6 +185,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     name: str | None
     cpu: int | None
     """The CPU that it is to run on; None: it is not pinned."""
+    tells_failure: bool
+    """Whether it writes the traceback of its own failure. Else the primary does, as of what all workers share."""
     peers: dict[int, str | None]
 
     def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:

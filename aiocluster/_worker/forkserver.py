@@ -19,7 +19,6 @@ from .._processes.signals import unblock
 from .._processes.title import set_title
 from .._wire import frames, main_guard
 from .._wire.channel import Channel
-from .._wire.conversation import described_from
 from .._wire.descriptors import Descriptors
 from .._wire.frame import Dispatch, Frame, on_descriptors
 from .._wire.titles import title_of
@@ -27,7 +26,7 @@ from . import bootstrap
 from .failure import why_it_repeats
 from .listening import patch
 from .load import warm_up
-from .own_frames import own_frames
+from .own_exception import described_as_own
 from .signals import be_deaf
 
 
@@ -49,8 +48,7 @@ def main() -> NoReturn:
             if frames.PRIMARY in kind.by:
                 kind.prepare()  # once, in memory that the workers share
     except BaseException as error:
-        told = described_from(error, own_frames(error.__traceback__))
-        channel.send(frames.Failed(*told, why_it_repeats(error), False).encode())
+        channel.send(frames.Failed(*described_as_own(error), why_it_repeats(error), False).encode())
         channel.flush_blocking()
         sys.exit(1)
     set_title(config.cluster, "fork server", title_of(config.target))

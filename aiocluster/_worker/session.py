@@ -16,7 +16,7 @@ from weakref import WeakSet
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import RawFrame, flow_fields, unpack_fields
-from .._wire.conversation import Conversation, described_from
+from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, Frame, TakeDescriptors, on
 from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
@@ -28,7 +28,7 @@ from .leave import Leave
 from .listening.kept_files import keep
 from .listening.port import Ports
 from .load import find_function
-from .own_frames import own_frames
+from .own_exception import described_as_own
 from .signals import Hold
 from .worker import Worker
 
@@ -236,10 +236,11 @@ class Session:
             repeats = why_it_repeats(error)
             # Of failures that all workers share, the primary writes the traceback, once for all of them.
             is_shared = repeats is not None or not self.is_online
+            is_told_by_primary = is_shared or not self.config.tells_failure
             self.is_failure_told = isinstance(error, SystemExit) or not (
-                is_shared and sys.excepthook is sys.__excepthook__ and not self.channel.is_closed
+                is_told_by_primary and sys.excepthook is sys.__excepthook__ and not self.channel.is_closed
             )
-            name, text, trace = described_from(error, own_frames(error.__traceback__))
+            name, text, trace = described_as_own(error)
             cause = what_repeats(error)
             code = cause.errno if isinstance(cause, OSError) else None
             self.tell(

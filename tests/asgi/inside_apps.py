@@ -66,6 +66,15 @@ async def without_database(scope: Any, receive: Callable[..., Any], send: Callab
     raise LookupError("no database")
 
 
+async def raising_at_once(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    raise LookupError("no database")
+
+
+async def that_gives_up(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "the disk is full"})
+
+
 async def add(first: str, second: str, third: str) -> None:
     """Takes three arguments, as an app does."""
     Path(first).write_text(second + third)

@@ -40,13 +40,30 @@ async def test_what_is_no_app(target: Any, method: Any, text: str) -> None:
     assert f"{HERE}:{text}" in str(error)
 
 
-async def test_an_app_whose_startup_fails(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    # It is also how a string is seen to be recognized as an app: no lifespan would run otherwise.
-    error = await refused(f"{HERE}:without_database", workers=2)
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"{HERE}:without_database",  # no lifespan would run if it were not recognized as an app
+        AsgiApp(f"{HERE}:raising_at_once", uvicorn={"lifespan": "on"}),
+    ],
+)
+async def test_an_app_whose_startup_fails(
+    target: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = await refused(target, workers=2)
     assert isinstance(error, StartupError)
     assert str(error).endswith("can't start: the app's startup has failed: LookupError: no database")
-    assert caplog.text.count("LookupError: no database\n\nThe above") == 1, "the traceback is told once"
+    assert caplog.text.count("\nLookupError: no database\n") == 1, "the traceback is told once"
+    assert caplog.text.count("Traceback") == 1, "and no other"
+    assert "/aiocluster/_" not in caplog.text
+    assert "/uvicorn/" not in caplog.text
     assert capfd.readouterr().err == "", "by the primary alone"
+
+
+async def test_an_app_that_only_says_that_its_startup_fails(caplog: pytest.LogCaptureFixture) -> None:
+    error = await refused(f"{HERE}:that_gives_up")
+    assert str(error).endswith("can't start: the app's startup has failed: the disk is full")
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_name_that_only_the_import_could_show() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -101,6 +102,63 @@ def test_a_killed_primary(here: Place) -> None:
     assert here.shows("stop", "shop", "--now").splitlines()[-1] == "shop is stopped"
 
 
+def test_a_killed_keeper(here: Place) -> None:
+    """No request fails, the log goes on, and how it ends is remembered."""
+    talks = CODE.replace("writer.write(", "print('answered', flush=True); writer.write(")
+    (here.folder / "talks.py").write_text(talks)
+    here.shows("start", "-w", "1", "--name", "shop", "talks.py")
+    found = here.described("shop")
+    (address,) = found["addresses"]
+    keeper = psutil.Process(found["pid"]).parent()
+    assert keeper is not None
+    keeper.kill()
+    keeper.wait(20)
+    for _ in range(3):
+        assert answers(address) == found["workers"][0]["pid"]
+    following = here.in_terminal("logs", "shop", "-f", "-n", "1000")
+    following.expect("goes on: who wrote this log was killed")
+    for _ in range(3):
+        following.expect("0 | answered")
+    following.close(force=True)
+    assert here.shows("stop", "shop").splitlines()[-1] == "shop is stopped"
+    assert here.described("shop")["state"] == "stopped"
+    assert here.shows("logs", "shop", "-n", "1").endswith("shop has ended: exit code 0\n")
+
+
+def test_everything_as_json(here: Place) -> None:
+    """Nothing else is on stdout. Options after the name of one that is remembered are added."""
+
+    def told(*words: str) -> Any:
+        out = here.shows(words[0], "--json", *words[1:])
+        if out.startswith(("{\n", "[\n")):
+            return json.loads(out)
+        *events, last = [json.loads(line) for line in out.splitlines()]
+        assert all("event" in one for one in events), events
+        return last
+
+    started = told("start", "-w", "1", "--name", "shop", "shop.py")
+    assert (started["name"], started["state"], started["bounds"]) == ("shop", "running", [1, 1])
+    assert told("save") == {"saved": ["shop"], "not_saved": []}
+    assert told("startup")["path"].endswith("/systemd/user/aiocluster.service")
+    assert told("start", "--saved")["pid"] == started["pid"]
+    refused = here.run("start", "shop", "-w", "2", "--json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "runs already, as pid" in refused.stderr
+    stopped = told("stop", "shop")
+    assert (stopped["name"], stopped["was"], stopped["state"], stopped["pid"]) == ("shop", "running", "stopped", None)
+    lines = [json.loads(line) for line in here.shows("logs", "shop", "--json").splitlines()]
+    assert lines[-1]["text"] == "shop has ended: exit code 0"
+    assert all(one.keys() >= {"time", "level", "stream", "slot", "text"} for one in lines)
+
+    for words in (["shop", "other"], ["shop", "--nonsense"]):
+        assert here.run("start", *words).returncode == 2
+    assert told("start", "shop", "-w", "2", "--log-keep", "3")["bounds"] == [2, 2]
+    again = told("restart", "shop")
+    assert (again["bounds"], again["pid"] != started["pid"]) == ([2, 2], True)
+    assert told("delete", "--all")["state"] == "deleted"
+    assert told("list") == []
+
+
 def test_a_start_that_fails_says_why_in_one_line(here: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = here.run("start", "-w", "1", "--name", "shop", "shop.py", PORT=str(taken.getsockname()[1]))
@@ -151,6 +209,7 @@ def test_others_are_found_too(here: Place) -> None:
             assert [one["name"] for one in json.loads(here.shows("list", "--json"))] == ["own", "shop"]
             assert here.run("logs", "own").returncode == 2
             assert here.run("restart", "own").returncode == 2
+            assert here.shows("stop", "--all") == "none runs in the background\n"
             assert here.shows("stop", "own", "shop").count("is stopped\n") == 2
             assert (own.wait(20), run.wait(20)) == (0, 0)
             assert "There are no clusters" in here.shows("list")

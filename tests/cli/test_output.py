@@ -270,12 +270,32 @@ def fails(*arguments: str, **env: str) -> str:
     return log.splitlines()[-1]
 
 
+def test_workers_that_fail_in_the_same_way_again_and_again(tmp_path: Path) -> None:
+    (script := tmp_path / "script.py").write_text("def fail(): raise LookupError('of test')\nfail()\n")
+    done = subprocess.run(
+        [*COMMAND, "-w", "2", "--restart", "2/60", str(script)], env=variables(), capture_output=True, timeout=60
+    )
+    log = done.stderr.decode()
+    assert done.returncode == 1, log
+    assert log.count("Traceback") == log.count("\nLookupError: of test\n") == 1, log
+    assert "LookupError: of test: the same again (2 ×)" in log, "the last line says why"
+    assert log.count("has left: it failed") >= 2
+    assert "/aiocluster/_" not in log, "only the application's own frames"
+
+
 def test_a_unix_socket_in_use(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path := str(tmp_path / "in use"))
         sock.listen()
         said = fails("-w", "2", TARGET, path)
     assert said.startswith(f"aiocluster: unix:{path} is in use, by pid {os.getpid()} (")
+
+
+def test_the_address_of_health_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        said = fails("-w", "1", "--health", f"localhost:{port}", TARGET, str(tmp_path / "socket"))
+    assert said.startswith(f"aiocluster: health: 127.0.0.1:{port} is in use, by pid {os.getpid()} (")
 
 
 def test_a_server_that_binds_by_itself() -> None:

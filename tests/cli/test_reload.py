@@ -100,6 +100,22 @@ async def test_a_program_that_is_edited(tmp_path: Path) -> None:
         assert not workers & {child.pid for child in psutil.Process(process.pid).children()}
 
 
+async def test_a_script_that_raises_by_itself_is_told_once_a_change(tmp_path: Path) -> None:
+    """Its workers are online by then: it is no failed start. The same error is told again after each change."""
+    script = tmp_path / "script_of_test.py"
+    script.write_text("raise LookupError('of test')\n")
+    with edited(tmp_path, "--reload", "script_of_test.py") as (_, log):
+        first = until(log, "waiting for a file to change")
+        script.write_text("raise LookupError('of test')\n# edited")
+        second = until(log, "it is started again when a file changes")
+        script.write_text(f"{SERVER}\nasyncio.run(serve())\n")
+        second += until(log, "reloaded")
+    for told in (first, second):
+        assert told.count("Traceback") == told.count("LookupError: of test") == 1, told
+        assert "/aiocluster/_" not in told
+    assert "workers run" not in first, "none does"
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

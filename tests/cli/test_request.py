@@ -97,6 +97,9 @@ def test_all_options_of_an_app() -> None:
         fd=3,
         uvicorn={"ssl_certfile": "c", "ssl_keyfile": "k"},
     )
+    made = AsgiApp("shop:create_app", factory=True, uvicorn={"port": 80})
+    for line in ("--factory shop:create_app --port 80", "--port 80 shop:create_app --factory"):
+        assert (parsed(line).target, parsed(line).settings["args"]) == (made, ())
     line = "shop:app --root-path /x --header a:b:c --no-access-log --limit-concurrency 5"
     assert parsed(line).target == AsgiApp(
         "shop:app",
@@ -112,6 +115,9 @@ def test_all_options_of_an_app() -> None:
         ("shop:app --acess-log", "No such option '--acess-log'. (Did you mean one of: '--access-log', "),
         ("shop:app --port 80 extra", "'extra' after the options of shop:app is none; a function's own words follow --"),
         ("shop:app --bind :80 --port 80", "--bind has the host and the port: leave out --host and --port"),
+        ("--factory shop:create_app --own-option", "No such option '--own-option'"),
+        ("--factory shop:create_app today", "'today' after the options of shop:create_app is none"),
+        ("--factory shop:create_app -- --today", "'--today' after the options of shop:create_app is none"),
         ("shop:app --port 70000", "port"),
         ("shop:app --port x", "Invalid value for '--port': 'x' is not a whole number"),
         ("shop:app --bind nonsense:x", "bind"),
@@ -237,6 +243,10 @@ def test_the_command_line_comes_before_variables_and_these_before_toml(
     assert settings("") == {"workers": 3, "scheduling": "fair", "max_memory": 2**30}
     assert parsed("").target == AsgiApp("shop:app", uvicorn={"port": 1})
     assert parsed("other.py").target == "other.py", "what is for an app does not hinder a script"
+    assert parsed("shop:main a").target == "shop:main", "nor a function"
+    monkeypatch.setenv("AIOCLUSTER_FACTORY", "yes")
+    assert "say --factory in front" in refusal("shop:create_app --port 80")
+    monkeypatch.delenv("AIOCLUSTER_FACTORY")
     monkeypatch.setenv("AIOCLUSTER_TARGET", "shop:main")
     assert parsed("--bind :9").target == AsgiApp("shop:main", bind=[":9"]), "a higher source's address overrules"
 

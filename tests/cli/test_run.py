@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
+import ssl
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +18,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import trustme
 
-from tests.support.programs import environment, running_command
+from aiocluster.events import Address
+from tests.support.programs import environment, listening_address, running_command
 from tests.support.serving import ask
 
 APP = "tests.cli.inside_app:app"
+NOBODY = 65534
 
 
 @pytest.mark.parametrize(
@@ -49,6 +57,26 @@ def test_a_shell_completes_options_and_the_version_is_told() -> None:
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == {"--start-method", "--start-timeout"}
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("aiocluster ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start workers of another user")
+async def test_a_unix_socket_of_workers_of_another_user(public: Path) -> None:
+    """It is that user's, has its mode before anybody could connect, and is removed in the end, by the primary too."""
+    (public / "current").mkdir()
+    os.chown(public / "current", NOBODY, NOBODY)
+    path = public / "current" / "app.sock"
+    # From a fork server, because that user may not be allowed to read the interpreter's files.
+    workers = ["-w", "2", "--start-method", "template", "--loop", "asyncio", "--uid", str(NOBODY), "--gid", str(NOBODY)]
+    with started(public, *workers, APP, "--uds", str(path), "--uds-mode", "660") as running:
+        running.says(f"unix:{path}")
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (NOBODY, NOBODY, 0o660)
+        address = Address("unix", path=str(path))
+        answered = {await ask(address) for _ in range(4)}
+        assert {psutil.Process(pid).uids().effective for pid in answered} == {NOBODY}
+        running.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(running.process.wait, 30) == 0
+        assert not path.exists()
 
 
 # ---- what a reload reads again
@@ -85,6 +113,11 @@ class Running:
         """Waits until the log has this text, in one line."""
         self.until(lambda: any(text in line for line in self._log.read_text().splitlines()))
 
+    def notices(self, file: Path, text: str) -> bool:
+        """Writes a file. Returns whether it has been noticed so far that it changes."""
+        file.write_text(text)
+        return f"changed: {file}; reloading" in self._log.read_text()
+
     def workers(self) -> list[int]:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
 
@@ -92,6 +125,14 @@ class Running:
         while not is_so():
             assert self.process.poll() is None, self._log.read_text()
             time.sleep(0.01)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that other users may enter. Not below pytest's own, which each run of pytest closes to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @contextmanager
@@ -133,10 +174,12 @@ def test_what_a_reload_reads_again(tmp_path: Path) -> None:
         running.reload()
         assert running.facts() == "1 2 1", "the file of variables"
 
-        toml.write_text('workers = 1\nenv = {B = "2"}\nmax-lifetime = "1h"\n')
+        start = 'env = {B = "2"}\nlog-level = "debug"\nagents = {jobs = "shop:serve"}\n'
+        toml.write_text(f"workers = 1\n{start}")
         running.reload()
         assert running.facts() == "1 2 2", "settings in TOML"
-        running.says("max_lifetime has changed: that counts from the next start on")
+        for name in ("agents", "log-level"):
+            running.says(f"{name} has changed: that counts from the next start on")
 
         (tmp_path / "next").symlink_to("2")
         (tmp_path / "next").rename(tmp_path / "current")
@@ -152,16 +195,122 @@ def test_what_a_reload_reads_again(tmp_path: Path) -> None:
         toml.write_text("workers = none\n")
         running.reload()
         running.says(f"nothing is reloaded: {toml} is not valid TOML")
-        assert running.workers() == workers, "the old ones stay"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            where = f"127.0.0.1:{taken.getsockname()[1]}"
+            toml.write_text(f'workers = 2\nenv = {{B = "3"}}\nhealth = "{where}"\n')
+            running.reload()
+            running.says(f"nothing is reloaded: health: {where} is in use")
+        toml.write_text('workers = 2\nenv = {B = "3"}\npreload = "no_such_module_of_test"\n')
+        running.reload()
+        running.says("the reload has been given up, the old workers stay")
+        running.until(lambda: running.workers() == workers)
+        os.kill(workers[0], signal.SIGKILL)
+        assert running.facts() == "2 2 2", "with the old settings"
 
-        toml.write_text('workers = 2\nenv = {B = "2"}\n')
+        later = f'health = "unix:{tmp_path}/health.sock"\ndrain-delay = "1m"\ngraceful-timeout = 5\n'
+        toml.write_text(f"workers = 2\n{start}{later}scheduling = 'random'\n")
         running.reload()
         assert [running.facts() for _ in range(2)] == ["2 2 2", "2 2 2"], "more workers"
-        running.until(lambda: len(running.workers()) == 2)
+        assert (tmp_path / "health.sock").exists()
+        running.says("scheduling has changed: that counts for ports that are opened from now on")
 
+        running.process.send_signal(signal.SIGTTIN)
+        assert running.facts() == "2 2 2"
+        running.reload()
+        assert [running.facts() for _ in range(3)] == ["2 2 2"] * 3, "as many as before: TOML says the same"
+
+        with toml.open("a") as more:
+            more.write(f'reload-dir = "{tmp_path}/2"\n')
+        running.reload()
+        assert [running.facts() for _ in range(3)] == ["2 2 2"] * 3
+        running.until(lambda: running.notices(tmp_path / "2" / "shop.py", f"RELEASE = 3\n{SHOP}"))
+        assert running.facts() == "3 2 2", "what has been changed in a folder that is watched from then on"
+
+        running.process.send_signal(signal.SIGTERM)
+        running.says("SIGTERM: stopping, up to 65 s")
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
         assert not pid_file.exists()
+
+
+STREAM = """
+import asyncio, os
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while scope["path"] == "/stream" and not os.path.exists("ended"):
+        await send({"type": "http.response.body", "body": b"more", "more_body": True})
+        await asyncio.sleep(0.05)
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+class Visitor:
+    """A connection by TLS, with one request."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.certificate: str = writer.get_extra_info("peercert")["serialNumber"]
+        self._writer = writer
+
+    @classmethod
+    async def asks(cls, address: Address, path: str, context: ssl.SSLContext) -> Visitor:
+        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+        return cls(reader, writer)
+
+    async def end(self) -> bytes:
+        """Reads to the end."""
+        read = await self.reader.read()
+        self._writer.close()
+        await self._writer.wait_closed()
+        return read
+
+
+def renew(ca: trustme.CA, folder: Path) -> None:
+    certificate = ca.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+
+
+async def test_certificates_are_renewed_without_breaking_a_connection(tmp_path: Path) -> None:
+    (folder := tmp_path / "current").mkdir()
+    (folder / "shop.py").write_text(STREAM)
+    renew(ca := trustme.CA(), folder)
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    tls = ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--port", "0"]
+    with started(tmp_path, "--name", "renewed-of-test", "-w", "1", "shop:app", *tls) as running:
+        address = await asyncio.to_thread(listening_address, running.process.pid)
+        running.says("https://127.0.0.1:")
+        open_one = await Visitor.asks(address, "/stream", context)
+        await open_one.reader.readuntil(b"more")
+
+        async def serves_another_than(before: str) -> str:
+            while True:
+                visitor = await Visitor.asks(address, "/", context)
+                assert b"ok" in await visitor.end()
+                if visitor.certificate != before:
+                    return visitor.certificate
+
+        renew(ca, folder)
+        running.reload()
+        second = await serves_another_than(open_one.certificate)
+        await open_one.reader.readuntil(b"more")
+        (folder / "ended").touch()
+        assert b"ok" in await open_one.end()
+        await asyncio.to_thread(running.says, "reloaded")
+
+        renew(ca, folder)
+        command = [sys.executable, "-W", "error", "-m", "aiocluster", "reload", "renewed-of-test"]
+        done = await asyncio.to_thread(subprocess.run, command, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        visitor = await Visitor.asks(address, "/", context)
+        assert b"ok" in await visitor.end()
+        assert visitor.certificate not in (open_one.certificate, second)
+        running.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(running.process.wait, 30) == 0
 
 
 def test_a_pid_file_of_a_process_that_runs_is_left_alone(tmp_path: Path) -> None:

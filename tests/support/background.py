@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiocluster._control.claim import find
+from aiocluster._control.memory import Memory
 
 from .programs import environment
 
@@ -102,11 +103,6 @@ def place() -> Iterator[Place]:
             for pid in here.alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            for one in [*state.glob("aiocluster/*/start.json")]:
-                _wait_for(one.with_name("exit.json"))
-
-
-def _wait_for(file: Path) -> None:
-    """A keeper writes it as its last act; it always comes, and the test's own timeout bounds the wait."""
-    while file.parent.exists() and not file.exists():
-        time.sleep(0.005)
+            for one in state.glob("aiocluster/*"):
+                while Memory(one).is_held("keeper"):  # it always ends; the test's own timeout bounds the wait
+                    time.sleep(0.005)

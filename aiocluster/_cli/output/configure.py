@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ..._primary.relay import Relay, Relays
@@ -27,11 +27,12 @@ class Output:
     Args:
         stdout: How what workers write to stdout looks.
         stderr: How the log looks, and what workers write to stderr.
+        mend: See `Relay`.
     """
 
-    def __init__(self, stdout: Format, stderr: Format) -> None:
-        relay = Relay(2, stderr)
-        self._relays = Relays(Relay(1, stdout), relay)
+    def __init__(self, stdout: Format, stderr: Format, mend: Callable[[], bool] | None = None) -> None:
+        relay = Relay(2, stderr, mend)
+        self._relays = Relays(Relay(1, stdout, mend), relay)
         self._format = stderr
         self.handler: Handler = Handler(stderr, relay)
 
@@ -50,17 +51,24 @@ class Output:
         self.handler.write(self._format.failure(in_one_line(error)))
 
 
-def configure(level: str = "info", format: LogFormat = "text", *, environ: Mapping[str, str] = os.environ) -> Output:
+def configure(
+    level: str = "info",
+    format: LogFormat = "text",
+    *,
+    mend: Callable[[], bool] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Output:
     """Sets up `logging` for this process, and returns what the command's own output goes through.
 
     Args:
         level: One of `LEVELS`: what of the log is shown. What workers print is always shown.
         format: ``"text"``, or ``"json"``: one object a line.
+        mend: Called by a thread when nobody reads stdout or stderr any more. Returns whether somebody does now.
         environ: Where ``NO_COLOR``, ``FORCE_COLOR`` and ``TERM`` are looked up.
     """
     tracebacks = Tracebacks()
     stdout, stderr = (_format(fd, name, format, tracebacks, environ) for fd, name in ((1, "stdout"), (2, "stderr")))
-    output = Output(stdout, stderr)
+    output = Output(stdout, stderr, mend)
     logging.basicConfig(level=level.upper(), handlers=[output.handler], force=True)
     return output
 

@@ -19,7 +19,8 @@ def in_one_line(error: Exception) -> str:
     code, address = error._refused
     if address is None:
         return _by_itself(code)
-    return _in_use(address) if code == errno.EADDRINUSE else _not_allowed(code, address)
+    text = _in_use(address) if code == errno.EADDRINUSE else _not_allowed(code, address, error._setting)
+    return text if error._setting is None else f"{error._setting}: {text}"
 
 
 def _by_itself(code: int) -> str:
@@ -36,11 +37,12 @@ def _in_use(address: str) -> str:
     return f"{address} is in use" + (f", by {holder}" if holder else "")
 
 
-def _not_allowed(code: int, address: str) -> str:
+def _not_allowed(code: int, address: str, setting: str | None) -> str:
     what = f"{address} can't be opened: {os.strerror(code)}"
     if address.startswith("unix:"):
         folder = os.path.dirname(address.removeprefix("unix:")) or "."
-        return f"{what}; the workers' user needs write permission in {folder}"
+        user = "the workers' user" if setting is None else "this command's user"
+        return f"{what}; {user} needs write permission in {folder}"
     first = _first_unprivileged()
     if int(address.rpartition(":")[2]) < first:
         return (

@@ -38,7 +38,7 @@ class Json(Losses):
         """See `Presentation`."""
         return 0
 
-    def settled(self, lines: bytes) -> int:
+    def settled(self, lines: bytes) -> tuple[int, bool]:
         """See `Presentation`."""
         return settled(lines)
 
@@ -53,6 +53,10 @@ class Json(Losses):
             lines = [text] if is_traceback else text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
             found += [head + _encode(line) + tail for line in lines]
         return "".join(found).encode()
+
+    def forget(self) -> None:
+        """See `Presentation`."""
+        self._tracebacks.forget()
 
     # ---- the log
 

@@ -81,7 +81,7 @@ class Story:
         if worker.name is None and not self._is_up:
             self._online.add(worker.id)
             if self._timer is None and self._are_online:
-                self._timer = asyncio.get_running_loop().call_later(_LISTENS_WITHIN, self._up)
+                self._timer = asyncio.get_running_loop().call_later(_LISTENS_WITHIN, self._up_if_online)
             self._up_if_all_listen()
 
     def _on_listening(self, event: Listening) -> None:
@@ -99,6 +99,7 @@ class Story:
 
     def _on_exit(self, event: Exit) -> None:
         worker, reason = event.worker, event.reason
+        self._online.discard(worker.id)
         how = f"exit code {event.code}" if event.signal is None else event.signal.name
         level = _LEVELS[reason]
         if self._cluster._reconciler.given_up is not None:
@@ -128,6 +129,11 @@ class Story:
 
     def _up_if_all_listen(self) -> None:
         if self._are_online and self._online <= self._listening:
+            self._up()
+
+    def _up_if_online(self) -> None:
+        self._timer = None
+        if self._are_online:
             self._up()
 
     def _up(self) -> None:

@@ -47,7 +47,7 @@ class Text(Losses):
         """See `Presentation`."""
         return len(_name(origin)) + len(" | ")
 
-    def settled(self, lines: bytes) -> int:
+    def settled(self, lines: bytes) -> tuple[int, bool]:
         """See `Presentation`."""
         return settled(lines)
 
@@ -73,6 +73,10 @@ class Text(Losses):
                 colour = PLACES[number % len(PLACES)]
             prefix = self._prefixes[place] = painted(_name(origin).encode() + b" |", colour) + b" "
         return prefix
+
+    def forget(self) -> None:
+        """See `Presentation`."""
+        self._tracebacks.forget()
 
     # ---- the log
 

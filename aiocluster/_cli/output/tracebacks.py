@@ -17,8 +17,9 @@ _LINKS = (
     b"The above exception was the direct cause of the following exception:",
 )
 _LINK = rb"\r?\n(?:" + b"|".join(_LINKS) + rb")\r?\n\r?\n"
-_TRACEBACK = re.compile(rb"^" + _ONE + rb"(?:" + _LINK + _ONE + rb")*", re.MULTILINE)
-_BEGINNING = re.compile(rb"^(?:  \+ Exception Group )?" + _HEAD, re.MULTILINE)
+_BEFORE = rb"^([^\s][^\r\n]{0,200}?[ \t:])?"  # what a log writes in front of a message, as in ``ERROR:    Traceback``
+_TRACEBACK = re.compile(_BEFORE + rb"(" + _ONE + rb"(?:" + _LINK + _ONE + rb")*)", re.MULTILINE)
+_BEGINNING = re.compile(_BEFORE + rb"(?:  \+ Exception Group )?" + _HEAD, re.MULTILINE)
 _MARK = b"Traceback (most recent"
 _VARYING = re.compile(rb"\x1b\[[0-9;]*m|0x[0-9a-fA-F]+|\r")
 _REMEMBERED = 1000
@@ -40,7 +41,12 @@ class Tracebacks:
         """
         if _MARK not in text:
             return text
-        return _TRACEBACK.sub(lambda found: self._shown_once(found[0], shown), text)
+        return _TRACEBACK.sub(lambda found: self._shown_once(found, shown), text)
+
+    def forget(self) -> None:
+        """Has each shown once more."""
+        with self._lock:
+            self._counts.clear()
 
     def split(self, text: bytes) -> list[tuple[bool, bytes]]:
         """Returns the parts of a text, each with whether it is a traceback, or the line in place of one."""
@@ -48,19 +54,20 @@ class Tracebacks:
             return [(False, text)]
         parts, end = [], 0
         for found in _TRACEBACK.finditer(text):
-            parts += [(False, text[end : found.start()]), (True, self._shown_once(found[0], bytes))]
+            parts += [(False, text[end : found.start()]), (True, self._shown_once(found, bytes))]
             end = found.end()
         return [(is_traceback, part) for is_traceback, part in [*parts, (False, text[end:])] if part]
 
-    def _shown_once(self, traceback: bytes, shown: Callable[[bytes], bytes]) -> bytes:
+    def _shown_once(self, found: re.Match[bytes], shown: Callable[[bytes], bytes]) -> bytes:
+        before, traceback = found[1] or b"", found[2]
         count = self._count(traceback)
         if count == 1:
-            return shown(traceback)
+            return shown(found[0])
         last = next(
             (line for line in reversed(traceback.splitlines()) if line[:1] not in (b" ", b"\t", b"")),
             b"Exception Group",
         )
-        return last + b": the same again (%d \xc3\x97)\n" % count
+        return before + last + b": the same again (%d \xc3\x97)\n" % count
 
     def _count(self, traceback: bytes) -> int:
         key = hashlib.blake2b(_VARYING.sub(b"", traceback), digest_size=16).digest()
@@ -71,18 +78,21 @@ class Tracebacks:
         return count
 
 
-def settled(lines: bytes) -> int:
-    """Returns where, in these whole lines, a traceback begins that may go on; else their length."""
+def settled(lines: bytes) -> tuple[int, bool]:
+    """Returns where, in these whole lines, a traceback begins that may go on; else their length.
+
+    And whether it may also be whole as it is: only the exception that came of this one could follow.
+    """
     if _MARK not in lines:
-        return len(lines)
+        return len(lines), True
     start = lines.rfind(_MARK)
     start = lines.rfind(b"\n", 0, start) + 1
     if _BEGINNING.match(lines, start) is None:
-        return len(lines)
+        return len(lines), True
     end = 0
     for found in _TRACEBACK.finditer(lines):
         end = found.end()
         rest = lines[end:].lstrip(b"\r\n")
         if not rest or rest.startswith(_LINKS):
-            return found.start()
-    return start if start >= end else len(lines)
+            return found.start(), not rest
+    return (start, False) if start >= end else (len(lines), True)

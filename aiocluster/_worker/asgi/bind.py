@@ -55,7 +55,7 @@ async def open_all(
             except OSError as error:
                 if error.errno in _MAY_PASS:
                     raise
-                raise CannotStartError(f"can't listen on {_text(address)}: {error}") from error
+                raise CannotStartError(f"can't listen on {_text(address)}: {error}") from None
         for server in servers:  # only now: who has listened once is started again and again
             await server.start_serving()
     except BaseException:

@@ -142,7 +142,7 @@ class _Lifespan(LifespanOn):
 
     async def startup(self) -> None:
         app = self.config.loaded_app
-        heard = _Heard(app)
+        heard = _Heard(app, must_start=self.config.lifespan == "on")
         self.config.loaded_app = heard
         try:
             await super().startup()  # it waits until the app, in a task of its own, has answered
@@ -153,11 +153,18 @@ class _Lifespan(LifespanOn):
 
 
 class _Heard:
-    """An app in its lifespan, that hears why its startup fails."""
+    """An app in its lifespan, that hears why its startup fails.
 
-    def __init__(self, app: Any) -> None:
+    Args:
+        app: The app.
+        must_start: Whether its startup fails if it raises before it has answered; else it has no lifespan.
+    """
+
+    def __init__(self, app: Any, *, must_start: bool) -> None:
         self._app = app
+        self._must_start = must_start
         self._text = ""
+        self._has_answered = False
         self.error: BaseException | None = None
 
     @property
@@ -168,6 +175,7 @@ class _Heard:
 
     async def __call__(self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
         async def hear(message: Any) -> None:
+            self._has_answered = True
             if message["type"] == "lifespan.startup.failed":
                 self._text = message.get("message", "")
                 message = {"type": "lifespan.startup.failed"}  # uvicorn would log the traceback
@@ -177,4 +185,6 @@ class _Heard:
             await self._app(scope, receive, hear)
         except BaseException as error:
             self.error = error
+            if self._must_start and not self._has_answered:
+                await send({"type": "lifespan.startup.failed"})  # else uvicorn would log the traceback
             raise

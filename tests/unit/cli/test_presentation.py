@@ -136,3 +136,12 @@ def test_why_an_address_is_refused(refused: tuple[int, str | None] | None, expec
     error = StartupError("worker 1 can't start")
     error._refused = refused
     assert in_one_line(error).startswith(expected)
+
+
+def test_the_setting_whose_address_is_refused_is_named() -> None:
+    error = StartupError("can't listen")
+    error._refused, error._setting = (errno.EACCES, "unix:/no/such"), "health"
+    expected = (
+        "health: unix:/no/such can't be opened: Permission denied; this command's user needs write permission in /no"
+    )
+    assert in_one_line(error) == expected

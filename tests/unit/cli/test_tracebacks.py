@@ -77,13 +77,38 @@ def test_colours_and_addresses_make_no_difference() -> None:
 def test_it_is_waited_for_until_something_else_follows(text: bytes) -> None:
     lines = text.splitlines(keepends=True)
     for number in range(1, len(lines) + 1):
-        assert settled(b"before\n" + b"".join(lines[:number])) == len(b"before\n")
-    assert settled(b"before\n" + text + b"after\n") == len(b"before\n" + text + b"after\n")
+        assert settled(b"before\n" + b"".join(lines[:number]))[0] == len(b"before\n")
+    assert settled(b"before\n" + text) == (len(b"before\n"), True)
+    assert settled(b"before\n" + text + b"after\n") == (len(b"before\n" + text + b"after\n"), True)
+
+
+def test_the_beginning_of_one_is_not_whole() -> None:
+    head, frame, *_ = raised().splitlines(keepends=True)
+    assert settled(head) == settled(head + frame) == (0, False)
+    assert settled(chained().partition(b"ValueError")[0]) == (0, False)
+
+
+def test_a_log_has_written_something_in_front_of_it() -> None:
+    seen = Tracebacks()
+    assert settled(b"ERROR:    " + raised()) == (0, True)
+    seen.once(b"ERROR:    " + raised())
+    before, after = b"12:00:01 [7] \x1b[31mERROR\x1b[0m:    ", b"\nERROR:    Exiting.\n"
+    shown = seen.once(b"INFO: starting\n" + before + raised() + after)
+    assert shown == b"INFO: starting\n" + before + b"ValueError: number 0: the same again (2 \xc3\x97)\n" + after
+    assert seen.once(raised()).endswith(b"(3 \xc3\x97)\n")
+
+
+def test_after_a_change_each_is_shown_once_more() -> None:
+    seen = Tracebacks()
+    assert seen.once(raised()) == raised()
+    seen.forget()
+    assert seen.once(raised()) == raised()
+    assert seen.once(raised()) != raised()
 
 
 def test_two_at_once() -> None:
     both = raised(1) + raised(2)
-    assert settled(both) == len(raised(1))
+    assert settled(both) == (len(raised(1)), True)
     assert Tracebacks().split(both) == [(True, raised(1)), (True, raised(2))]
 
 
