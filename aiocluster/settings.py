@@ -5,9 +5,10 @@ Each row has a setting's name, type and default, its check, and the code that re
     fork      `Primary.fork` and what it calls, to start a worker
     port      shared ports, when they are opened
     leave     the code that tells a worker to leave
-    cluster   only `Cluster`; a `Primary` has no such setting
+    cluster   only `Cluster`, while it runs; a `Primary` has no such setting
+    start     only `Cluster`, when it is made or entered; so these alone can't be changed by ``setup()``
 
-`PrimarySettings` and `ClusterSettings` describe the table to type checkers.
+`PrimarySettings`, `ClusterSettings`, `SetupSettings` and `ClusterSetupSettings` describe the table to type checkers.
 """
 
 from __future__ import annotations
@@ -287,7 +288,7 @@ class Settings:
         start_method: ``"spawn"``: a fresh interpreter for each worker. ``"template"``: workers are forked from a fork
             server, which has imported ``preload`` and the target's module, and share its memory.
         preload: Modules to import before the target.
-        heartbeat: Seconds between two samples of a worker's event loop.
+        heartbeat: Seconds between two samples of a worker's event loop; at most a quarter of ``hang_timeout``.
         scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or ``least_busy``.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
         drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
@@ -348,10 +349,10 @@ class Settings:
     heartbeat: float = _setting(1.0, _some_seconds, "fork")
     scheduling: Any = _setting(None, _scheduling, "port")
     graceful_timeout: float = _setting(30.0, _seconds, "leave")
-    workers: Workers = _setting("auto", _workers, "cluster")
+    workers: Workers = _setting("auto", _workers, "start")
     weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
     restart: RestartPolicy | Literal[False] | None = _setting(RestartPolicy(), _restart, "cluster")
-    agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "cluster")
+    agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "start")
     drain_delay: float = _setting(0.0, _seconds, "cluster")
     start_timeout: float = _setting(30.0, _seconds, "cluster")
     hang_timeout: float | None = _setting(None, _optional(_some_seconds), "cluster")
@@ -362,8 +363,8 @@ class Settings:
     reload_include: Sequence[str] = _setting((), _strings, "cluster")
     reload_exclude: Sequence[str] = _setting((), _strings, "cluster")
     health: str | None = _setting(None, _optional(_listens_at), "cluster")
-    systemd: bool = _setting(False, _is(bool, "True or False"), "cluster")
-    name: str | None = _setting(None, _optional(_cluster_name), "cluster")
+    systemd: bool = _setting(False, _is(bool, "True or False"), "start")
+    name: str | None = _setting(None, _optional(_cluster_name), "start")
 
     def __post_init__(self) -> None:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -413,13 +414,11 @@ class PrimarySettings(TypedDict, total=False):
     graceful_timeout: float
 
 
-class ClusterSettings(PrimarySettings, total=False):
-    """The settings of a `Cluster`; see `Settings`."""
+class _ClusterChanges(PrimarySettings, total=False):
+    """The settings of a `Cluster` that can be changed later."""
 
-    workers: Workers
     weights: Sequence[int] | None
     restart: RestartPolicy | Literal[False] | None
-    agents: Mapping[str, Target] | None
     drain_delay: float
     start_timeout: float
     hang_timeout: float | None
@@ -430,6 +429,13 @@ class ClusterSettings(PrimarySettings, total=False):
     reload_include: Sequence[str]
     reload_exclude: Sequence[str]
     health: str | None
+
+
+class ClusterSettings(_ClusterChanges, total=False):
+    """The settings of a `Cluster`; see `Settings`."""
+
+    workers: Workers
+    agents: Mapping[str, Target] | None
     systemd: bool
     name: str | None
 
@@ -440,12 +446,20 @@ class SetupSettings(PrimarySettings, total=False):
     target: Target
 
 
+class ClusterSetupSettings(_ClusterChanges, total=False):
+    """The settings that `Cluster.setup` changes; see `Settings`."""
+
+    target: Target
+
+
 _CHECKS: Mapping[str, _Check] = {one.name: one.metadata["check"] for one in fields(Settings)}
 _READERS: Mapping[str, str] = {one.name: one.metadata["reader"] for one in fields(Settings)}
 _NAMES: Mapping[str, Collection[str]] = {
-    "Primary": {name for name, reader in _READERS.items() if reader != "cluster"},
+    "Primary": {name for name, reader in _READERS.items() if reader not in ("cluster", "start")},
     "Cluster": set(_READERS),
 }
+AT_THE_START = frozenset(name for name, reader in _READERS.items() if reader == "start")
+"""The settings that ``setup()`` can't change."""
 
 
 def check_setting(name: str, value: Any) -> Any:

@@ -63,10 +63,11 @@ def pytest_asyncio_loop_factories(
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Ends an async test that hangs a little before pytest-timeout does, whose signal uvloop does not hear."""
-    seconds = 0.8 * float(config.getoption("timeout") or config.getini("timeout"))
+    usual = float(config.getoption("timeout") or config.getini("timeout"))
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.obj = _bounded(item.obj, seconds)
+            mark = item.get_closest_marker("timeout")
+            item.obj = _bounded(item.obj, 0.8 * (float(mark.args[0]) if mark else usual))
 
 
 def _bounded(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:

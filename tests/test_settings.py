@@ -13,7 +13,14 @@ from typing import Any, Literal, get_type_hints
 import pytest
 
 from aiocluster import RestartPolicy, Settings
-from aiocluster.settings import _NAMES, ClusterSettings, PrimarySettings, SetupSettings
+from aiocluster.settings import (
+    _NAMES,
+    AT_THE_START,
+    ClusterSettings,
+    ClusterSetupSettings,
+    PrimarySettings,
+    SetupSettings,
+)
 
 
 def test_the_defaults_are_the_promised_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +100,8 @@ def test_the_typed_dicts_say_what_the_table_says() -> None:
         names = {one.name for one in dataclasses.fields(Settings) if one.name in _NAMES[owner]} - {"target"}
         assert get_type_hints(typed) == {name: table[name] for name in names}
     assert get_type_hints(SetupSettings) == {**get_type_hints(PrimarySettings), "target": table["target"]}
+    later = {name: kind for name, kind in get_type_hints(ClusterSettings).items() if name not in AT_THE_START}
+    assert get_type_hints(ClusterSetupSettings) == {**later, "target": table["target"]}
 
 
 @pytest.mark.parametrize("name", [one.name for one in dataclasses.fields(Settings)])

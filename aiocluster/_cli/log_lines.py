@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _OWN = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) (?:(debug|warning|error): )?(.*)", re.DOTALL)
 _OF_A_WORKER = re.compile(r"([^\s|]+) \| (.*)", re.DOTALL)
 _FAILURE = re.compile(r"aiocluster: (?:(warning): )?(.*)", re.DOTALL)
@@ -33,6 +34,8 @@ def parsed(line: bytes) -> dict[str, Any]:
         a fork server ``template``, and one of a log in JSON all that stands there.
     """
     text = line.decode(errors="backslashreplace").rstrip("\r\n")
+    if text.startswith("\x1b["):  # written with FORCE_COLOR
+        text = _COLOUR.sub("", text)
     if (found := _of_json(text)) is not None:
         return found
     if match := _OF_THE_KEEPER.fullmatch(text):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import click
 
-from .._control.log_file import Follower, last_lines
+from .._control.log_file import Follower
 from .background import JSON, fail, find, one_line
 from .log_lines import lines as whole_lines
 from .log_lines import parsed
@@ -36,7 +36,7 @@ def command(name: str, follow: bool, lines: int, as_json: bool) -> None:
         if not memory.log.exists():
             fail(f"{name} has no log", 1)
         with Follower(memory.log) as more:
-            pieces = _pieces(more, last_lines(memory.log, lines), follow)
+            pieces = _pieces(more, more.last_lines(lines), follow)
             for piece in whole_lines(pieces) if as_json else pieces:
                 if as_json:
                     click.echo(json.dumps(parsed(piece)))

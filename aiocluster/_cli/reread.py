@@ -1,20 +1,38 @@
-"""A reload reads again what the command line names: files of variables, and options in TOML."""
+"""A reload reads again what the command line names: files of variables, and options in TOML.
+
+What has been read is kept if the new workers can start with it. If they can't, all is as it was before.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
 
+from .._supervise.bounds import Bounds
 from .._supervise.cluster import Cluster
+from .._supervise.cpus import available_cpus
 from ..errors import ClusterError, ReloadError
 from ..integrations.asgi import AsgiApp
-from ..settings import _NAMES, Settings
+from ..settings import AT_THE_START, Settings
 from .request import RunRequest, parse_run
 from .servers import IN_A_WORKER, server_name
 
 logger = logging.getLogger("aiocluster.cluster")
+
+_OF_THE_COMMAND = ("app_dir", "log_format", "log_level", "pid_file")
+"""What a `RunRequest` has beside settings, all of it used at the start alone."""
+
+_LATER: Mapping[str, str] = {
+    **dict.fromkeys([*AT_THE_START - {"workers"}, *_OF_THE_COMMAND], "from the next start on"),
+    "scheduling": "for ports that are opened from now on",
+}
+"""What does not count for the new workers: when it does."""
+
+_DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Settings)}
 
 
 class RereadingCluster(Cluster):
@@ -26,39 +44,75 @@ class RereadingCluster(Cluster):
 
     def __init__(self, request: RunRequest) -> None:
         super().__init__(_runs(request), **request.settings)
-        self._request = request
+        self._request = request  # the one in use
+        self._proven = request  # the last one with which workers could start
 
     async def reload(self) -> None:
-        """Reads again, and then replaces all workers; see `Cluster.reload`.
+        """Reads again, replaces all workers, and scales if the number has changed; see `Cluster.reload`.
 
         Raises:
-            ReloadError: What was read is wrong, and nothing has been changed; or a new worker failed to start.
+            ReloadError: What was read is wrong, or a new worker failed to start. All is as before.
+            StartupError: All workers have been replaced, but one that was to be added failed to start.
         """
-        await self._reread()
-        await super().reload()
-
-    async def _reread(self) -> None:
-        before = _values(self._request)
+        before = self._request
         try:
-            request = parse_run(self._request.words)
-            after = _values(request)
-            changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-            for name in sorted(changed.difference(_NAMES["Primary"], ["workers"])):
-                logger.warning("%s has changed: that counts from the next start on", name)
-            if setup := changed.intersection(_NAMES["Primary"]):
-                defaults = Settings()
-                self.primary.setup(**{name: after.get(name, getattr(defaults, name)) for name in setup})
+            request = parse_run(before.words)
+            await self._use(request)
         except click.UsageError as error:
             raise ReloadError(f"nothing is reloaded: {error.format_message()}") from None
         except (ClusterError, OSError, TypeError, ValueError) as error:
             raise ReloadError(f"nothing is reloaded: {error}") from error
+        for name in sorted(_differences(before, request).intersection(_LATER)):
+            logger.warning("%s has changed: that counts %s", name.replace("_", "-"), _LATER[name])
+        try:
+            await super().reload()
+        except ReloadError:
+            await self._give_up(request)
+            raise
+        if (bounds := _bounds(request)) != _bounds(self._proven):
+            await self.scale(bounds)
+        self._proven = request
+
+    async def _give_up(self, request: RunRequest) -> None:
+        """Returns to what workers could start with, unless another reload has read again meanwhile."""
+        if self._request is not request:
+            return
+        try:
+            await self._use(self._proven)
+        except (ClusterError, OSError, TypeError, ValueError) as error:
+            logger.error("workers that are started from now on have the new settings: %s", error)
+
+    async def _use(self, request: RunRequest) -> None:
+        """Has all go by this request, or raises and changes nothing."""
+        after = _values(request)
+        changed = _differences(self._request, request).difference(AT_THE_START, _OF_THE_COMMAND)
+        if "health" in changed:
+            await self._status.move(after["health"])
+        if changed:
+            try:
+                most = _bounds(request) if _bounds(request) != _bounds(self._proven) else self._bounds
+                self._primary._setup({name: after[name] for name in changed}, most.high)
+            except BaseException:
+                await self._status.move(self._primary.settings.health)
+                raise
         self._request = request
-        if "workers" in changed and isinstance(workers := after.get("workers"), (int, tuple)):
-            await self.scale(workers)
 
 
 def _values(request: RunRequest) -> dict[str, Any]:
-    return {"target": _runs(request), **request.settings}
+    """Returns the value of each setting, and of what is the command's own."""
+    own = {name: getattr(request, name) for name in _OF_THE_COMMAND}
+    return {**_DEFAULTS, **request.settings, **own, "target": _runs(request)}
+
+
+def _differences(before: RunRequest, after: RunRequest) -> set[str]:
+    """Returns the names of what is not the same in both."""
+    old, new = _values(before), _values(after)
+    return {name for name in old if old[name] != new[name]}
+
+
+def _bounds(request: RunRequest) -> Bounds:
+    workers = request.settings.get("workers", "auto")
+    return Bounds.of(available_cpus() if workers == "auto" else workers)
 
 
 def _runs(request: RunRequest) -> str | AsgiApp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from .._control.launch import StartFailedError, launch
 from .._control.memory import Start, memory_of, saved
 from .._control.names import named_after
 from ..settings import Settings
+from . import uvicorn_options
 from .background import JSON, Progress, fail, how_many, one_line, where
 from .request import with_options
 from .run import command as run
@@ -126,13 +127,9 @@ def _remembered(of_run: list[str], rest: list[str]) -> Known | None:
 
 def _apart(words: Sequence[str], options: Sequence[click.Option]) -> tuple[list[str], list[str], list[str]]:
     """Returns the words of these options, those of other options, and from the first on that is no option."""
-    takes = {flag: not one.is_flag and not one.count for one in options for flag in (*one.opts, *one.secondary_opts)}
-    takes_of_run = {
-        flag: not one.is_flag and not one.count
-        for one in run.params
-        if isinstance(one, click.Option)
-        for flag in (*one.opts, *one.secondary_opts)
-    }
+    takes = _takes(options)
+    all_take = {**_takes(run.params), **takes}
+    may_be_uvicorns = True
     own: list[str] = []
     others: list[str] = []
     left = list(words)
@@ -141,9 +138,22 @@ def _apart(words: Sequence[str], options: Sequence[click.Option]) -> tuple[list[
         flag = word.partition("=")[0]
         where_to = own if flag in takes else others
         where_to.append(word)
-        if {**takes_of_run, **takes}.get(flag, False) and flag == word and left:
+        if flag not in all_take and may_be_uvicorns:
+            all_take = {**_takes(uvicorn_options.load(()) or ()), **all_take}
+            may_be_uvicorns = False
+        if all_take.get(flag, False) and flag == word and left:
             where_to.append(left.pop(0))
     return own, others, left
+
+
+def _takes(options: Iterable[click.Parameter]) -> dict[str, bool]:
+    """Returns the flags of these options, each with whether a word follows it."""
+    return {
+        flag: not one.is_flag and not one.count
+        for one in options
+        if isinstance(one, click.Option)
+        for flag in (*one.opts, *one.secondary_opts)
+    }
 
 
 def _start_of(one: Known) -> Start | None:

@@ -105,9 +105,17 @@ def known() -> dict[str, Known]:
 
 
 def settled(one: Known, seconds: float) -> Known:
-    """Waits until a cluster that is about to start or to end has done so, for so many seconds. Returns it as it is."""
+    """Waits until a cluster that is about to start or to end has done so, and its keeper has seen it.
+
+    Args:
+        one: The cluster.
+        seconds: How long.
+
+    Returns:
+        The same as it is now.
+    """
     deadline = time.monotonic() + seconds
-    while one.is_in_between and time.monotonic() < deadline:
+    while (one.is_in_between or (one.is_kept and not one.is_alive)) and time.monotonic() < deadline:
         time.sleep(_POLL)
         one = known().get(one.name, one)
     return one

@@ -11,6 +11,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .._processes.environment import KEPT_IN
@@ -74,8 +75,10 @@ class Kept:
         self._outcome = tell
 
     def tell(self, code: int) -> None:
-        """Tells a keeper that did not start this process how it ends."""
-        if self._outcome >= 0:
+        """Has it remembered how this process ends: by a keeper that did not start it, or by none that is left."""
+        if self._memory is not None and not self._memory.is_held("keeper"):
+            self._memory.ended(code, None, datetime.now(UTC).isoformat(timespec="milliseconds"))
+        elif self._outcome >= 0:
             with contextlib.suppress(OSError):
                 os.write(self._outcome, b"%d" % code)
 

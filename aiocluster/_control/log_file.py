@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _PIECE = 64 * 1024
@@ -100,22 +101,25 @@ def numbered(path: Path, number: int) -> Path:
 
 def last_lines(path: Path, count: int) -> list[bytes]:
     """Returns the last lines of a log, also those in its old files."""
+    return _last_lines(path, 0, count)
+
+
+def _last_lines(path: Path, number: int, count: int) -> list[bytes]:
+    """Returns the last lines of a log as it was before it was rotated so many times."""
     lines: list[bytes] = []
-    number = 0
     while len(lines) < count and (file := numbered(path, number)).exists():
-        lines = _last_lines(file, count - len(lines)) + lines
+        with file.open("rb") as opened:
+            lines = _lines_before(opened, opened.seek(0, os.SEEK_END), count - len(lines)) + lines
         number += 1
     return lines
 
 
-def _last_lines(file: Path, count: int) -> list[bytes]:
-    with file.open("rb") as opened:
-        position = opened.seek(0, os.SEEK_END)
-        data = b""
-        while position > 0 and data.count(b"\n") <= count:
-            size = min(_PIECE, position)
-            position = opened.seek(position - size)
-            data = opened.read(size) + data
+def _lines_before(opened: BinaryIO, position: int, count: int) -> list[bytes]:
+    data = b""
+    while position > 0 and data.count(b"\n") <= count:
+        size = min(_PIECE, position)
+        position = opened.seek(position - size)
+        data = opened.read(size) + data
     return data.splitlines(keepends=True)[-count:] if count > 0 else []
 
 
@@ -136,6 +140,13 @@ class Follower:
 
     def __exit__(self, *exc_info: object) -> None:
         self._file.close()
+
+    def last_lines(self, count: int) -> list[bytes]:
+        """Returns the last lines of what was written before."""
+        position = self._file.tell()
+        lines = _lines_before(self._file, position, count)
+        self._file.seek(position)
+        return _last_lines(self._path, 2 if self._is_rotated() else 1, count - len(lines)) + lines
 
     def read(self) -> Iterator[bytes]:
         """Yields what has been written since."""

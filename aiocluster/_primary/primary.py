@@ -70,13 +70,6 @@ class Primary(Emitter[PrimaryEvent], Answerer):
     def __init__(self, target: Target = None, **settings: Unpack[PrimarySettings]) -> None:
         self._begin(Settings()._changed("Primary", {"target": target, **settings}))
 
-    @classmethod
-    def _of(cls, settings: Settings) -> Self:
-        """Makes the Primary of a Cluster."""
-        primary = cls.__new__(cls)
-        primary._begin(settings)
-        return primary
-
     def _begin(self, given: Settings) -> None:
         self._shared = Shared(given, gone=self._on_gone)
         try:
@@ -186,9 +179,12 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             ValueError: A setting is out of its range.
             TypeError: There is no such setting, or it is of the wrong type.
         """
-        changed = self.settings._changed("Primary", settings)
+        self._change(self.settings._changed("Primary", settings), is_new_env="env" in settings)
+
+    def _change(self, changed: Settings, *, is_new_env: bool) -> None:
+        """Has later forks use these settings, or raises `TargetError`, or what a new ``env`` raises."""
         target = self._name(changed)
-        if "env" in settings:
+        if is_new_env:
             self._check_env(changed)
         self._shared.settings = changed
         interpreter = _interpreter(changed)
@@ -285,7 +281,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers).encode())
-            session = Session(identity, child, channel, self._shared)
+            session = Session(identity, child, channel, self._shared, settings)
             undo.pop_all()
             del self._starting[worker_id]
         self._shared.router.add(session)

@@ -132,6 +132,7 @@ class Session:
         child: The worker's process.
         channel: The worker's channel.
         shared: State shared with the other workers.
+        settings: The settings that it has been started with.
 
     Attributes:
         worker: The public object for this worker.
@@ -148,12 +149,13 @@ class Session:
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
         tasks: Number of asyncio tasks, in its last report.
+        heartbeat: Seconds between two of its reports.
         spent: Why the worker asks to be replaced; None: it does not.
         calls: Number of functions it is running for `Cluster.call`.
         messages: Number of messages it has sent.
     """
 
-    def __init__(self, identity: Identity, child: Child, channel: Channel, shared: Shared) -> None:
+    def __init__(self, identity: Identity, child: Child, channel: Channel, shared: Shared, settings: Settings) -> None:
         from .worker_process import WorkerProcess
 
         self.identity = identity
@@ -184,7 +186,7 @@ class Session:
         self._has_heard = False  # that it is to leave
         self._online_since = 0.0
         self._reported_at = 0.0
-        self._heartbeat = shared.settings.heartbeat
+        self.heartbeat: float = settings.heartbeat
         self._silence: asyncio.TimerHandle | None = None
         self._disconnected = asyncio.Event()
         self._ready_or_over = asyncio.Event()
@@ -201,10 +203,10 @@ class Session:
             weight=identity.weight,
             slot=shared.ports.number_of(identity.place),
             place=identity.place,
-            scheduling=shared.settings.scheduling,
+            scheduling=lambda: shared.settings.scheduling,
             listening=self._on_listening,
             pid=child.pid,
-            has_other_rights=(shared.settings.uid, shared.settings.gid) != (None, None),
+            has_other_rights=(settings.uid, settings.gid) != (None, None),
         )
         self._dispatch = Dispatch(
             frames.WORKER,
@@ -356,7 +358,7 @@ class Session:
     def _on_attached(self, frame: frames.Attached) -> None:
         self.life.move("attach")
         self._reported_at = time.monotonic()
-        self._await_report(SILENT * self._heartbeat)
+        self._await_report(SILENT * self.heartbeat)
         self._changed()
 
     def _on_detached(self, frame: frames.Detached) -> None:
@@ -373,7 +375,7 @@ class Session:
             raise ProtocolError(f"impossible numbers: {frame}")  # policies compare them
         self._reported_at = time.monotonic()
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
-        self.backend.reported(self.delay, frame.busy, self._heartbeat + self.delay)
+        self.backend.reported(self.delay, frame.busy, self.heartbeat + self.delay)
 
     def _on_spent(self, frame: frames.Spent) -> None:
         self.spent = frame.why
@@ -390,9 +392,9 @@ class Session:
 
     def _check_report(self) -> None:
         """Whether it has reported in time. One timer runs on through many reports."""
-        left = self._reported_at + SILENT * self._heartbeat - time.monotonic()
+        left = self._reported_at + SILENT * self.heartbeat - time.monotonic()
         if left <= 0:
-            left = SILENT * self._heartbeat
+            left = SILENT * self.heartbeat
             self.backend.silent(left)
         self._await_report(left)
 

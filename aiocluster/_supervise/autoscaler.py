@@ -25,7 +25,6 @@ class Autoscaler:
         wanted: The wanted state.
         processes: The cluster's processes, by id.
         pressure: Tells when connections wait.
-        start_timeout: Seconds after which a worker that listens nowhere counts as one that serves.
         wake: Has the reconciler run a step.
 
     Attributes:
@@ -38,7 +37,6 @@ class Autoscaler:
         wanted: Wanted,
         processes: Mapping[int, Process],
         pressure: Pressure,
-        start_timeout: float,
         wake: Callable[[], None],
     ) -> None:
         self.demand: Demand = Demand()
@@ -46,7 +44,6 @@ class Autoscaler:
         self._wanted = wanted
         self._processes = processes
         self._pressure = pressure
-        self._start_timeout = start_timeout
         self._wake = wake
         self._decided: int | None = None
 
@@ -107,11 +104,15 @@ class Autoscaler:
         self._decided = None if decided == number else decided
 
     def _serving(self, now: float) -> list[Process]:
-        """The workers that do their work, as far as one can see: where any of them listens, all have to."""
+        """The workers that do their work, as far as one can see: where any of them listens, all have to.
+
+        One that listens nowhere counts ``start_timeout`` seconds after it came online.
+        """
         working = [process for process in self._processes.values() if process.is_worker and process.is_at_work]
         if not any(process.ports for process in working):
             return working
-        return [process for process in working if process.ports or now - process.since > self._start_timeout]
+        longest = self._wanted.want.start_timeout
+        return [process for process in working if process.ports or now - process.since > longest]
 
 
 def _busy_share(session: Session) -> float | None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Self, Unpack
 
 import anyio
 
 from .._checks import low_and_high
 from .._events.emitter import Emitter, PrimaryEvent
-from .._primary.primary import Primary
 from .._primary.session import Session
 from .._primary.worker_process import WorkerProcess
 from .._processes.title import set_title
@@ -21,13 +18,13 @@ from .._processes.watch import to_the_end
 from .._wire.mailbox import RequestHandler
 from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
-from ..scheduling._registry import WEIGHTED
-from ..settings import ClusterSettings, Settings, Target
+from ..settings import ClusterSettings, ClusterSetupSettings, Target
 from ..stats import ClusterStats
 from .bounds import Bounds
+from .cluster_primary import ClusterPrimary
 from .control import Control
 from .cpus import available_cpus
-from .health import Limits
+from .given import Given
 from .reconcile import Reconciler
 from .reload_on_change import ReloadOnChange
 from .signals import Commands, Signals
@@ -53,30 +50,19 @@ class Cluster(Emitter[PrimaryEvent]):
     """
 
     def __init__(self, target: Target = None, **settings: Unpack[ClusterSettings]) -> None:
-        given = _with_weighted_policy(Settings()._changed("Cluster", {"target": target, **settings}), settings)
-        if given.hang_timeout is not None and "heartbeat" not in settings:
-            given = replace(given, heartbeat=min(1.0, given.hang_timeout / 4))
-        self._first_bounds = Bounds.of(available_cpus() if given.workers == "auto" else given.workers)
-        if given.weights is not None and len(given.weights) != (most := self._first_bounds.high):
-            raise ValueError(f"weights must be {most} numbers, one per worker, not {given.weights!r}")
-        self._primary = Primary._of(given)
+        given = Given().changed({"target": target, **settings})
+        workers = given.settings.workers
+        self._first_bounds = Bounds.of(available_cpus() if workers == "auto" else workers)
+        self._primary = ClusterPrimary(given, self._first_bounds.high)
         self._hub = self._primary._hub
-        agents = dict(given.agents or {})
-        for agent in agents.values():
+        for agent in (given.settings.agents or {}).values():
             self._primary._check_target(agent)
-        self._reconciler = Reconciler(
-            self._primary,
-            agents=agents,
-            weights=given.weights or (),
-            policy=given.restart or None,
-            limits=Limits(given.hang_timeout, given.max_memory, given.max_lifetime, given.max_connections),
-            start_timeout=given.start_timeout,
-            develops=bool(given.reload_on_change),
-        )
-        self._watch = ReloadOnChange(given, self._reconciler) if given.reload_on_change else None
-        self._status = Status(self._primary, self._reconciler, health=given.health, systemd=given.systemd)
+        self._reconciler = Reconciler(self._primary)
+        self._watch = ReloadOnChange(self._primary, self._reconciler)
+        self._status = Status(self._primary, self._reconciler)
         self._primary._slots = lambda: self._bounds.high
-        self._primary._check_env(given)
+        self._primary._check_env(given.settings)
+        self._primary.settings_changed = self._settings_changed
         self._signals = Signals(
             Commands(
                 stop=self.stop,
@@ -88,7 +74,7 @@ class Cluster(Emitter[PrimaryEvent]):
         )
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
-        self._control = Control(self, given.name)
+        self._control = Control(self, given.settings.name)
         self._is_entered = False
 
     async def __aenter__(self) -> Self:
@@ -110,12 +96,10 @@ class Cluster(Emitter[PrimaryEvent]):
             self._primary._claimed_name = self._control.name
             set_title(self._primary._cluster_name, "primary, starting")
             self._reconciler.begin()
-            if self._watch is not None:
-                self._watch.begin()
+            self._watch.begin()
             await self._reconciler.start_agents()
             await self._reconciler.scale(self._first_bounds)
-            if self._watch is not None:
-                await self._watch.wait_until_all_run()
+            await self._watch.wait_until_all_run()
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -134,8 +118,7 @@ class Cluster(Emitter[PrimaryEvent]):
 
     async def _end(self, error: BaseException | None) -> None:
         try:
-            if self._watch is not None:
-                await self._watch.end()
+            await self._watch.end()
             await self._reconciler.end()
         finally:
             try:
@@ -152,8 +135,8 @@ class Cluster(Emitter[PrimaryEvent]):
     # ---- status
 
     @property
-    def primary(self) -> Primary:
-        """The `Primary` that starts the workers."""
+    def primary(self) -> ClusterPrimary:
+        """The `Primary` that starts the workers. Its ``setup()`` is the cluster's."""
         return self._primary
 
     @property
@@ -245,6 +228,31 @@ class Cluster(Emitter[PrimaryEvent]):
 
     # ---- changes
 
+    def setup(self, **settings: Unpack[ClusterSetupSettings]) -> None:
+        """Changes these settings and keeps the others. Emits the event ``setup``.
+
+        Each setting is read when it is used: those about a worker's start and ``weights`` by later starts,
+        ``scheduling`` by ports that are opened later, ``graceful_timeout`` by the next leave, ``drain_delay`` by the
+        next stop, ``restart`` by the next end, ``start_timeout`` also by starts under way. Limits count for all workers
+        at once; `reload` has all workers started with the new settings. ``reload_on_change`` watches other files, and
+        ``health`` answers at the new address once it listens there. If it can't, the log says so, and the old one
+        stays.
+
+        Args:
+            **settings: See `Settings`. All but ``workers`` (that is `scale`), ``agents``, ``name`` and ``systemd``.
+
+        Raises:
+            TargetError: No worker could find the target.
+            ValueError: A setting is out of its range.
+            TypeError: There is no such setting, it is of the wrong type, or it can't be changed. Nothing has changed.
+        """
+        self._primary.setup(**settings)
+
+    def _settings_changed(self) -> None:
+        self._reconciler.settings_changed()
+        self._watch.settings_changed()
+        self._status.settings_changed()
+
     async def reload(self) -> None:
         """Replaces all workers and agents, one at a time, without losing a connection.
 
@@ -294,8 +302,7 @@ class Cluster(Emitter[PrimaryEvent]):
             graceful: True: tell them to leave within ``graceful_timeout`` seconds; any left after that get SIGTERM, and
                 2 s later SIGKILL. False: send SIGKILL at once, also to those that are already leaving.
         """
-        if self._watch is not None:
-            self._watch.stop()
+        self._watch.stop()
         self._status.stopping()
         await self._reconciler.stop(graceful=graceful)
 
@@ -324,21 +331,3 @@ class Cluster(Emitter[PrimaryEvent]):
     def _check_is_open(self, call: str) -> None:
         if not self._primary._is_open:
             raise ClusterError(f"{call} works only inside `async with Cluster(…)`")
-
-
-def _with_weighted_policy(given: Settings, named: Mapping[str, Any]) -> Settings:
-    """Returns the settings with a policy that goes by the weights, if there are any.
-
-    Raises:
-        ValueError: The policy that was chosen, here or by ``AIOCLUSTER_SCHEDULING``, has no weights.
-    """
-    if given.weights is None:
-        return given
-    if named.get("scheduling") is None and not os.environ.get("AIOCLUSTER_SCHEDULING"):
-        return replace(given, scheduling="weighted_round_robin")
-    if isinstance(given.scheduling, str) and given.scheduling not in WEIGHTED:
-        raise ValueError(
-            f"weights have no effect with the policy {given.scheduling!r}: "
-            f"take one of {', '.join(WEIGHTED)}, or no weights"
-        )
-    return given

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._checks import number
+from .given import REPORTS_PER_HANG
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Limits:
     all leave at once.
 
     Attributes:
-        hang_timeout: Seconds without a report from its event loop.
+        hang_timeout: Seconds without a report from its event loop. One that was started to report less often than
+            `REPORTS_PER_HANG` times in that is given the time of so many reports.
         max_memory: Bytes of resident memory.
         max_lifetime: Seconds since it came online.
         max_connections: Connections taken from shared ports.
@@ -47,12 +49,14 @@ class Sample:
 
     Attributes:
         silence: Seconds since its event loop last reported; None if no loop is running.
+        heartbeat: Seconds between two of its reports.
         age: Seconds since it came online.
         memory: Bytes of resident memory.
         connections: Connections it has taken from shared ports so far.
     """
 
     silence: float | None
+    heartbeat: float
     age: float
     memory: int
     connections: int
@@ -73,7 +77,9 @@ class HealthCheck:
     def is_hung(self, sample: Sample) -> bool:
         """Whether its event loop is blocked."""
         limit = self.limits.hang_timeout
-        return limit is not None and sample.silence is not None and sample.silence > limit
+        if limit is None or sample.silence is None:
+            return False
+        return sample.silence > max(limit, REPORTS_PER_HANG * sample.heartbeat)
 
     def why_due(self, sample: Sample) -> str | None:
         """Returns why the worker should be replaced gracefully; None if it should not."""

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 
 from .._primary.worker_process import WorkerProcess
-from .health import HealthCheck
 from .plan import Seen
 
 
@@ -19,11 +18,11 @@ class Process(Seen):
         fork: The task that forks the worker.
         fork_error: Why the fork failed.
         is_first: Whether it is the first one in its slot since the cluster was entered.
-        health_check: Its health check; None before the first sample.
+        chance: Its share of chance in the limits, from 0 to 1, see `HealthCheck`; None before the first sample.
     """
 
     worker: WorkerProcess | None = None
     fork: asyncio.Task[None] | None = None
     fork_error: Exception | None = None
     is_first: bool = False
-    health_check: HealthCheck | None = None
+    chance: float | None = None

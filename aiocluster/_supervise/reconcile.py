@@ -8,7 +8,7 @@ import math
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from .._primary.primary import Primary
@@ -57,7 +57,7 @@ def look_at(process: Process, now: float) -> None:
 
 
 def _sample(session: Session) -> Sample:
-    return Sample(session.silence, session.age, session.memory, session.backend.accepted)
+    return Sample(session.silence, session.heartbeat, session.age, session.memory, session.backend.accepted)
 
 
 class _Delay:
@@ -89,13 +89,7 @@ class Reconciler:
     """Keeps a cluster in its wanted state.
 
     Args:
-        primary: Forks the workers. Its settings are read at each use, because they may change.
-        agents: The agents' targets by name.
-        weights: The workers' weights by slot; slots beyond the last have 1.
-        policy: When to replace processes that ended unexpectedly; None: never.
-        limits: When to replace running workers.
-        start_timeout: Seconds a process may take to start.
-        develops: Whether the code is being edited: what can't work is tried again by the next reload, and ends nothing.
+        primary: Forks the workers. Its settings are read at each use, because they may change; see `settings_changed`.
         chance: Returns random numbers from 0 to 1.
 
     Attributes:
@@ -107,30 +101,16 @@ class Reconciler:
         looked: Called after each step, when `readiness` may have changed.
     """
 
-    def __init__(
-        self,
-        primary: Primary,
-        *,
-        agents: Mapping[str, Any],
-        weights: Sequence[int],
-        policy: RestartPolicy | None,
-        limits: Limits,
-        start_timeout: float,
-        develops: bool = False,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, primary: Primary, *, chance: Callable[[], float] = random.random) -> None:
         self.given_up: Exception | None = None
         self.over: asyncio.Event = asyncio.Event()
         self.is_filled: asyncio.Event = asyncio.Event()
-        self.readiness = Readiness(start_timeout)
+        self.readiness = Readiness(primary.settings.start_timeout)
         self.looked: Callable[[], None] = lambda: None
         self._primary = primary
-        self._agents = agents
-        self._weights = weights
-        self._limits = limits
         self._chance = chance
-        self._develops = develops
-        self._wanted = Wanted(policy, start_timeout, develops=develops)
+        settings = primary.settings
+        self._wanted = Wanted(settings.restart or None, settings.start_timeout, develops=self._develops)
         self._failures = Failures()
         self._told: set[tuple[int, Slot | None]] = set()  # while the code is edited: whose failure has been told
         self._progress = Progress()
@@ -138,7 +118,7 @@ class Reconciler:
         self._has_scaled = False  # once it has, a start is no first one
         self._processes: dict[int, Process] = {}
         self.autoscaler: Autoscaler = Autoscaler(
-            self._wanted, self._processes, primary._shared.ports.pressure, start_timeout, self.wake
+            self._wanted, self._processes, primary._shared.ports.pressure, self.wake
         )
         self._last_id = 0
         self._ready: dict[Slot, WorkerProcess] = {}
@@ -152,6 +132,36 @@ class Reconciler:
         self._children: set[asyncio.Task[None]] = set()
         self._winding_down: asyncio.Task[None] | None = None
         self._delay_of_stop = _Delay()
+
+    # ---- settings
+
+    def settings_changed(self) -> None:
+        """Has what is decided from now on go by the settings as they are now."""
+        settings = self._primary.settings
+        self._wanted.setup(settings.restart or None, settings.start_timeout, develops=self._develops)
+        self.readiness.patience = settings.start_timeout
+        for process in self._processes.values():
+            process.is_due = False  # the next health check will set it again
+        self.wake()
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds a process may take to start."""
+        return self._primary.settings.start_timeout
+
+    @property
+    def _develops(self) -> bool:
+        """Whether the code is being edited: what can't work is tried again by the next reload, and ends nothing."""
+        return bool(self._primary.settings.reload_on_change)
+
+    @property
+    def _agents(self) -> Mapping[str, Any]:
+        return self._primary.settings.agents or {}
+
+    @property
+    def _limits(self) -> Limits:
+        settings = self._primary.settings
+        return Limits(settings.hang_timeout, settings.max_memory, settings.max_lifetime, settings.max_connections)
 
     # ---- requests
 
@@ -179,11 +189,6 @@ class Reconciler:
     def restarts(self) -> int:
         """How many unexpected ends led to a replacement."""
         return self._wanted.restarts
-
-    @property
-    def start_timeout(self) -> float:
-        """Seconds a process may take to start."""
-        return self._wanted.want.start_timeout
 
     @property
     def agents(self) -> dict[str, WorkerProcess]:
@@ -284,8 +289,6 @@ class Reconciler:
 
     def begin(self) -> None:
         """Starts the task. The caller must call `end` later."""
-        if self._limits.are_set:
-            self._next_check = time.monotonic() + self._check_interval
         self._primary._shared.changed = self.wake
         self._primary._shared.untold = self._on_untold
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -335,8 +338,7 @@ class Reconciler:
         wanted = self._wanted
         if wanted.want.stop and not self._stopped.is_set():
             self._take_over_others()
-        if now >= self._next_check:
-            self._check_health(now)
+        self._check_health_if_due(now)
         while True:
             self._look(now)
             actions, wake = plan(wanted.want, self._processes.values(), wanted.not_before, now)
@@ -451,7 +453,8 @@ class Reconciler:
     def _arguments(self, slot: Slot) -> dict[str, Any]:
         if isinstance(slot, str):
             return {"place": slot, "target": self._agents[slot]}
-        return {"place": slot, "weight": self._weights[slot] if slot < len(self._weights) else 1}
+        weights = self._primary.settings.weights or ()
+        return {"place": slot, "weight": weights[slot] if slot < len(weights) else 1}
 
     async def _fork(self, process: Process) -> None:
         try:
@@ -566,15 +569,16 @@ class Reconciler:
     # ---- giving up, and the end
 
     def _give_up_if_needed(self, process: Process) -> None:
-        if self._wanted.is_given_up and self.given_up is None and self._giving_up is None:
+        policy = self._wanted.policy
+        if policy is None or not self._wanted.is_given_up:
+            return
+        if self.given_up is None and self._giving_up is None:
             error = RestartLimitError()
             if not self._develops:
                 self.given_up = error
-            self._giving_up = self._child(self._give_up(error, process))
+            self._giving_up = self._child(self._give_up(error, process, policy))
 
-    async def _give_up(self, error: RestartLimitError, last: Process) -> None:
-        policy = self._wanted.policy
-        assert policy is not None
+    async def _give_up(self, error: RestartLimitError, last: Process, policy: RestartPolicy) -> None:
         until = " until a file changes" if self._develops else ""
         seconds = f"{policy.period:g} seconds"
         text = f"more than {policy.limit} workers ended unasked within {seconds}: no more replacements{until}"
@@ -616,27 +620,31 @@ class Reconciler:
 
     # ---- limits
 
-    @property
-    def _check_interval(self) -> float:
-        return min(0.25, (self._limits.hang_timeout or 1.0) / 4)
+    def _check_health_if_due(self, now: float) -> None:
+        limits = self._limits
+        interval = min(0.25, (limits.hang_timeout or 1.0) / 4)
+        if not limits.are_set:
+            self._next_check = math.inf
+        elif self._next_check == math.inf:
+            self._next_check = now + interval
+        elif now >= self._next_check:
+            is_late = now - self._next_check > interval
+            self._next_check = now + interval
+            if not is_late:  # else this loop was blocked, so it has not read the workers' latest reports yet
+                self._check_health(limits, now)
 
-    def _check_health(self, now: float) -> None:
-        interval = self._check_interval
-        is_late = now - self._next_check > interval
-        self._next_check = now + interval
-        if is_late:
-            return  # this loop was blocked, so it has not read the workers' latest reports yet
+    def _check_health(self, limits: Limits, now: float) -> None:
         self._look(now)
         for process in self._processes.values():
             worker = process.worker
             if worker is None or not process.is_accepted or not process.is_up or process.hung_at is not None:
                 continue
-            if process.health_check is None:
-                process.health_check = HealthCheck(self._limits, self._chance())
-            sample = _sample(worker._session)
-            if process.health_check.is_hung(sample):
+            if process.chance is None:
+                process.chance = self._chance()
+            check, sample = HealthCheck(limits, process.chance), _sample(worker._session)
+            if check.is_hung(sample):
                 logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, sample.silence)
                 process.hung_at = now
-            elif not process.is_due and (why := process.health_check.why_due(sample)):
+            elif not process.is_due and (why := check.why_due(sample)):
                 logger.info("%r is replaced: %s", worker, why)
                 process.is_due = True

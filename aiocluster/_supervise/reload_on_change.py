@@ -9,8 +9,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from importlib.util import cache_from_source
 
+from .._primary.primary import Primary
 from ..errors import ClusterError, ReloadError, StartupError
-from ..settings import Settings
 from .changed_files import ChangedFiles, in_words
 from .reconcile import Reconciler
 
@@ -26,24 +26,41 @@ _LONGEST = 500
 
 
 class ReloadOnChange:
-    """Watches the files of the setting ``reload_on_change``, from `begin` to `end`.
+    """Watches the files of the setting ``reload_on_change``, if there are any, from `begin` to `end`.
 
     Args:
-        settings: The settings.
+        primary: The cluster's. Its settings say which files.
         reconciler: Swaps the workers.
     """
 
-    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
-        self._files = ChangedFiles(settings.reload_on_change, settings.reload_include, settings.reload_exclude)
+    def __init__(self, primary: Primary, reconciler: Reconciler) -> None:
+        self._primary = primary
         self._reconciler = reconciler
         self._task: asyncio.Task[None] | None = None
+        self._asked_for: object = None
+        self._files = ChangedFiles(())
+        self._are_others = asyncio.Event()  # to be watched
+        self._is_on = False
 
     def begin(self) -> None:
         """Begins to watch. What changes while the first workers start counts, too."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._is_on = True
+        self.settings_changed()
+
+    def settings_changed(self) -> None:
+        """Watches what the settings say now."""
+        settings = self._primary.settings
+        asked_for = settings.reload_on_change, settings.reload_include, settings.reload_exclude
+        if not self._is_on or asked_for == self._asked_for:
+            return
+        self._asked_for, self._files = asked_for, ChangedFiles(*asked_for)
+        self._are_others.set()
+        if self._files.watched and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
         """Lets no later change count."""
+        self._is_on = False
         if self._task is not None:
             self._task.cancel()
 
@@ -56,12 +73,13 @@ class ReloadOnChange:
     async def wait_until_all_run(self) -> None:
         """Waits until every slot is filled: at once if all first workers could start, else after a change.
 
+        Without files to watch it does not wait.
+
         Raises:
             StartupError: Some could not, and the files can't be watched.
         """
-        if self._reconciler.is_filled.is_set():
+        if self._task is None or self._reconciler.is_filled.is_set():
             return
-        assert self._task is not None
         if self._reconciler.has_gaps:
             logger.warning("waiting for a file to change")
         filled = asyncio.ensure_future(self._reconciler.is_filled.wait())
@@ -75,13 +93,20 @@ class ReloadOnChange:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as reloads:
-                async for changed in _changes(self._files):
+                async for changed in self._changes():
                     logger.info("changed: %s; reloading", in_words(changed, os.getcwd()))
                     _forget_bytecode(changed)
                     if not self._reconciler.reload_anew():
                         reloads.create_task(self._reload())
         except* OSError as errors:
             logger.error("reload_on_change: files are no longer watched: %s", errors.exceptions[0])
+
+    async def _changes(self) -> AsyncIterator[list[str]]:
+        """Yields the paths that have changed, each time some have, until there are none to watch."""
+        while self._files.watched:
+            self._are_others = asyncio.Event()
+            async for changed in _changes(self._files, self._are_others):
+                yield changed
 
     async def _reload(self) -> None:
         try:
@@ -106,13 +131,14 @@ def _forget_bytecode(paths: Iterable[str]) -> None:
             os.unlink(cache_from_source(path))
 
 
-async def _changes(files: ChangedFiles) -> AsyncIterator[list[str]]:
-    """Yields the paths that have changed, each time some have."""
+async def _changes(files: ChangedFiles, stop: asyncio.Event) -> AsyncIterator[list[str]]:
+    """Yields the paths that have changed, each time some have, until ``stop`` is set."""
     from watchfiles import awatch
 
     def counts(change: object, path: str) -> bool:
         return files.counts(path)
 
     watched: Callable[..., bool] = counts
-    async for changed in awatch(*files.watched, watch_filter=watched, step=_STEP, debounce=_LONGEST):
+    changes = awatch(*files.watched, watch_filter=watched, step=_STEP, debounce=_LONGEST, stop_event=stop)
+    async for changed in changes:
         yield sorted({path for _, path in changed})

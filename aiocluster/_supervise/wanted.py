@@ -77,7 +77,6 @@ class Wanted:
     def __init__(self, policy: RestartPolicy | None, start_timeout: float, *, develops: bool = False) -> None:
         self.policy = policy
         self.want = Want(start_timeout=start_timeout, swaps=develops)
-        self._develops = develops
         self.may_start: dict[Slot, float] = {}
         self.shortages: dict[Slot, Shortage] = {}
         self.growth = Growth()
@@ -90,6 +89,15 @@ class Wanted:
         self._opening: set[Slot] = set()  # slots that this request fills; if one fails, the request fails
         self._generation = 0  # the highest so far
         self._generation_before = 0
+
+    def setup(self, policy: RestartPolicy | None, start_timeout: float, *, develops: bool) -> None:
+        """Changes what the arguments of the constructor have said. How processes have ended stays known."""
+        self.policy = policy
+        if policy is None or self._history is None:
+            self._history = None if policy is None else RestartHistory(policy)
+        else:
+            self._history.policy = policy
+        self.want = replace(self.want, start_timeout=start_timeout, swaps=develops)
 
     # ---- requests
 
@@ -173,7 +181,7 @@ class Wanted:
         self.shortages.clear()
         self._generation += 1
         self.want = replace(self.want, generation=self._generation)
-        if self._develops and self.policy is not None:
+        if self.want.swaps and self.policy is not None:
             self.is_given_up, self._history = False, RestartHistory(self.policy)
 
     def overtake(self) -> Request | None:
@@ -182,7 +190,7 @@ class Wanted:
         Only while the code is being edited: it has changed again.
         """
         request = self._requests[0] if self._is_begun else None
-        if not self._develops or request is None or request.error is not None:
+        if not self.want.swaps or request is None or request.error is not None:
             return None
         self._reload()
         return request
@@ -297,7 +305,7 @@ class Wanted:
         fails_request = self._fails_request(one, is_first)
         if fails_request:
             self._give_up_request(error)
-        if self._develops:
+        if self.want.swaps:
             if not stays:
                 self.rests(one.slot)
             return fails_request
@@ -343,7 +351,7 @@ class Wanted:
         if not self._is_begun:
             return False
         is_reload = isinstance(self._requests[0], Reload)
-        if self._develops and not is_reload:
+        if self.want.swaps and not is_reload:
             return False
         return is_first or (is_reload and one.generation == self.want.generation)
 

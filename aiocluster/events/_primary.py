@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setup(Event):
-    """``Primary.setup()`` was called. Later forks use these settings."""
+    """``setup()`` was called. Later forks use these settings."""
 
     name: ClassVar[Literal["setup"]] = "setup"
     settings: Settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -112,6 +113,11 @@ class Running:
         """Waits until the log has this text, in one line."""
         self.until(lambda: any(text in line for line in self._log.read_text().splitlines()))
 
+    def notices(self, file: Path, text: str) -> bool:
+        """Writes a file. Returns whether it has been noticed so far that it changes."""
+        file.write_text(text)
+        return f"changed: {file}; reloading" in self._log.read_text()
+
     def workers(self) -> list[int]:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
 
@@ -168,10 +174,12 @@ def test_what_a_reload_reads_again(tmp_path: Path) -> None:
         running.reload()
         assert running.facts() == "1 2 1", "the file of variables"
 
-        toml.write_text('workers = 1\nenv = {B = "2"}\nmax-lifetime = "1h"\n')
+        start = 'env = {B = "2"}\nlog-level = "debug"\nagents = {jobs = "shop:serve"}\n'
+        toml.write_text(f"workers = 1\n{start}")
         running.reload()
         assert running.facts() == "1 2 2", "settings in TOML"
-        running.says("max_lifetime has changed: that counts from the next start on")
+        for name in ("agents", "log-level"):
+            running.says(f"{name} has changed: that counts from the next start on")
 
         (tmp_path / "next").symlink_to("2")
         (tmp_path / "next").rename(tmp_path / "current")
@@ -187,13 +195,39 @@ def test_what_a_reload_reads_again(tmp_path: Path) -> None:
         toml.write_text("workers = none\n")
         running.reload()
         running.says(f"nothing is reloaded: {toml} is not valid TOML")
-        assert running.workers() == workers, "the old ones stay"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            where = f"127.0.0.1:{taken.getsockname()[1]}"
+            toml.write_text(f'workers = 2\nenv = {{B = "3"}}\nhealth = "{where}"\n')
+            running.reload()
+            running.says(f"nothing is reloaded: health: {where} is in use")
+        toml.write_text('workers = 2\nenv = {B = "3"}\npreload = "no_such_module_of_test"\n')
+        running.reload()
+        running.says("the reload has been given up, the old workers stay")
+        running.until(lambda: running.workers() == workers)
+        os.kill(workers[0], signal.SIGKILL)
+        assert running.facts() == "2 2 2", "with the old settings"
 
-        toml.write_text('workers = 2\nenv = {B = "2"}\n')
+        later = f'health = "unix:{tmp_path}/health.sock"\ndrain-delay = "1m"\ngraceful-timeout = 5\n'
+        toml.write_text(f"workers = 2\n{start}{later}scheduling = 'random'\n")
         running.reload()
         assert [running.facts() for _ in range(2)] == ["2 2 2", "2 2 2"], "more workers"
-        running.until(lambda: len(running.workers()) == 2)
+        assert (tmp_path / "health.sock").exists()
+        running.says("scheduling has changed: that counts for ports that are opened from now on")
 
+        running.process.send_signal(signal.SIGTTIN)
+        assert running.facts() == "2 2 2"
+        running.reload()
+        assert [running.facts() for _ in range(3)] == ["2 2 2"] * 3, "as many as before: TOML says the same"
+
+        with toml.open("a") as more:
+            more.write(f'reload-dir = "{tmp_path}/2"\n')
+        running.reload()
+        assert [running.facts() for _ in range(3)] == ["2 2 2"] * 3
+        running.until(lambda: running.notices(tmp_path / "2" / "shop.py", f"RELEASE = 3\n{SHOP}"))
+        assert running.facts() == "3 2 2", "what has been changed in a folder that is watched from then on"
+
+        running.process.send_signal(signal.SIGTERM)
+        running.says("SIGTERM: stopping, up to 65 s")
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
         assert not pid_file.exists()

@@ -13,6 +13,7 @@ from tests.support.raising import raise_one, raise_one_later
 heard: list[Any] = []
 errors: list[str] = []
 _last = asyncio.Event()
+_raised = ""
 
 
 async def stay() -> None:
@@ -23,17 +24,17 @@ async def stay() -> None:
 # ---- messages
 
 
-async def raise_at(what: str, number: int) -> None:
+async def raise_when_told(number: int) -> None:
     """Three handlers of messages: two raise at one message, and the last one keeps all of them."""
     worker = current_worker()
 
     def fail(event: Any) -> None:
         if event.message[0] == number:
-            raise_one(what)
+            raise_one(_raised)
 
     async def fail_later(event: Any) -> None:
         if event.message[0] == number:
-            await raise_one_later(what)
+            await raise_one_later(_raised)
 
     def keep(event: Any) -> None:
         heard.append(event.message[0])
@@ -44,6 +45,15 @@ async def raise_at(what: str, number: int) -> None:
     worker.on("message", fail)
     worker.on("message", fail_later)
     worker.on("message", keep)
+
+
+async def raise_from_now_on(what: str) -> None:
+    """What these handlers raise. What was heard before is forgotten."""
+    global _raised
+    _raised = what
+    heard.clear()
+    errors.clear()
+    _last.clear()
 
 
 async def heard_until_the_last() -> list[Any]:

@@ -91,6 +91,17 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await writer.wait_closed()
 
 
+def sleeping() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+
+async def serving_idly() -> None:
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await server.serve_forever()
+
+
 async def read_all(stream: Any) -> bytes:
     data = b""
     try:

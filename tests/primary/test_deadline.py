@@ -9,22 +9,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from aiocluster import Cluster, Primary, current_worker
+from aiocluster import Cluster, Primary
 from aiocluster.events import Exit
 
+from .inside_deadline import does_not_leave
+
 SECONDS = 0.3  # what a worker is given here
-
-
-async def does_not_leave() -> None:
-    """Says that it runs; leaves of its own accord when it hears something, or tries to."""
-    worker = current_worker()
-    worker.on("message", lambda event: worker.disconnect(timeout=event.message))
-    await worker.send("running")
-    while True:
-        try:
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            pass
 
 
 async def cancelled(leaving: Awaitable[None]) -> None:

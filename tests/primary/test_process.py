@@ -17,11 +17,11 @@ import msgpack
 import psutil
 import pytest
 
-from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, current_worker, is_worker
+from aiocluster import ChannelClosedError, Cluster, Primary, ProtocolError, RestartPolicy, current_worker, is_worker
 from aiocluster._primary.session import Session
 from aiocluster._wire import frames
 from aiocluster._wire.endpoint import Endpoint
-from aiocluster.events import Disconnect, Error, Exit, Message
+from aiocluster.events import Disconnect, Error, Exit, Listening, Message
 from aiocluster.settings import Loop, StartMethod
 from tests.primary import nobody
 from tests.support.events import several
@@ -29,7 +29,6 @@ from tests.support.serving import ask, serving
 from tests.support.turns import turns
 
 from .inside_process import (
-    answer,
     chatty,
     end_the_loop,
     exit_with,
@@ -227,15 +226,6 @@ async def test_another_uid_without_the_right_to_it() -> None:
 
 # ---- hostile bytes
 
-HOSTILE = {
-    "garbage": b"GET / HTTP/1.1\r\n\r\n" * 10,
-    "no msgpack": struct.pack(">I", 4) + b"\xc1\xc1\xc1\xc1",
-    "no array": struct.pack(">I", 1) + b"\x05",
-    "empty array": struct.pack(">I", 1) + b"\x90",
-    "empty frame": struct.pack(">I", 0),
-    "over the limit": struct.pack(">I", 64 * 1024 * 1024 + 1) + b"x",
-}
-
 
 def frame(*fields: Any) -> bytes:
     body: bytes = msgpack.packb(fields)
@@ -248,63 +238,86 @@ def wish(family: int, kind: int, host: str = "", path: bytes = b"", **fields: An
     return frames.Listen(number=1, endpoint=endpoint, backlog=100, **given).encode()
 
 
-HOSTILE["unknown kind"] = frame(250)
-HOSTILE["kind of another type"] = frame("online")
-HOSTILE["too few fields"] = frame(42)
-HOSTILE["fields of the wrong types"] = frame(45, "x", None, [])
-HOSTILE["more taken than given"] = frame(45, 1, 1000, 0)
-HOSTILE["a negative count taken"] = frame(45, 1, -1, 0)
-HOSTILE["a strange wish to listen"] = frame(42, 1, {"family": 99, "nonsense": 1})
-HOSTILE["serves a port it was not given"] = frame(43, 2)
-HOSTILE["closes a port it was not given"] = frame(44, 2)
-HOSTILE["a negative count accepted"] = frame(49, 1, -1)
-HOSTILE["more closed than open"] = frame(46, 1, 1000)
-HOSTILE["a negative count closed"] = frame(46, 1, -1)
-HOSTILE["listens at a host name"] = wish(socket.AF_INET, socket.SOCK_STREAM, host="localhost")
-HOSTILE["listens at no address"] = wish(socket.AF_INET6, socket.SOCK_STREAM, host="::1%" + "x" * 1000)
-HOSTILE["listens on a raw socket"] = wish(socket.AF_INET, socket.SOCK_RAW, host="127.0.0.1")
-HOSTILE["listens on packets"] = wish(socket.AF_PACKET, socket.SOCK_STREAM) if sys.platform == "linux" else b"\xff"
-HOSTILE["listens at an endless path"] = wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/" * 5000)
-HOSTILE["an inode of many numbers"] = wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/a", inode=[1] * 1000)
-HOSTILE["listens with an endless policy"] = wish(socket.AF_INET, socket.SOCK_STREAM, "127.0.0.1", scheduling="x" * 2000)
-HOSTILE["binds a path that it did not ask for"] = frame(54, 99)
-HOSTILE["late by no number"] = frame(50, float("nan"), 1, 1)
-HOSTILE["late by less than nothing"] = frame(50, -1.0, 1, 1)
-HOSTILE["a frame of the primary's"] = frame(20, {})
-HOSTILE["descriptors that did not come"] = frame(2, os.getpid(), 3, b"\xc0")
-HOSTILE["confirms what was not sent"] = frame(9, os.getpid(), 1_000_000, b"")
-HOSTILE["a message that is none"] = frame(1, os.getpid(), 1, b"\xc1")
+HOSTILE: dict[str, dict[str, bytes]] = {
+    "no frames": {
+        "garbage": b"GET / HTTP/1.1\r\n\r\n" * 10,
+        "no msgpack": struct.pack(">I", 4) + b"\xc1\xc1\xc1\xc1",
+        "no array": struct.pack(">I", 1) + b"\x05",
+        "empty array": struct.pack(">I", 1) + b"\x90",
+        "empty frame": struct.pack(">I", 0),
+        "over the limit": struct.pack(">I", 64 * 1024 * 1024 + 1) + b"x",
+    },
+    "no frames of a worker's": {
+        "unknown kind": frame(250),
+        "kind of another type": frame("online"),
+        "too few fields": frame(42),
+        "fields of the wrong types": frame(45, "x", None, []),
+        "a frame of the primary's": frame(20, {}),
+        "descriptors that did not come": frame(2, os.getpid(), 3, b"\xc0"),
+        "confirms what was not sent": frame(9, os.getpid(), 1_000_000, b""),
+        "a message that is none": frame(1, os.getpid(), 1, b"\xc1"),
+    },
+    "numbers": {
+        "more taken than given": frame(45, 1, 1000, 0),
+        "a negative count taken": frame(45, 1, -1, 0),
+        "a negative count accepted": frame(49, 1, -1),
+        "more closed than open": frame(46, 1, 1000),
+        "a negative count closed": frame(46, 1, -1),
+        "late by no number": frame(50, float("nan"), 1, 1),
+        "late by less than nothing": frame(50, -1.0, 1, 1),
+        "binds a path that it did not ask for": frame(54, 99),
+        "serves a port it was not given": frame(43, 2),
+        "closes a port it was not given": frame(44, 2),
+    },
+    "wishes": {
+        "a strange wish to listen": frame(42, 1, {"family": 99, "nonsense": 1}),
+        "listens at a host name": wish(socket.AF_INET, socket.SOCK_STREAM, host="localhost"),
+        "listens at no address": wish(socket.AF_INET6, socket.SOCK_STREAM, host="::1%" + "x" * 1000),
+        "listens on a raw socket": wish(socket.AF_INET, socket.SOCK_RAW, host="127.0.0.1"),
+        "listens on packets": wish(socket.AF_PACKET, socket.SOCK_STREAM) if sys.platform == "linux" else b"\xff",
+        "listens at an endless path": wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/" * 5000),
+        "an inode of many numbers": wish(socket.AF_UNIX, socket.SOCK_STREAM, path=b"/a", inode=[1] * 1000),
+        "an endless policy": wish(socket.AF_INET, socket.SOCK_STREAM, "127.0.0.1", scheduling="x" * 2000),
+    },
+}
 
 
-@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_hostile_bytes_cost_their_worker_alone(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    # Frames that name the primary by its pid have to name this process, whichever ran the import.
-    cluster = Cluster(misbehave, workers=2, scheduling="round_robin")  # exact: the other one may be cold
+@pytest.mark.timeout(180)  # it starts up to twelve workers, one after the other
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_hostile_bytes_cost_their_worker_alone(
+    hostile: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is written by a worker of its own, the replacement of the one before; the same good worker sees all go."""
+    cluster = Cluster(
+        misbehave,
+        workers=2,
+        scheduling="round_robin",  # exact: the other one may be cold
+        restart=RestartPolicy(limit=len(hostile), backoff=(0.0, 0.0)),
+    )
     async with several(cluster, "error", "disconnect", "exit", "listening") as heard:
         async with serving(cluster, 2) as address:
             bad, good = cluster.workers.values()
             while (await anext(heard)).name != "listening":
                 pass
             await anext(heard)
-            await bad.send(data)
-            error: Error = await anext(heard)
-            assert isinstance(error, Error)
-            assert error.worker is bad
-            assert isinstance(error.error, ProtocolError)
-            ends = [await anext(heard), await anext(heard)]
-            if ends[-1].name == "listening":  # the replacement was faster than the dead worker's exit
-                ends.insert(1, await anext(heard))
-            else:
-                ends.append(await anext(heard))
-            assert {type(event) for event in ends} >= {Disconnect, Exit}
-            assert all(event.worker is bad for event in ends if event.name != "listening")
-            replacement = next(event.worker for event in ends if event.name == "listening")
-            assert replacement is not bad
-            assert good.is_connected()
-            answers = [await ask(address) for _ in range(4)]
-            assert sorted(answers) == sorted([good.pid, replacement.pid] * 2)
-        assert bad.exit_signal is signal.SIGKILL
-    assert "is dropped" in caplog.text
+            for what, data in hostile.items():
+                caplog.clear()
+                await bad.send(data)
+                error: Error = await anext(heard)
+                assert isinstance(error, Error), what
+                assert error.worker is bad
+                assert isinstance(error.error, ProtocolError), what
+                # The replacement may be faster than the dead worker's exit.
+                ends = {type(event): event.worker for event in [await anext(heard) for _ in range(3)]}
+                replacement = ends.pop(Listening)
+                assert ends == {Disconnect: bad, Exit: bad}, what
+                assert replacement is not bad
+                assert good.is_connected()
+                answers = [await ask(address) for _ in range(4)]
+                assert sorted(answers) == sorted([good.pid, replacement.pid] * 2), what
+                assert bad.exit_signal is signal.SIGKILL, what
+                assert "is dropped" in caplog.text, what
+                bad = replacement
 
 
 async def test_a_port_that_a_worker_never_asked_for() -> None:
@@ -380,7 +393,7 @@ LEADER = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 from aiocluster import Cluster
-from tests.primary import nobody, test_process
+from tests.primary import inside_process, nobody
 
 async def main():
     async with Cluster({target}, workers=3, **{settings}) as cluster:
@@ -389,17 +402,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def sleeping() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    while True:
-        time.sleep(60)
-
-
-async def serving_idly() -> None:
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    await server.serve_forever()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
@@ -413,8 +415,8 @@ def test_no_worker_outlives_the_primary(state: str, how: signal.Signals, tmp_pat
         settings["start_method"] = "template"
     if state == "other_user":
         settings.update(uid=65534, gid=65534, loop="asyncio")
-    target = {"serving_idly": "test_process.serving_idly", "other_user": "nobody.sleeping"}.get(
-        state, "test_process.sleeping"
+    target = {"serving_idly": "inside_process.serving_idly", "other_user": "nobody.sleeping"}.get(
+        state, "inside_process.sleeping"
     )
     leader = subprocess.Popen(
         [sys.executable, "-c", LEADER.format(root=root, target=target, settings=settings)],

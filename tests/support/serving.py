@@ -1,4 +1,7 @@
-"""Clusters that serve, as tests start them, and the code that tests run in a worker."""
+"""Clusters that serve, as tests start them, and the code that tests run in a worker.
+
+Workers import this module, too, so what only the tests' own process needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
+from aiocluster import is_worker
 
-from aiocluster import Cluster, Primary, is_worker
-from aiocluster.events import Address, Listening
+if TYPE_CHECKING:
+    from aiocluster import Cluster
+    from aiocluster.events import Address, Listening
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -110,6 +114,8 @@ async def run_in_worker(target: Any, **settings: Any) -> None:
     Raises:
         AssertionError: It failed.
     """
+    from aiocluster import Primary
+
     async with Primary(target, **settings) as primary:
         worker = await primary.fork()
         exit = await worker.wait()
@@ -131,6 +137,8 @@ def wait_until_it_handles(number: signal.Signals, pid: int) -> None:
 
 def wait_until_it_is_up(pid: int) -> None:
     """Returns when that process is a primary whose first workers are online. Its title tells."""
+    import psutil
+
     while not re.fullmatch(r"aiocluster .+: primary", "".join(psutil.Process(pid).cmdline()[:1])):
         time.sleep(0.005)
 

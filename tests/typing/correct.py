@@ -61,6 +61,10 @@ def settings() -> None:
 
 async def primary_side(cluster: Cluster, primary: Primary, worker: WorkerProcess) -> None:
     primary.setup(args=["a"], target=serve, graceful_timeout=5)
+    cluster.setup(target=serve, max_memory=2**30, restart=False, health=None, reload_on_change=["src"])
+    cluster.primary.setup(drain_delay=1.0, weights=(1, 2), env=variables_of)
+    of_a_cluster: Primary = cluster.primary
+    of_a_cluster.setup(args=["a"])
     assert_type(primary.settings, Settings)
     assert_type(await cluster.wait_for("setup"), Setup)
     assert_type(await cluster.wait_for("fork"), Fork)

@@ -62,6 +62,11 @@ def on_message(event: Message) -> None:
 async def primary_side(cluster: Cluster, primary: Primary, worker: WorkerProcess) -> None:
     primary.setup(agrs=["a"])  # mistake
     primary.setup(workers=4)  # mistake
+    primary.setup(drain_delay=1.0)  # mistake
+    cluster.setup(workers=4)  # mistake
+    cluster.setup(drain_dealy=1.0)  # mistake
+    cluster.setup(max_memory="1G")  # mistake
+    cluster.primary.setup(name="shop")  # mistake
     primary.settings.silent = True  # mistake
     print(primary.settings.slient)  # mistake
     await cluster.wait_for("exti")  # mistake

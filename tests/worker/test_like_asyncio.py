@@ -231,14 +231,13 @@ async def seen(made: Any) -> str:
     return text
 
 
-async def tell_outcomes(table: str, port: str, folder: str) -> None:
+async def tell_outcomes(port: str, folder: str) -> None:
     """In a worker."""
-    await current_worker().send(await outcomes(table, int(port), folder))
+    await current_worker().send({table: await outcomes(table, int(port), folder) for table in CALLS})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets that asyncio leaves behind
-@pytest.mark.parametrize("table", CALLS)
-async def test_a_worker_does_what_any_process_does(table: str, worker_loop: str) -> None:
+async def test_a_worker_does_what_any_process_does(worker_loop: str) -> None:
     factory = uvloop.new_event_loop if worker_loop == "uvloop" else asyncio.new_event_loop
     with tempfile.TemporaryDirectory() as folder, socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
         tcp.bind(("127.0.0.1", 0))
@@ -246,16 +245,16 @@ async def test_a_worker_does_what_any_process_does(table: str, worker_loop: str)
         port = tcp.getsockname()[1]
         udp.bind(("127.0.0.1", port))
 
-        def plainly() -> list[str]:
+        def plainly() -> dict[str, list[str]]:
             with asyncio.Runner(loop_factory=factory) as runner:
-                return runner.run(outcomes(table, port, folder))
+                return {table: runner.run(outcomes(table, port, folder)) for table in CALLS}
 
         plain = await asyncio.to_thread(plainly)
         target = f"{__name__}:{tell_outcomes.__name__}"
-        settings: dict[str, Any] = {"loop": worker_loop, "args": [table, str(port), folder]}
+        settings: dict[str, Any] = {"loop": worker_loop, "args": [str(port), folder]}
         async with Primary(target, **settings) as primary, primary.events("message") as heard:
             await primary.fork()
-            assert list((await anext(heard)).message) == plain
+            assert (await anext(heard)).message == plain
 
 
 def test_the_signatures_are_the_loops_own() -> None:

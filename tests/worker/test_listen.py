@@ -16,107 +16,25 @@ from typing import Any
 import psutil
 import pytest
 
-from aiocluster import Cluster, Primary, current_worker, exclusive
+from aiocluster import Cluster, Primary, exclusive
 from aiocluster.events import Address, Listening, Message
 from aiocluster.settings import Loop
 from tests.support.events import several
 from tests.support.serving import EXAMPLES, ask, in_worker, serving
 
-# ---- targets: however the loop came to be
-
-
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers one HTTP request with the pid."""
-    await reader.readuntil(b"\r\n\r\n")
-    body = b"%d" % os.getpid()
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-    writer.close()
-    await writer.wait_closed()
-
-
-async def serve() -> None:
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    await server.serve_forever()
-
-
-def by_asyncio_run() -> None:
-    asyncio.run(serve())
-
-
-def by_runner() -> None:
-    with asyncio.Runner() as runner:
-        runner.run(asyncio.sleep(0))  # an earlier one on the same loop
-        runner.run(serve())
-
-
-def by_uvloop_run() -> None:
-    import uvloop
-
-    uvloop.run(serve())
-
-
-def by_run_forever() -> None:
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(serve())
-    try:
-        loop.run_forever()
-    finally:
-        task.cancel()
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-        loop.close()
-
-
-def by_second_loop() -> None:
-    asyncio.run(asyncio.sleep(0))
-    asyncio.run(serve())
-
-
-def by_anyio() -> None:
-    import anyio
-
-    anyio.run(serve)
-
-
-async def by_async_function() -> None:
-    await serve()
-
-
-def by_uvicorn() -> None:
-    import uvicorn
-
-    from examples.uvicorn_app import app
-
-    uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning")
-
-
-def by_uvicorn_on_asyncio() -> None:
-    import uvicorn
-
-    from examples.uvicorn_app import app
-
-    uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning", loop="asyncio", http="h11")
-
-
-def by_aiohttp() -> None:
-    from aiohttp import web
-
-    from examples.aiohttp_app import app
-
-    web.run_app(app, host="127.0.0.1", port=0, print=lambda *args: None)
-
-
-WAYS = [
-    by_asyncio_run,
-    by_runner,
-    by_uvloop_run,
-    by_run_forever,
-    by_second_loop,
-    by_anyio,
-    by_async_function,
-    by_uvicorn,
-    by_uvicorn_on_asyncio,
-    by_aiohttp,
-]
+from .inside_listen import (
+    WAYS,
+    Answering,
+    echo,
+    exclusive_ports,
+    ports_of_ones_own,
+    serve,
+    serve_udp,
+    serve_unix,
+    try_when_told,
+    try_without_roots_rights,
+    two_ports,
+)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -146,12 +64,6 @@ async def test_two_workers_share_a_websocket_port() -> None:
 
 
 # ---- addresses
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(await reader.readline())
-    writer.close()
-    await writer.wait_closed()
 
 
 async def say(*address: Any) -> bytes:
@@ -223,12 +135,6 @@ async def test_port_0_is_the_same_for_all_workers() -> None:
         assert (await listen(primary))[0].address == events[0].address  # and for one that comes later
 
 
-async def two_ports() -> None:
-    servers = [await asyncio.start_server(echo, "127.0.0.1", 0) for _ in range(2)]
-    await current_worker().send([server.sockets[0].getsockname()[1] for server in servers])
-    await asyncio.gather(*(server.serve_forever() for server in servers))
-
-
 async def test_the_second_port_0_is_another_one_and_the_same_for_all_workers() -> None:
     async with Primary(two_ports) as primary, primary.events("message") as heard:
         await primary.fork()
@@ -251,11 +157,6 @@ async def test_the_last_worker_to_go_closes_the_port() -> None:
 
 
 # ---- Unix sockets
-
-
-async def serve_unix(path: str) -> None:
-    server = await asyncio.start_unix_server(answer, path)
-    await server.serve_forever()
 
 
 async def test_unix_socket(tmp_path: Path, worker_loop: Loop) -> None:
@@ -332,25 +233,6 @@ async def test_an_abstract_unix_socket() -> None:
 
 
 # ---- UDP
-
-
-class Answering(asyncio.DatagramProtocol):
-    """Answers each datagram with the pid."""
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, peer: Any) -> None:
-        self.transport.sendto(b"%d" % os.getpid(), peer)
-
-
-async def serve_udp() -> None:
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(Answering, local_addr=("127.0.0.1", 0))
-    try:
-        await loop.create_future()
-    finally:
-        transport.close()
 
 
 async def test_udp(worker_loop: Loop) -> None:
@@ -459,22 +341,6 @@ async def test_the_same_port_twice_in_one_worker() -> None:
         assert caught.value.errno == errno.EADDRINUSE
 
 
-async def try_when_told() -> None:
-    """Tries to listen where a message says, and says how that went."""
-    worker = current_worker()
-    async for where in worker.messages():
-        try:
-            if isinstance(where, str):
-                server = await asyncio.start_unix_server(echo, where)
-            else:
-                server = await asyncio.start_server(echo, "127.0.0.1", where)
-        except OSError as error:
-            await worker.send(error.errno)
-        else:
-            await worker.send(0)
-            server.close()
-
-
 async def test_each_worker_is_told_and_others_may_try_again() -> None:
     async with Primary(try_when_told) as primary, primary.events("message") as heard:
         workers = [await primary.fork() for _ in range(2)]
@@ -485,13 +351,6 @@ async def test_each_worker_is_told_and_others_may_try_again() -> None:
         for worker in reversed(workers):
             await worker.send(port)
             assert (await anext(heard)).message == 0
-
-
-async def try_without_roots_rights() -> None:
-    """The same, as nobody: root may bind anywhere."""
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-    await try_when_told()
 
 
 async def test_a_forbidden_address(tmp_path: Path) -> None:
@@ -508,14 +367,6 @@ async def test_a_forbidden_address(tmp_path: Path) -> None:
 # ---- exclusive(), sock=
 
 
-async def exclusive_ports() -> None:
-    worker = current_worker()
-    with exclusive():
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    await worker.send(server.sockets[0].getsockname()[1])
-    await server.serve_forever()
-
-
 async def test_exclusive(worker_loop: Loop) -> None:
     async with Primary(exclusive_ports, loop=worker_loop) as primary, several(primary, "message", "listening") as heard:
         workers = [await primary.fork() for _ in range(2)]
@@ -530,18 +381,6 @@ async def test_exclusive(worker_loop: Loop) -> None:
                 one.laddr.port for one in psutil.Process(worker.pid).net_connections("tcp") if one.status == "LISTEN"
             ]
             assert listens == [ports[worker.pid]]
-
-
-async def ports_of_ones_own() -> None:
-    loop = asyncio.get_running_loop()
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, reuse_port=True)
-    transport, _ = await loop.create_datagram_endpoint(Answering, local_addr=("127.0.0.1", 0), reuse_port=True)
-    sockets = server.sockets[0], transport.get_extra_info("socket")
-    await current_worker().send([sock.getsockname()[1] for sock in sockets])
-    try:
-        await server.serve_forever()
-    finally:
-        transport.close()
 
 
 async def test_reuse_port_binds_in_this_process_alone(worker_loop: Loop) -> None:

@@ -44,7 +44,7 @@ class Backend:
         weight: Its share under weighted scheduling.
         slot: The number of its slot in the cluster. Its replacement gets the same slot.
         place: What its replacement inherits.
-        scheduling: The policy of ports that it opens without naming one.
+        scheduling: Returns the policy of ports that it opens now without naming one.
         listening: Called with the address when the worker listens on a port.
         pid: The worker's pid.
         has_other_rights: Whether it runs as another user or group than the primary.
@@ -70,7 +70,7 @@ class Backend:
         weight: int,
         slot: int,
         place: Place,
-        scheduling: Any,
+        scheduling: Callable[[], Any],
         listening: Callable[[Address], None],
         pid: int,
         has_other_rights: bool,
@@ -221,7 +221,7 @@ class Backend:
     def _answer(self, frame: frames.Listen, open: Callable[..., Port]) -> None:
         """Gives the worker the port that ``open`` returns, or tells it why it can't have it."""
         try:
-            port = open(backlog=frame.backlog, scheduling=frame.scheduling, default=self._scheduling)
+            port = open(backlog=frame.backlog, scheduling=frame.scheduling, default=self._scheduling())
             if frame.is_listening:
                 self._table.listen(port)
             fds = [os.dup(port.sock_for(self).fileno())]

@@ -15,6 +15,7 @@ from aiocluster._cli.output.tracebacks import Tracebacks
 from aiocluster._primary.relay import Origin
 
 TEXT = Text("stdout", Tracebacks(), is_terminal=False, is_coloured=False)
+COLOURED = Text("stdout", Tracebacks(), is_terminal=False, is_coloured=True)
 JSON = Json("stdout", Tracebacks())
 RECORD = logging.makeLogRecord(
     {"name": "aiocluster.cluster", "levelno": logging.WARNING, "levelname": "WARNING", "msg": "it is late"}
@@ -31,14 +32,15 @@ RECORD = logging.makeLogRecord(
 )
 def test_of_a_worker(origin: Origin, told: dict[str, object]) -> None:
     usual = {"level": None, "time": None, "slot": None, "text": "a | b"}
-    assert parsed(TEXT.show(origin, b"a | b\n")) == {**usual, "stream": "output", **told}
+    for form in (TEXT, COLOURED):
+        assert parsed(form.show(origin, b"a | b\n")) == {**usual, "stream": "output", **told}
     found = parsed(JSON.show(origin, b"a | b\n"))
     assert found.items() >= {**usual, "stream": "stdout", "level": "info", "time": found["time"], **told}.items()
     assert found["pid"] == 4711
 
 
 def test_of_the_cluster() -> None:
-    for form in (TEXT, JSON):
+    for form in (TEXT, COLOURED, JSON):
         found = parsed(form.record(RECORD))
         assert (found["level"], found["stream"], found["slot"], found["text"]) == ("warning", "log", None, "it is late")
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", found["time"])

@@ -43,3 +43,17 @@ def test_what_is_lost_is_said_once(tmp_path: Path) -> None:
     log.close()
     lines = path.read_text().splitlines()
     assert lines == ["before", "--- 15 bytes have been lost: No space left on device", "after"]
+
+
+def test_what_is_written_later_is_not_among_the_last_lines(tmp_path: Path) -> None:
+    """Each line is shown once, whether the log is rotated in between or not."""
+    path = tmp_path / "log"
+    log = LogFile(path, max_size=30, keep=3)
+    written: list[bytes] = []
+    for number in range(12):
+        with Follower(path) as more:
+            written.append(b"line %03d\n" % number)
+            log.write(written[-1])
+            assert more.last_lines(3) == written[-4:-1]
+            assert b"".join(more.read()) == written[-1]
+    log.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiocluster._supervise.health import HealthCheck, Limits, Sample
 
-HEALTHY = Sample(silence=0.1, age=1.0, memory=1000, connections=1)
+HEALTHY = Sample(silence=0.1, heartbeat=0.25, age=1.0, memory=1000, connections=1)
 NAMES = ["hang_timeout", "max_memory", "max_lifetime", "max_connections"]
 
 
@@ -48,13 +48,19 @@ def test_a_worker_is_hung_once_it_is_silent_for_longer_than_the_limit() -> None:
     assert check.is_hung(replace(HEALTHY, silence=2.001))
 
 
+def test_one_that_reports_too_seldom_for_the_limit_is_given_the_time_of_four_reports() -> None:
+    check = HealthCheck(Limits(hang_timeout=2.0), chance=0.5)
+    assert not check.is_hung(replace(HEALTHY, heartbeat=1.0, silence=4.0))
+    assert check.is_hung(replace(HEALTHY, heartbeat=1.0, silence=4.001))
+
+
 def test_a_worker_without_an_event_loop_is_not_hung() -> None:
     assert not HealthCheck(Limits(hang_timeout=2.0), chance=0.5).is_hung(replace(HEALTHY, silence=None))
 
 
 def test_without_limits_nothing_is_due() -> None:
     check = HealthCheck(Limits(), chance=0.5)
-    worst = Sample(silence=1e9, age=1e9, memory=10**15, connections=10**9)
+    worst = Sample(silence=1e9, heartbeat=1.0, age=1e9, memory=10**15, connections=10**9)
     assert not check.is_hung(worst)
     assert check.why_due(worst) is None
 

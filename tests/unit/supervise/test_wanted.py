@@ -473,3 +473,35 @@ def test_a_slot_whose_worker_has_left_by_its_own_choice_is_counted() -> None:
     grow(cluster, 1)
     cluster.wanted.closed(2)
     assert not cluster.wanted.growth.slots
+
+
+# ---- other settings
+
+
+def test_another_policy_counts_from_the_next_end_on_and_knows_the_ends_before() -> None:
+    cluster = Cluster(workers=2)
+    for _ in range(2):
+        cluster.wanted.ended(0, 100.0, 0.5)
+        cluster.fill(0)
+    cluster.wanted.setup(RestartPolicy(limit=2), 10.0, develops=False)
+    assert not cluster.wanted.is_given_up
+    cluster.wanted.ended(1, 101.0, 0.5)
+    assert cluster.wanted.is_given_up
+
+
+def test_from_no_policy_to_one_and_back() -> None:
+    cluster = Cluster(workers=2)
+    cluster.wanted.setup(None, 10.0, develops=False)
+    cluster.wanted.ended(0, 100.0, 0.5)
+    assert cluster.wanted.closed_slots == {0}
+    cluster.wanted.setup(RestartPolicy(), 10.0, develops=False)
+    cluster.wanted.ended(1, 100.0, 0.5)
+    assert cluster.wanted.closed_slots == {0}, "a slot that is closed stays so until a reload"
+    assert cluster.wanted.may_start[1] == 100.0
+
+
+def test_another_start_timeout_and_what_a_reload_does() -> None:
+    cluster = Cluster(workers=1)
+    cluster.wanted.setup(RestartPolicy(), 3.0, develops=True)
+    assert (cluster.wanted.want.start_timeout, cluster.wanted.want.swaps) == (3.0, True)
+    assert cluster.wanted.want.workers == (0,)
