@@ -14,7 +14,7 @@ from aiocluster._events.stream import EventStream
 from aiocluster.events import Message
 from aiocluster.settings import StartMethod
 from tests.primary.inside_slots import NAME, tell
-from tests.primary.test_slots import bad, both_ways, name_of
+from tests.primary.test_slots import BAD, both_ways, name_of
 
 from .inside_cluster import crash
 
@@ -135,25 +135,25 @@ async def test_env_is_called_for_all_slots_when_the_cluster_is_made_and_at_each_
         assert asked == [0, 1, 2], "only a new one is tried out"
 
 
-@bad
-async def test_a_function_that_fails_is_refused_before_anything_is_started(
-    env: Any, error: type[Exception], text: str
-) -> None:
-    with pytest.raises(error) as caught:
-        Cluster(tell, workers=2, env=env)
-    assert str(caught.value).startswith(text)
-    cluster = Cluster(tell, workers=1, env=env)  # slot 0 alone has variables
-    async with cluster:
-        with pytest.raises(StartupError) as caught:
-            await cluster.scale(2)
+async def test_a_function_that_fails_is_refused_before_anything_is_started() -> None:
+    for env, error, text in BAD.values():
+        with pytest.raises(error) as caught:
+            Cluster(tell, workers=2, env=env)
         assert str(caught.value).startswith(text)
-        assert slots(cluster) == [0]
+    async with Cluster(tell, workers=1) as cluster:
+        for env, _, text in BAD.values():
+            cluster.primary.setup(env=env)  # slot 0 alone has variables
+            with pytest.raises(StartupError) as caught:
+                await cluster.scale(2)
+            assert str(caught.value).startswith(text)
+            assert slots(cluster) == [0]
         cluster.primary.setup(env=name_of)
         await cluster.scale(2)
-        with pytest.raises(error) as caught:
-            cluster.primary.setup(env=env)
-        assert str(caught.value).startswith(text)
-        assert cluster.primary.settings.env is name_of
+        for env, error, text in BAD.values():
+            with pytest.raises(error) as caught:
+                cluster.primary.setup(env=env)
+            assert str(caught.value).startswith(text)
+            assert cluster.primary.settings.env is name_of
 
 
 @both_ways
