@@ -1,45 +1,22 @@
 """What a command line of ``run`` asks for: `parse_run`.
 
-Which words are whose:
-
-========================  ==========================================================================================
-TARGET                    what follows it
-========================  ==========================================================================================
-a script, a module        its own, as with ``python`` and ``python -m``
-``module:name``           options of ``run`` and uvicorn's; but the function's own where the first word is none, or is
-                          ``--``, or where the source says that it is a plain function (`is_plain_function`). After an
-                          option of an app, such as ``--factory``, it is an app, which has no words of its own
-========================  ==========================================================================================
-
-What ``run`` is told comes from the command line, else from ``AIOCLUSTER_…``, else from TOML.
+What the words are is up to `RunCommand`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from .._primary.target import is_plain_function
 from ..integrations.asgi import AsgiApp
 from ..settings import ClusterSettings, RestartPolicy
 from . import config, options, reloading, uvicorn_options
 from .output.configure import LogFormat
-from .servers import warning
-
-_UVICORN = f"{__name__}.uvicorn"  # in a context's meta: uvicorn's options
-_PLACE = f"{__name__}.place"  # where TOML came from
-_WORDS = f"{__name__}.words"
-_APART = f"{__name__}.apart"
-_WARNINGS = f"{__name__}.warnings"
-
-_ALSO_OF_OTHERS = frozenset(["config", "env", "env_file", "help", "log_format", "log_level", "name", "version"])
-"""Options that many programs have, so that nobody is surprised to find them behind a script."""
+from .run_command import is_member, line_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,188 +62,6 @@ def parse_run(words: Sequence[str]) -> RunRequest:
         return request_of(context)
 
 
-class RunCommand(click.Command):
-    """A command with the options of `options`, TARGET and ARGS.
-
-    Args:
-        name: See `click.Command`.
-        params: Further options.
-        **attributes: See `click.Command`.
-    """
-
-    def __init__(self, name: str, *, params: list[click.Parameter] | None = None, **attributes: Any) -> None:
-        ours = [*options.SETTINGS, *options.COMMAND, *options.APP, *(params or ())]
-        target = click.Argument(["target"], required=False, envvar="AIOCLUSTER_TARGET", metavar="TARGET")
-        rest = click.Argument(["args"], nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
-        attributes["context_settings"] = {
-            **attributes.get("context_settings", {}),
-            "allow_interspersed_args": False,
-            "auto_envvar_prefix": "AIOCLUSTER",
-        }
-        super().__init__(name, params=[*ours, target, rest], **attributes)
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *(ctx.meta.get(_UVICORN) or ())]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_WORDS] = tuple(args)
-        with _errors_of(ctx):
-            own, target, rest = self._split(ctx, args)
-            if target is not None and _is_member(target):
-                own, rest = self._of_a_member(ctx, own, target, rest)
-            elif target is not None:
-                self._warn(ctx, own, target, rest)
-            ctx.meta[_APART] = (own, target, rest)
-            self._read_files(ctx, own)
-            super().parse_args(ctx, [*own, "--", *([] if target is None else [target, *rest])])
-            if ctx.params["target"] is None and not ctx.resilient_parsing:
-                raise click.UsageError("there is no TARGET: name a script, a module or module:name")
-        return []
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, which in (
-            ("The workers", options.SETTINGS),
-            ("An ASGI app, beside all other options of uvicorn", options.APP),
-        ):
-            self._format_section(ctx, formatter, title, which)
-        rest = [one for one in self.get_params(ctx) if one not in options.SETTINGS and one not in options.APP]
-        self._format_section(ctx, formatter, "The command", rest)
-
-    def _format_section(
-        self, ctx: click.Context, formatter: click.HelpFormatter, title: str, which: Sequence[click.Parameter]
-    ) -> None:
-        with formatter.section(title):
-            formatter.write_dl([record for one in which if (record := one.get_help_record(ctx)) is not None])
-
-    def _split(self, ctx: click.Context, words: list[str]) -> tuple[list[str], str | None, list[str]]:
-        """Returns the options at the head of these words, the target and what follows it."""
-        found, _, _ = self._parsed(ctx, words)
-        target = found.get("target")
-        if not isinstance(target, str):
-            return [word for word in words if word != "--"] if words[-1:] == ["--"] else words, None, []
-        rest = list(found["args"]) if isinstance(found.get("args"), (list, tuple)) else []
-        own = words[: len(words) - len(rest) - 1]
-        return own[:-1] if own[-1:] == ["--"] else own, target, rest
-
-    def _parsed(self, ctx: click.Context, words: list[str]) -> Any:
-        """Parses words as options, with uvicorn's if there is one that is not ours."""
-        try:
-            return self.make_parser(ctx).parse_args(list(words))
-        except click.NoSuchOption as error:
-            if _UVICORN in ctx.meta:
-                raise
-            if not self._load_uvicorn(ctx):
-                hint = "; if it is uvicorn's: pip install aiocluster[web]"
-                raise click.NoSuchOption(
-                    error.option_name, f"No such option: {error.option_name}{hint}", self._flags(), ctx
-                ) from None
-            return self.make_parser(ctx).parse_args(list(words))
-
-    def _of_a_member(
-        self, ctx: click.Context, own: list[str], target: str, rest: list[str]
-    ) -> tuple[list[str], list[str]]:
-        """Returns the options of the command, and the words of its own for a target ``module:name``."""
-        if not rest:
-            return own, rest
-        found, _, _ = self._parsed(ctx, own)
-        is_app = any(_is_given(found, str(one.name)) for one in (*options.APP, *(ctx.meta.get(_UVICORN) or ())))
-        if not is_app:
-            if rest[0] == "--":
-                return own, rest[1:]
-            if not rest[0].startswith("-"):
-                return own, rest
-            cwd = found.get("cwd")
-            if "--factory" not in rest and is_plain_function(target, cwd if isinstance(cwd, str) else None):
-                self._warn(ctx, own, target, rest)
-                return own, rest
-        more, word, _ = self._split(ctx, rest)
-        if word is not None:
-            raise click.UsageError(
-                f"{word!r} after the options of {target} is none; a function's own words follow --: {target} -- …", ctx
-            )
-        return [*own, *more], []
-
-    def _warn(self, ctx: click.Context, own: list[str], target: str, rest: list[str]) -> None:
-        """Keeps a warning about a word that was probably not meant for the target."""
-        found, _, _ = self._parsed(ctx, own)
-        ours = {
-            flag: not one.is_flag
-            for one in self.params
-            if isinstance(one, click.Option) and one not in options.APP and one.name not in _ALSO_OF_OTHERS
-            if not _is_given(found, str(one.name))  # who wrote it in front knows the order
-            for flag in (*one.opts, *one.secondary_opts)
-        }
-        if line := warning(target, rest, ours, own):
-            ctx.meta[_WARNINGS] = (line,)
-
-    def _read_files(self, ctx: click.Context, own: list[str]) -> None:
-        """Makes TOML the source of what is said nowhere else."""
-        if ctx.resilient_parsing:
-            return
-        found, _, _ = self._parsed(ctx, own)
-        path = found.get("config")
-        path = path if isinstance(path, str) else os.environ.get("AIOCLUSTER_CONFIG") or None
-        place, table = config.read_toml(path)
-        if config.unknown(table, self._names(ctx)) and _UVICORN not in ctx.meta:
-            self._load_uvicorn(ctx)
-        ctx.meta[_PLACE] = place
-        ctx.default_map = config.default_map(place, table, self._names(ctx))
-        known = {f"AIOCLUSTER_{name.upper()}" for name in self._names(ctx)}
-        if _UVICORN not in ctx.meta and _foreign_variables() - known:
-            self._load_uvicorn(ctx)
-
-    def _load_uvicorn(self, ctx: click.Context) -> bool:
-        """Adds uvicorn's options. Returns whether there are any."""
-        found = uvicorn_options.load({str(one.name) for one in super().get_params(ctx)})
-        ctx.meta[_UVICORN] = found or []
-        return found is not None
-
-    def _names(self, ctx: click.Context) -> dict[str, click.Parameter]:
-        """Returns all that may stand in TOML, by each of its names."""
-        names: dict[str, click.Parameter] = {}
-        for one in self.get_params(ctx):
-            if one.name in ("help", "config") or one.name is None:
-                continue
-            for name in (one.name, *(flag[2:] for flag in one.opts if flag.startswith("--"))):
-                names[name.replace("-", "_")] = one
-        return names
-
-    def _flags(self) -> list[str]:
-        return [flag for one in self.params if isinstance(one, click.Option) for flag in one.opts]
-
-
-def _is_given(found: Mapping[str, Any], name: str) -> bool:
-    """Whether parsed words have this option."""
-    return isinstance(found.get(name), (str, bool, list))
-
-
-_OURS = ("WORKER_ID", "CHANNEL_FD", "SLOT", "KEPT_IN", "CONFIG", "TARGET")
-
-
-def _foreign_variables() -> set[str]:
-    """Returns the variables of the command's form that are no worker's."""
-    mine = {f"AIOCLUSTER_{name}" for name in _OURS}
-    return {name for name, value in os.environ.items() if name.startswith("AIOCLUSTER_") and value} - mine
-
-
-@contextmanager
-def _errors_of(ctx: click.Context) -> Iterator[None]:
-    """Has errors about a value say where it came from."""
-    try:
-        yield
-    except click.UsageError as error:
-        error.ctx = error.ctx or ctx
-        if not isinstance(error, click.BadParameter):
-            raise
-        if error.param is not None and (name := error.param.name) is not None and error.param_hint is None:
-            match ctx.get_parameter_source(name):
-                case ParameterSource.ENVIRONMENT | None:  # None: it could not even be split into several
-                    error.param_hint = f"the variable AIOCLUSTER_{name.upper()}"
-                case ParameterSource.DEFAULT_MAP:
-                    error.param_hint = f"{name.replace('_', '-')} in {ctx.meta[_PLACE]}"
-        raise
-
-
 def request_of(ctx: click.Context) -> RunRequest:
     """Returns what a parsed command line asks for.
 
@@ -293,12 +88,12 @@ def request_of(ctx: click.Context) -> RunRequest:
     return RunRequest(
         target=_target(ctx, given),
         settings=ClusterSettings(**settings),  # type: ignore[typeddict-item]
-        words=ctx.meta[_WORDS],
+        words=line_of(ctx).words,
         pid_file=ctx.params["pid_file"],
         app_dir=ctx.params["app_dir"],
         log_level=ctx.params["log_level"] or "info",
         log_format=ctx.params["log_format"] or "text",
-        warnings=ctx.meta.get(_WARNINGS, ()),
+        warnings=line_of(ctx).warnings,
         options=dict(ctx.params),
     )
 
@@ -316,9 +111,9 @@ def with_options(words: Sequence[str], more: Sequence[str]) -> list[str]:
     from .run import command
 
     with command.make_context(command.name, list(words)) as context:
-        own, target, rest = context.meta[_APART]
-    separator = ["--"] if rest and target is not None and _is_member(target) else []
-    return [*own, *more, *([] if target is None else [target, *separator, *rest])]
+        line = line_of(context)
+    separator = ["--"] if line.rest and line.target is not None and is_member(line.target) else []
+    return [*line.own, *more, *([] if line.target is None else [line.target, *separator, *line.rest])]
 
 
 def _source(ctx: click.Context, name: str) -> ParameterSource:
@@ -335,12 +130,12 @@ def _with_backoff(policy: Any, wait: tuple[float, float], ctx: click.Context) ->
 def _target(ctx: click.Context, given: Mapping[str, Any]) -> str | AsgiApp:
     """Returns the target: an app if an option of one was given. Where it was not for the target, that is an error."""
     target: str = ctx.params["target"]
-    uvicorn = {str(one.name) for one in ctx.meta.get(_UVICORN) or ()}
+    uvicorn = {str(one.name) for one in line_of(ctx).uvicorn or ()}
     of_an_app = {str(one.name) for one in options.APP} | uvicorn
     found = {name: value for name, value in given.items() if name in of_an_app}
     if not found:
         return target
-    if not _is_member(target):
+    if not is_member(target):
         said = [name for name in found if _source(ctx, name) is ParameterSource.COMMANDLINE]
         if said:
             raise click.UsageError(
@@ -376,11 +171,6 @@ def _one_place(ctx: click.Context, found: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("--bind has the host and the port: leave out --host and --port", ctx)
     lost = {name for group in groups if group not in kept for name in group}
     return {name: value for name, value in found.items() if name not in lost}
-
-
-def _is_member(target: str) -> bool:
-    """Whether a target is ``module:name``."""
-    return ":" in target and os.sep not in target and not target.endswith((".py", ".pyc"))
 
 
 def _flag(ctx: click.Context, name: str) -> str:

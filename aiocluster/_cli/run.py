@@ -15,8 +15,9 @@ from .._supervise.cluster import Cluster
 from ..errors import ClusterError, RestartLimitError, StartupError
 from . import pid_file, reloading
 from .output.configure import Output, configure
-from .request import RunCommand, RunRequest, request_of
+from .request import RunRequest, request_of
 from .reread import RereadingCluster
+from .run_command import RunCommand
 
 
 @click.command("run", cls=RunCommand)
