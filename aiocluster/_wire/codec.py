@@ -74,9 +74,7 @@ def encode_flow(kind: int, peer: int, number: int, body: bytes | memoryview) -> 
         body: The last field.
     """
     size = len(body)
-    return (
-        _pack_flow(size + _HEAD_AFTER_LENGTH, _ARRAY_4, kind, _UINT_32, peer, _INT_64, number, _BIN_32, size) + body
-    )
+    return _pack_flow(size + _HEAD_AFTER_LENGTH, _ARRAY_4, kind, _UINT_32, peer, _INT_64, number, _BIN_32, size) + body
 
 
 def pack_fields(fields: list[Any]) -> bytes:

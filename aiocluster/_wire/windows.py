@@ -286,13 +286,7 @@ class SendWindow:
         """Like `put_frame`, for a frame that others will hardly follow at once: it leaves at once. Not of messages."""
         size = len(body)
         channel = self._channel
-        if (
-            size > FRAGMENT
-            or self._cost >= self._window
-            or self._queue.waiting
-            or self.is_closed
-            or channel.is_closed
-        ):
+        if size > FRAGMENT or self._cost >= self._window or self._queue.waiting or self.is_closed or channel.is_closed:
             return False
         channel.send_alone(encode_flow(kind, self.peer, number, body))
         cost = size + _OVERHEAD
