@@ -21,7 +21,7 @@ from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
 from .channel import Channel
-from .codec import MAX_MESSAGE, pack, pack_exact, unpack, unpack_batch, within_limit
+from .codec import MAX_MESSAGE, pack, unpack, unpack_batch
 from .frame import TakeDescriptors
 from .mailbox import Mailbox
 from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
@@ -50,6 +50,8 @@ class Conversation:
         self.pid = pid
         self._channel = channel
         self.send_window: SendWindow = SendWindow(channel, peer, label)
+        self.put: Callable[[Any], Awaitable[None] | None] = self.send_window.put_message
+        """Queues a message if there is room; else returns an awaitable. Almost every message is sent this way."""
         self._receive_window = ReceiveWindow(channel, peer)
         self._asking = SendWindow(channel, peer, label, REQUESTS)
         self._asked = ReceiveWindow(channel, peer, REQUESTS)
@@ -81,17 +83,6 @@ class Conversation:
         }
 
     # ---- out
-
-    def put(self, message: Any) -> Awaitable[None] | None:
-        """Queues a message if the send window has room; else returns an awaitable. See `Worker.send_to`.
-
-        Almost every message is sent this way, so it makes no coroutine besides the public one, and no call of `pack`.
-        """
-        try:
-            body: bytes = pack_exact(message)
-        except Exception:
-            body = pack(message)
-        return None if self.send_window.put(body) else self.send_window.send(within_limit(body))
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends a message; see `Worker.send_to`."""

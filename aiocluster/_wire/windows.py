@@ -22,15 +22,15 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
 from .channel import Channel
-from .codec import MAX_MESSAGE, encode_flow
+from .codec import MAX_MESSAGE, encode_flow, pack, pack_exact, within_limit
 
 logger = logging.getLogger("aiocluster.messages")
 
@@ -182,6 +182,22 @@ class SendWindow:
         self._left = left
         self._append(body)
         return True
+
+    def put_message(self, message: Any) -> Awaitable[None] | None:
+        """Packs and queues a message if there is room; else returns an awaitable that sends it. See `Worker.send_to`.
+
+        This is `put` and `pack` in one call: messages are sent more often than anything else is done.
+        """
+        try:
+            body: bytes = pack_exact(message)
+        except Exception:
+            body = pack(message)
+        left = self._left - len(body) - _OVERHEAD
+        if left < 0:
+            return None if self._put_into_new_batch(body) else self.send(within_limit(body))
+        self._left = left
+        self._append(body)
+        return None
 
     def _put_into_new_batch(self, body: bytes) -> bool:
         was_full = self._batch is not None
