@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._wire import frames as kinds
-from .._wire.codec import RawFrame, encode, flow_fields
+from .._wire.codec import FlowFields, encode_flow
 from .._wire.frames import PeerJoined, PeerLeft
 from .._wire.windows import DESCRIPTOR
 from ..errors import ProtocolError
@@ -62,15 +62,15 @@ class Router:
             if other is not worker and not other.channel.is_closed:
                 other.channel.send(frame)
 
-    def route(self, sender: Session, frame: RawFrame, take: TakeDescriptors) -> None:
+    def route(self, sender: Session, frame: FlowFields, take: TakeDescriptors) -> None:
         """Sends a frame on to the worker that it names, and drops it if there is none.
 
         ``PEER_LEFT`` tells the sender of a dropped frame that the receiver has gone.
 
         Raises:
-            ProtocolError: The frame is malformed, or a worker may not send it, or it has sent too much.
+            ProtocolError: A worker may not send it, or it has sent too much.
         """
-        kind, peer, number, body = flow_fields(frame)
+        kind, peer, number, body = frame
         if kind == kinds.CALL:
             raise ProtocolError("a worker has asked to run code in another process")
         if kind == kinds.MESSAGES:
@@ -84,7 +84,7 @@ class Router:
             if descriptors is not None:
                 descriptors.close()
         elif descriptors is None:
-            routed = encode(kind, sender.pid, number, body)
+            routed = encode_flow(kind, sender.pid, number, body)
             if worker.channel.waits_for_room:
                 worker.channel.send(Waiting(self._arrears, sender.pid, peer, routed))
             else:
@@ -110,11 +110,11 @@ class Router:
             descriptors.close()
 
         without = partial(self._without, sender, worker, number, body)
-        whole = encode(kinds.HANDLES, sender.pid, number, body)
+        whole = encode_flow(kinds.HANDLES, sender.pid, number, body)
         worker.channel.send(whole, descriptors.peek(), release, without)
 
     def _without(self, sender: Session, worker: Session, lost: int, body: bytes) -> bytes:
         """Tells the sender that descriptors were lost. Returns the frame that tells the receiver."""
         if not sender.channel.is_closed:
-            sender.channel.send(encode(kinds.LOST, worker.pid, lost, b""))
-        return encode(kinds.HANDLES, sender.pid, -lost, body)
+            sender.channel.send(encode_flow(kinds.LOST, worker.pid, lost, b""))
+        return encode_flow(kinds.HANDLES, sender.pid, -lost, body)

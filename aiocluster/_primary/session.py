@@ -24,7 +24,7 @@ from .._processes.exit_status import ExitStatus
 from .._processes.stdio import PipeReader
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import RawFrame, pack_fields
+from .._wire.codec import RawFrame, flow_fields, pack_fields
 from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
@@ -341,10 +341,12 @@ class Session:
     # ---- frames
 
     def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
-        if frame[0] in frames.FLOW:
-            self.shared.router.route(self, frame, take)
-        else:
-            self._dispatch[frame[0]](frame, take)
+        if type(frame) is not tuple:
+            if frame[0] not in frames.FLOW:
+                self._dispatch[frame[0]](frame, take)
+                return
+            frame = flow_fields(frame)
+        self.shared.router.route(self, frame, take)
 
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")

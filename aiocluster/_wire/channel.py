@@ -86,9 +86,11 @@ class Channel:
         limit: The longest frame it accepts, in bytes.
 
     Attributes:
+        loop: The event loop that it is attached to.
         waits_for_room: Whether the socket is full, so that frames wait in the outbox.
         is_closed: Whether this end is closed.
         is_looked_after: Whether the flusher's thread will look at the outbox.
+        hears_one: Whether the frame that is being handled is the only one that has arrived.
     """
 
     def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
@@ -101,7 +103,7 @@ class Channel:
         self._last_read = 0  # bytes
         self._outbox: deque[Queued] = deque()
         self._unsent: bytes | memoryview = b""  # the rest of a partial write
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._receive: Callable[[RawFrame, Callable[[], Descriptors]], None] = _nothing
         self._closed: Callable[[Exception | None], None] = _nothing
         self._later: list[Callable[[], None]] = []
@@ -112,6 +114,7 @@ class Channel:
         self._lock = Lock()  # held by the thread that makes frames leave, or closes the socket
         self.is_closed: bool = False
         self.is_looked_after: bool = False
+        self.hears_one: bool = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -132,7 +135,7 @@ class Channel:
             receive: Called with each frame and a function that hands out its descriptors.
             closed: Called once when the other end is gone: with None, or with the error that closed the channel.
         """
-        self._loop = loop
+        self.loop = loop
         self._receive, self._closed = receive, closed
         if self.is_closed:
             return
@@ -150,24 +153,24 @@ class Channel:
 
     def detach(self) -> None:
         """Detaches from its loop, which is about to end or has ended. The channel can be attached to another one."""
-        if self._loop is not None and not self._loop.is_closed() and not self.is_closed:
+        if self.loop is not None and not self.loop.is_closed() and not self.is_closed:
             self._flush()
             if not self.is_closed:
-                self._loop.remove_reader(self._sock.fileno())
-                self._loop.remove_writer(self._sock.fileno())
-        self._loop = None
+                self.loop.remove_reader(self._sock.fileno())
+                self.loop.remove_writer(self._sock.fileno())
+        self.loop = None
         self._flush_is_due = self.waits_for_room = False
 
     def later(self, callback: Callable[[], None]) -> None:
         """Calls this in a few milliseconds. If the loop ends first, calls it on the next loop that is attached."""
-        if not self._later and self._loop is not None:
-            self._loop.call_later(_LATER, self._call_later)
+        if not self._later and self.loop is not None:
+            self.loop.call_later(_LATER, self._call_later)
         self._later.append(callback)
 
     def hurry(self) -> None:
         """Runs the callbacks given to `later` in the loop's next iteration."""
-        if self._loop is not None:
-            self._loop.call_soon(self._call_later)
+        if self.loop is not None:
+            self.loop.call_soon(self._call_later)
 
     def _call_later(self) -> None:
         callbacks, self._later = self._later, []
@@ -209,6 +212,30 @@ class Channel:
         if not self._flush_is_due:
             self._schedule()
 
+    def send_alone(self, frame: bytes) -> None:
+        """Sends a frame now, and what is queued before it, instead of at the end of the iteration.
+
+        For a frame that others will hardly follow in this iteration.
+
+        Raises:
+            ChannelClosedError: The channel is closed.
+        """
+        if self._outbox or self.waits_for_room or self.loop is None or self.is_closed or self._is_broken:
+            self.send(frame)
+            self.flush()
+            return
+        with self._lock:
+            is_first = not self._outbox and not self._unsent  # the flusher puts back what it could not send
+            if is_first:
+                try:
+                    self._unsent = frame[self._sock.send(frame) :]
+                except OSError:
+                    self._unsent = frame  # `_flush` will meet the error again
+        if not is_first:
+            self.send(frame)
+        elif self._unsent:
+            self._schedule()
+
     def withdraw(self, descriptors: Collection[int]) -> None:
         """Removes the queued frames that have any of these descriptors, which are about to be closed."""
         with self._lock:
@@ -221,9 +248,9 @@ class Channel:
             self._outbox.extend(kept)
 
     def _schedule(self) -> None:
-        if self._loop is not None and not self.waits_for_room:
+        if self.loop is not None and not self.waits_for_room:
             self._flush_is_due = True
-            self._loop.call_soon(self._flush_when_due)
+            self.loop.call_soon(self._flush_when_due)
 
     def _flush_when_due(self) -> None:
         if self._flush_is_due:
@@ -231,7 +258,7 @@ class Channel:
 
     def flush(self) -> None:
         """Sends the queued frames now, as far as the socket has room, instead of at the end of the iteration."""
-        if self._loop is not None and not self.waits_for_room and not self.is_closed:
+        if self.loop is not None and not self.waits_for_room and not self.is_closed:
             self._flush()
 
     def flush_blocking(self) -> None:
@@ -272,8 +299,8 @@ class Channel:
         else:
             if self.waits_for_room:
                 self.waits_for_room = False
-                if self._loop is not None:
-                    self._loop.remove_writer(self._sock.fileno())
+                if self.loop is not None:
+                    self.loop.remove_writer(self._sock.fileno())
 
     def _send_next(self, outbox: deque[Queued], still_open: list[Queued] | None = None) -> None:
         """Sends the first frame if it has descriptors; else joins and sends the frames before the next one that has.
@@ -367,9 +394,9 @@ class Channel:
             self._outbox.extendleft(reversed(still_open))
 
     def _wait_for_room(self) -> None:
-        if not self.waits_for_room and self._loop is not None:
+        if not self.waits_for_room and self.loop is not None:
             self.waits_for_room = True
-            self._loop.add_writer(self._sock.fileno(), self._flush)
+            self.loop.add_writer(self._sock.fileno(), self._flush)
 
     def _on_refused(self) -> None:
         """Retries later: too many descriptors are in flight. Room in the socket does not mean that there are fewer."""
@@ -379,7 +406,7 @@ class Channel:
         if self._refused_since is None:
             self._refused_since = now
             logger.warning("descriptors have to wait: too many are in flight (ETOOMANYREFS, RLIMIT_NOFILE)")
-        elif now - self._refused_since > _REFUSED_FOR and (first.otherwise is not None or self._loop is None):
+        elif now - self._refused_since > _REFUSED_FOR and (first.otherwise is not None or self.loop is None):
             self._outbox.popleft()
             if first.otherwise is not None:
                 self._outbox.appendleft(first.otherwise())
@@ -387,12 +414,12 @@ class Channel:
                 first.release()
             self._schedule()
             return
-        if self._loop is None:
+        if self.loop is None:
             time.sleep(_RETRY_DELAY)
             return
-        self._loop.remove_writer(self._sock.fileno())
+        self.loop.remove_writer(self._sock.fileno())
         self.waits_for_room = True
-        self._loop.call_later(_RETRY_DELAY, self._has_room)
+        self.loop.call_later(_RETRY_DELAY, self._has_room)
 
     def _has_room(self) -> None:
         self.waits_for_room = False
@@ -402,7 +429,7 @@ class Channel:
     # ---- in
 
     def _on_readable(self) -> None:
-        if self.is_closed or self._loop is None:
+        if self.is_closed or self.loop is None:
             return  # called again after an interruption, and too late
         self._flush_is_due = True  # replies queued in this iteration are sent at the end of this method
         try:
@@ -411,15 +438,15 @@ class Channel:
                     break
         except BaseException:  # Ctrl-C: the loop may go on, and then so must this
             self._flush_is_due = False
-            if self._loop is not None:
+            if self.loop is not None:
                 self._schedule()
-                self._loop.call_soon(self._on_readable)
+                self.loop.call_soon(self._on_readable)
             raise
         if self._flush_is_due and not self.is_closed:
-            if self.waits_for_room:
-                self._flush_is_due = False
-            else:
+            if (self._outbox or self._unsent) and not self.waits_for_room:
                 self._flush()
+            else:
+                self._flush_is_due = False
 
     def read_blocking(self) -> bool:
         """Waits for bytes and handles their frames; False once the channel is closed. For a process without a loop."""
@@ -441,15 +468,17 @@ class Channel:
             return None
         except OSError:
             data, ancillary, flags = b"", [], 0  # the other end was killed before it had read all our bytes
-        self._last_read = len(data)
+        self._last_read = size = len(data)
         has_descriptors = bool(ancillary or flags & CTRUNC)
         if has_descriptors:
             self._arrived.append(received(ancillary))
         if not data:
             self._end(None)
             return False
-        self._frames = self._decoder.feed(data)
-        return self._hand_on(self._frames) and (has_descriptors or len(data) == _READ_SIZE)
+        one = self._decoder.feed_one(data)
+        self.hears_one = one is not None
+        self._frames = self._decoder.feed(data) if one is None else iter((one,))
+        return self._hand_on(self._frames) and (has_descriptors or size == _READ_SIZE)
 
     def _hand_on(self, frames: Iterator[RawFrame]) -> bool:
         """Passes frames to their receiver. If it is interrupted, the next call continues with the next frame.
@@ -475,7 +504,7 @@ class Channel:
             return False
         self._frames = None
         has_failed, self._has_failed = self._has_failed, False
-        if len(self._arrived) > (1 if self._decoder.buffered else 0):
+        if self._arrived and len(self._arrived) > (1 if self._decoder.buffered else 0):
             if not has_failed:
                 self._end(ProtocolError("descriptors came with a frame that names none"))
                 return False
@@ -509,7 +538,7 @@ class Channel:
 
     def abandon(self) -> None:
         """Closes the copy in a forked child of the process that owns the channel. Touches no event loop."""
-        self._loop = None
+        self.loop = None
         self._lock = Lock()  # a thread of the parent may have held the other one
         self._sock.close()
         self.close()
@@ -524,9 +553,9 @@ class Channel:
             return
         self.is_closed = True
         self._frames = None
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._sock.fileno())
-            self._loop.remove_writer(self._sock.fileno())
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.remove_reader(self._sock.fileno())
+            self.loop.remove_writer(self._sock.fileno())
         with self._lock:
             self._hang_up()
             self._drop_outbox()

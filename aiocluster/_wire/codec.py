@@ -2,6 +2,10 @@
 
 A frame is a 4-byte big-endian length and that many bytes of msgpack: an array ``[kind, …fields]``. A user's message
 is packed separately (`pack`) and travels inside a frame as ``bin``, so the primary routes it without unpacking it.
+
+Most frames are those of flows: ``[kind, peer, number, body]``. Their three ints and the length of the body are packed
+in the formats of a fixed length that msgpack has for them, so one `Struct` packs all of it, and another call takes it
+apart, with the fields' types checked.
 """
 
 from __future__ import annotations
@@ -34,7 +38,19 @@ _LENGTH = Struct(">I")
 _unpack_length = _LENGTH.unpack_from
 _pack_frame = msgpack.Packer(autoreset=True, unicode_errors="surrogatepass").pack
 
-RawFrame = list[Any]
+FlowFields = tuple[int, int, int, bytes]
+"""Kind, peer, number and body of a frame of a flow (`frames.FlowFrame`)."""
+
+RawFrame = list[Any] | FlowFields
+"""A decoded frame. Its fields are checked if it is a tuple, and not if it is a list."""
+
+_FLOW = Struct(">IBBBIBqBI")
+_unpack_flow = _FLOW.unpack_from
+_pack_flow = _FLOW.pack
+_ARRAY_4, _UINT_32, _INT_64, _BIN_32 = 0x94, 0xCE, 0xD3, 0xC6  # msgpack's first bytes
+_KINDS = 15  # of frames of flows: their numbers are below, and not 0
+_HEAD = _FLOW.size
+_HEAD_AFTER_LENGTH = _HEAD - _LENGTH.size
 
 
 def _unpack_frame(body: bytes) -> Any:
@@ -46,6 +62,19 @@ def encode(*fields: Any) -> bytes:
     """One frame as bytes: its kind, then its fields (int, str, bytes, bool, None and lists of these)."""
     body: bytes = _pack_frame(fields)
     return _LENGTH.pack(len(body)) + body
+
+
+def encode_flow(kind: int, peer: int, number: int, body: bytes | memoryview) -> bytes:
+    """One frame of a flow as bytes, like ``encode`` of the same fields.
+
+    Args:
+        kind: One of `frames.FLOW`.
+        peer: 32 bits.
+        number: 64 bits.
+        body: The last field.
+    """
+    size = len(body)
+    return _pack_flow(size + _HEAD_AFTER_LENGTH, _ARRAY_4, kind, _UINT_32, peer, _INT_64, number, _BIN_32, size) + body
 
 
 def pack_fields(fields: list[Any]) -> bytes:
@@ -105,12 +134,35 @@ class Decoder:
             if end - start < length:
                 self._wanted = 4 + length
                 break
-            position = start + length
-            yield _frame(data[start:position])
+            begin, position = position, start + length
+            yield _flow(data, begin, position) or _frame(data[start:position])
         else:
             self._wanted = 4
         if position < end:
             rest += data[position:] if position else data
+
+    def feed_one(self, data: bytes) -> FlowFields | None:
+        """The frame, if ``data`` is one frame of a flow, whole and alone. Else None; then call `feed`."""
+        size = len(data)
+        return None if self._rest or size > self._limit else _flow(data, 0, size)
+
+
+def _flow(data: bytes, begin: int, end: int) -> FlowFields | None:
+    """The fields of the frame that these bytes are, if it is one of a flow, as `encode_flow` encodes it."""
+    if end - begin < _HEAD:
+        return None
+    length, array, kind, uint, peer, int_, number, bin_, size = _unpack_flow(data, begin)
+    if (
+        begin + _HEAD + size == end
+        and length == _HEAD_AFTER_LENGTH + size
+        and array == _ARRAY_4
+        and 0 < kind < _KINDS
+        and uint == _UINT_32
+        and int_ == _INT_64
+        and bin_ == _BIN_32
+    ):
+        return kind, peer, number, data[begin + _HEAD : end]
+    return None
 
 
 def _frame(body: bytes) -> RawFrame:
@@ -123,15 +175,18 @@ def _frame(body: bytes) -> RawFrame:
     return frame
 
 
-def flow_fields(frame: RawFrame) -> tuple[int, int, int, bytes]:
+def flow_fields(frame: RawFrame) -> FlowFields:
     """The kind and the checked fields of a frame of a flow (`frames.FlowFrame`).
 
     Raises:
         ProtocolError: The fields are not those of a flow frame.
     """
+    if type(frame) is tuple:
+        return frame
     if len(frame) == 4:
         kind, peer, number, body = frame
-        if type(peer) is int and type(number) is int and type(body) is bytes:
+        is_typed = type(peer) is type(number) is int and type(body) is bytes
+        if is_typed and 0 < kind < _KINDS and 0 <= peer < 2**32 and -(2**63) <= number < 2**63:
             return kind, peer, number, body
     raise ProtocolError(f"a frame of kind {frame[0]} with fields of the wrong types")
 
@@ -165,7 +220,7 @@ def pack(message: Any) -> bytes:
         body: bytes = pack_exact(message)
     except Exception:
         body = _pack_inexact(message)
-    return within_limit(body)
+    return body if len(body) <= MAX_CONTAINERS else within_limit(body)
 
 
 def within_limit(body: bytes) -> bytes:
@@ -238,8 +293,11 @@ def unpack(body: bytes) -> Any:
         ProtocolError: The bytes are not a message, or it is over a limit.
     """
     try:
-        within_limit(body)
-        return _unpack(body)
+        if len(body) > MAX_CONTAINERS:
+            within_limit(body)
+        return _unpack_one(body, strict_map_key=False, timestamp=_DATETIME)
+    except OverflowError:
+        return _unpack_out_of_range(body)
     except Exception as error:
         raise ProtocolError(f"{len(body)} bytes are not a message: {error}") from None
 
@@ -259,14 +317,16 @@ def unpack_batch(body: bytes, count: int) -> list[Any]:
     return messages
 
 
+_unpack_one = msgpack.unpackb
 _DATETIME, _TIMESTAMP = 3, 0  # msgpack's options for what a timestamp becomes
 
 
-def _unpack(body: bytes) -> Any:
+def _unpack_out_of_range(body: bytes) -> Any:
+    """Unpacks a message with a Timestamp that is out of datetime's range: all of them stay Timestamps."""
     try:
-        return msgpack.unpackb(body, strict_map_key=False, timestamp=_DATETIME)
-    except OverflowError:  # a Timestamp is out of datetime's range: keep all of them as Timestamps
-        return msgpack.unpackb(body, strict_map_key=False, timestamp=_TIMESTAMP)
+        return _unpack_one(body, strict_map_key=False, timestamp=_TIMESTAMP)
+    except Exception as error:
+        raise ProtocolError(f"{len(body)} bytes are not a message: {error}") from None
 
 
 def _unpack_all(body: bytes, timestamp: int = _DATETIME) -> tuple[list[Any], int]:

@@ -21,7 +21,7 @@ from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
 from .channel import Channel
-from .codec import MAX_MESSAGE, pack, pack_exact, unpack, unpack_batch, within_limit
+from .codec import MAX_MESSAGE, pack, unpack, unpack_batch
 from .frame import TakeDescriptors
 from .mailbox import Mailbox
 from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
@@ -30,7 +30,9 @@ _LONGEST_TEXT = 100_000  # characters of an exception's text or traceback that a
 _WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
 _TASK = 2048  # bytes that a request costs besides its own while it is being served
 _MOST_SERVED = 4 * MAX_MESSAGE  # bytes: a bound for a peer that asks without end
-_OF_MESSAGES = frozenset({kinds.MESSAGES, kinds.HANDLES, kinds.FRAGMENT, kinds.DISCARD})
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})  # results that nobody awaits
+
+_Receiver = Callable[[int, bytes, TakeDescriptors], None]
 
 
 class Conversation:
@@ -46,7 +48,10 @@ class Conversation:
 
     def __init__(self, channel: Channel, peer: int, pid: int, label: str, mailbox: Mailbox) -> None:
         self.pid = pid
+        self._channel = channel
         self.send_window: SendWindow = SendWindow(channel, peer, label)
+        self.put: Callable[[Any], Awaitable[None] | None] = self.send_window.put_message
+        """Queues a message if there is room; else returns an awaitable. Almost every message is sent this way."""
         self._receive_window = ReceiveWindow(channel, peer)
         self._asking = SendWindow(channel, peer, label, REQUESTS)
         self._asked = ReceiveWindow(channel, peer, REQUESTS)
@@ -57,27 +62,27 @@ class Conversation:
         self._served: dict[int, asyncio.Task[None]] = {}
         self._cost_of_served = 0  # bytes
         self._unwanted: set[int] = set()  # those of `_served` whose requester no longer waits
-        self._receivers: dict[int, Callable[[int, bytes, TakeDescriptors], None]] = {
-            kinds.MESSAGES: self._on_messages,
-            kinds.HANDLES: self._on_handles,
-            kinds.REQUEST: self._on_request,
-            kinds.CALL: self._on_call,
-            kinds.REPLY: self._on_reply,
-            kinds.FAILURE: self._on_failure,
+        messages, requests = self._receive_window, self._asked
+        self._flows: dict[int, tuple[ReceiveWindow, _Receiver]] = {
+            kinds.MESSAGES: (messages, self._on_messages),
+            kinds.HANDLES: (messages, self._on_handles),
+            kinds.FRAGMENT: (messages, _nothing),
+            kinds.DISCARD: (messages, _nothing),
+            kinds.REQUEST: (requests, self._on_request),
+            kinds.CALL: (requests, self._on_call),
+            kinds.REPLY: (requests, self._on_reply),
+            kinds.FAILURE: (requests, self._on_failure),
+            kinds.REQUEST_FRAGMENT: (requests, _nothing),
+            kinds.REQUEST_DISCARD: (requests, _nothing),
+        }
+        self._controls: dict[int, Callable[[int], None]] = {
+            kinds.ACK: self.send_window.acked,
+            kinds.REQUEST_ACK: self._asking.acked,
+            kinds.CANCEL: self._on_cancel,
+            kinds.LOST: self._on_lost,
         }
 
     # ---- out
-
-    def put(self, message: Any) -> Awaitable[None] | None:
-        """Queues a message if the send window has room; else returns an awaitable. See `Worker.send_to`.
-
-        Almost every message is sent this way, so it makes no coroutine besides the public one, and no call of `pack`.
-        """
-        try:
-            body: bytes = pack_exact(message)
-        except Exception:
-            body = pack(message)
-        return None if self.send_window.put(body) else self.send_window.send(within_limit(body))
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
         """Sends a message; see `Worker.send_to`."""
@@ -96,37 +101,39 @@ class Conversation:
 
     async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
         """Sends a request, or another frame that has a reply, and returns the reply; see `Worker.request_to`."""
-        body = pack(message)
-        self._last_number += 1
-        number = self._last_number
-        reply = self._requests[number] = asyncio.get_running_loop().create_future()
+        if timeout is None:
+            return await self._request(kind, pack(message))
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._request(kind, pack(message))
+        except TimeoutError:
+            raise TimeoutError(f"{self._label} did not reply within {timeout} seconds") from None
+
+    async def _request(self, kind: int, body: bytes) -> Any:
+        self._last_number = number = self._last_number + 1
+        requests = self._requests
+        is_alone = not requests
+        loop = self._channel.loop or asyncio.get_running_loop()
+        reply = requests[number] = loop.create_future()
         is_sent = False
         try:
-            if timeout is None:
-                await self._ask(kind, number, body)
-                is_sent = True
-                return await reply
-            async with asyncio.timeout(timeout):
-                await self._ask(kind, number, body)
-                is_sent = True
-                return await reply
-        except TimeoutError:
-            if is_sent:
+            if not self._put(kind, number, body, is_alone):
+                await self._asking.send_frame(kind, number, body)
+            is_sent = True
+            return await reply
+        except BaseException as error:
+            requests.pop(number, None)
+            if is_sent and isinstance(error, asyncio.CancelledError):
                 self._asking.put_control(kinds.CANCEL, number)
-            raise TimeoutError(f"{self._label} did not reply within {timeout} seconds") from None
-        except asyncio.CancelledError:
-            if is_sent:
-                self._asking.put_control(kinds.CANCEL, number)
-            raise
-        finally:
-            self._requests.pop(number, None)
             if reply.done() and not reply.cancelled():
                 reply.exception()  # retrieved: a failure may arrive while we are being cancelled
+            raise
 
-    async def _ask(self, kind: int, number: int, body: bytes) -> None:
-        self.send_window.end_batch()  # later messages must not arrive before this frame
-        if not self._asking.put_frame(kind, number, body):
-            await self._asking.send_frame(kind, number, body)
+    def _put(self, kind: int, number: int, body: bytes, is_alone: bool) -> bool:
+        """Queues a request or a reply; at once if no others are likely to follow. False if it has to wait for room."""
+        if self.send_window.has_batch:
+            self.send_window.end_batch()  # later messages must not arrive before this frame
+        return self._asking.put_alone(kind, number, body) if is_alone else self._asking.put_frame(kind, number, body)
 
     # ---- in
 
@@ -136,26 +143,19 @@ class Conversation:
         Raises:
             ProtocolError: The frame is invalid.
         """
-        if kind == kinds.ACK:
-            self.send_window.acked(number)
+        flow = self._flows.get(kind)
+        if flow is None:
+            self._controls[kind](number)
             return
-        if kind == kinds.REQUEST_ACK:
-            self._asking.acked(number)
-            return
-        if kind == kinds.CANCEL:
-            if task := self._served.get(number):
-                self._unwanted.add(number)
-                task.cancel()
-            return
-        if kind == kinds.LOST:
-            self._on_lost(number)
-            return
-        if kind in _OF_MESSAGES:
-            whole = self._receive_window.accept(kind, body, abs(number) if kind == kinds.HANDLES else 0)
-        else:
-            whole = self._asked.accept(kind, body)
+        window, handle = flow
+        whole = window.accept(kind, body, abs(number) if kind == kinds.HANDLES else 0)
         if whole is not None:
-            self._receivers[kind](number, whole, take)
+            handle(number, whole, take)
+
+    def _on_cancel(self, number: int) -> None:
+        if task := self._served.get(number):
+            self._unwanted.add(number)
+            task.cancel()
 
     def _on_lost(self, count: int) -> None:
         self._mailbox.complain(HandleError(f"{count} descriptors did not reach {self._label}: {_WHY_LOST}"))
@@ -188,15 +188,14 @@ class Conversation:
             if handler is None:
                 raise LookupError("no handler: this process has not called handle_requests()")
             result = handler(message, self.pid)
-            if inspect.isawaitable(result):
+            if type(result) not in _PLAIN and inspect.isawaitable(result):
                 self._serve_awaitable(number, result, len(body))
                 return
             kind, reply = kinds.REPLY, pack(result)
         except BaseException as error:
             pass_on_interruption(error)
             kind, reply = kinds.FAILURE, pack(described(error))
-        self.send_window.end_batch()
-        if not self._asking.put_frame(kind, number, reply):
+        if not self._put(kind, number, reply, self._channel.hears_one):
             self._serve(number, self._reply(kind, number, reply), len(reply))
 
     def _on_call(self, number: int, body: bytes, take: TakeDescriptors) -> None:
@@ -232,25 +231,27 @@ class Conversation:
             kind, reply = kinds.FAILURE, pack(described(error))
             if ends_task(error, task):
                 if number not in self._unwanted:
-                    self.send_window.end_batch()
-                    self._asking.put_frame(kind, number, reply)
+                    self._put(kind, number, reply, is_alone=False)
                 raise
         await self._reply(kind, number, reply)
 
     async def _reply(self, kind: int, number: int, reply: bytes) -> None:
+        if self._put(kind, number, reply, len(self._served) == 1):
+            return
         with contextlib.suppress(ChannelClosedError):  # the requester is gone
-            await self._ask(kind, number, reply)
+            await self._asking.send_frame(kind, number, reply)
 
     def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
-        reply = self._requests.get(number)
+        message = unpack(body)
+        reply = self._requests.pop(number, None)
         if reply is not None and not reply.done():  # else the requester no longer waits
-            reply.set_result(unpack(body))
+            reply.set_result(message)
 
     def _on_failure(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         failure = unpack(body)
         if type(failure) is not list or list(map(type, failure)) != [str, str, str]:
             raise ProtocolError("a failure is a type, a text and a traceback")
-        reply = self._requests.get(number)
+        reply = self._requests.pop(number, None)
         if reply is not None and not reply.done():
             reply.set_exception(RemoteError(*failure))
 
@@ -278,6 +279,10 @@ class Conversation:
             task.cancel()
         if served:
             await asyncio.wait(served)
+
+
+def _nothing(number: int, body: bytes, take: TakeDescriptors) -> None:
+    """There is no fragment without a frame that ends it."""
 
 
 def described(error: BaseException) -> tuple[str, str, str]:

@@ -22,15 +22,15 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
 from .channel import Channel
-from .codec import MAX_MESSAGE, encode
+from .codec import MAX_MESSAGE, encode_flow, pack, pack_exact, within_limit
 
 logger = logging.getLogger("aiocluster.messages")
 
@@ -114,7 +114,7 @@ class _Batch(_Frame):
         if self.flow._batch is self:
             self.flow.end_batch()
         bodies = self.bodies[self._sent :] if self._sent else self.bodies
-        return encode(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+        return encode_flow(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
 
     def render_early(self) -> bytes:
         bodies = self.bodies[self._sent :]
@@ -124,7 +124,7 @@ class _Batch(_Frame):
         if self._early is None:
             self._early = deque()
         self._early.append(self._sent)
-        return encode(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+        return encode_flow(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
 
     def acked(self) -> bool:
         if not self._early:
@@ -160,12 +160,13 @@ class SendWindow:
     def __init__(self, channel: Channel, peer: int, label: str, lane: Lane = MESSAGES) -> None:
         self._channel = channel
         self._lane = lane
+        self._window = lane.window  # bytes
         self.peer = peer
         self._label = label
         self._batch: _Batch | None = None
         self._left = 0  # bytes that the batch has room for
         self._append: Callable[[bytes], None] = _no_batch
-        self._under_way: deque[_Frame] = deque()
+        self._under_way: deque[_Frame | int] = deque()  # an int is the cost of a frame that nothing is returned of
         self._cost = 0  # of the frames in flight, without the batch
         self._acked = 0
         self._queue = _Queue(None)
@@ -181,6 +182,22 @@ class SendWindow:
         self._left = left
         self._append(body)
         return True
+
+    def put_message(self, message: Any) -> Awaitable[None] | None:
+        """Packs and queues a message if there is room; else returns an awaitable that sends it. See `Worker.send_to`.
+
+        This is `put` and `pack` in one call: messages are sent more often than anything else is done.
+        """
+        try:
+            body: bytes = pack_exact(message)
+        except Exception:
+            body = pack(message)
+        left = self._left - len(body) - _OVERHEAD
+        if left < 0:
+            return None if self._put_into_new_batch(body) else self.send(within_limit(body))
+        self._left = left
+        self._append(body)
+        return None
 
     def _put_into_new_batch(self, body: bytes) -> bool:
         was_full = self._batch is not None
@@ -199,6 +216,11 @@ class SendWindow:
         self._left = FRAGMENT + _OVERHEAD
         return self.put(body)
 
+    @property
+    def has_batch(self) -> bool:
+        """Whether messages can still join the current batch."""
+        return self._batch is not None
+
     def end_batch(self) -> None:
         """Closes the current batch: later messages go into a new one."""
         batch = self._batch
@@ -211,7 +233,7 @@ class SendWindow:
 
     def _is_free(self) -> bool:
         """Whether a frame can be queued at once: no sender waits, the window has room, and the receiver is there."""
-        return self._cost < self._lane.window and not self._queue.waiting and not self._is_over()
+        return self._cost < self._window and not self._queue.waiting and not self._is_over()
 
     def _is_over(self) -> bool:
         """Whether the receiver is gone. The channel may be closed before `close` is called."""
@@ -274,6 +296,18 @@ class SendWindow:
         if len(body) > FRAGMENT or not self._is_free():
             return False
         self._put_frame(kind, number, body, _returnable(kind, body), ancillary)
+        return True
+
+    def put_alone(self, kind: int, number: int, body: bytes) -> bool:
+        """Like `put_frame`, for a frame that others will hardly follow at once: it leaves at once. Not of messages."""
+        size = len(body)
+        channel = self._channel
+        if size > FRAGMENT or self._cost >= self._window or self._queue.waiting or self.is_closed or channel.is_closed:
+            return False
+        channel.send_alone(encode_flow(kind, self.peer, number, body))
+        cost = size + _OVERHEAD
+        self._under_way.append(cost)
+        self._cost += cost
         return True
 
     async def send_frame(
@@ -340,7 +374,7 @@ class SendWindow:
     ) -> None:
         self.end_batch()  # later messages must not leave before this frame
         cost = len(body) + _OVERHEAD
-        frame = encode(kind, self.peer, number, body)
+        frame = encode_flow(kind, self.peer, number, body)
         channel = self._channel
         if ancillary is None:
             channel.send(frame)
@@ -350,17 +384,17 @@ class SendWindow:
             channel.send(frame, ancillary.descriptors, ancillary.release, without)
         if not channel.is_looked_after:
             channel.look_after()
-        self._under_way.append(_Frame(cost, bodies))
+        self._under_way.append(_Frame(cost, bodies) if bodies else cost)
         self._cost += cost
 
     def _without(self, ancillary: Ancillary, kind: int, number: int, body: bytes | memoryview) -> bytes:
         ancillary.lost()
-        return encode(kind, self.peer, -number, body)
+        return encode_flow(kind, self.peer, -number, body)
 
     def put_control(self, kind: int, number: int) -> None:
         """Queues a frame outside the flow: `kinds.CANCEL` or `kinds.LOST`. Does nothing if the receiver is gone."""
         if not self._is_over():
-            self._channel.send(encode(kind, self.peer, number, b""))
+            self._channel.send(encode_flow(kind, self.peer, number, b""))
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -390,10 +424,16 @@ class SendWindow:
 
     def acked(self, frames: int) -> None:
         """The receiver has handled so many frames since the flow began."""
-        while self._acked < frames and self._under_way:
+        under_way = self._under_way
+        while self._acked < frames and under_way:
             self._acked += 1
-            if self._under_way[0].acked():
-                self._cost -= self._under_way.popleft().cost
+            first = under_way[0]
+            if isinstance(first, int):
+                self._cost -= first
+                under_way.popleft()
+            elif first.acked():
+                self._cost -= first.cost
+                under_way.popleft()
         self._is_deaf = False
         if self._acked != frames:
             raise ProtocolError(f"{frames} frames acknowledged, of {self._acked} sent")
@@ -406,7 +446,7 @@ class SendWindow:
         self.end_batch()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
-        returned = [body for frame in self._under_way for body in frame.unacked()]
+        returned = [body for frame in self._under_way if isinstance(frame, _Frame) for body in frame.unacked()]
         self._under_way.clear()
         return returned
 
@@ -448,6 +488,9 @@ class ReceiveWindow:
         self._channel = channel
         self._peer = peer
         self._lane = lane
+        self._most = 2 * lane.window  # bytes
+        self._early = lane.window // 4  # bytes
+        self._of_fragments = (lane.fragment, lane.discard)
         self._received = 0
         self._acked = 0
         self._is_due = False
@@ -467,22 +510,24 @@ class ReceiveWindow:
         cost = len(body) + _OVERHEAD + descriptors * DESCRIPTOR
         self._costs.append(cost)
         self._cost += cost
-        if self._cost > 2 * self._lane.window:
+        if self._cost > self._most:
             raise ProtocolError(f"{self._cost} bytes are not acknowledged: more than the window allows")
         # Acknowledge in a later iteration: async handlers have started by then, so the messages are being handled. Do
         # not acknowledge each frame of a slow conversation: that would wake the other side twice for each message.
-        self._ack_later()
+        if not self._is_due:
+            self._ack_later()
         self._unacked += cost
-        if self._unacked > self._lane.window // 4:
+        if self._unacked > self._early:
             self._unacked = 0
             self._channel.hurry()
+        return self._joined(kind, body) if self._fragments or kind in self._of_fragments else body
+
+    def _joined(self, kind: int, body: bytes) -> bytes | None:
         if kind == self._lane.fragment:
             self._fragments.append(body)
             if len(body) > FRAGMENT or len(self._fragments) * FRAGMENT > MAX_MESSAGE + FRAGMENT:
                 raise ProtocolError("a message in fragments is over the limit")
             return None
-        if not self._fragments:
-            return None if kind == self._lane.discard else body
         fragments, self._fragments = self._fragments, []
         if kind == self._lane.discard:
             return None
@@ -529,4 +574,4 @@ class ReceiveWindow:
             for _ in range(handled - self._acked):
                 self._cost -= self._costs.popleft()
             self._acked = handled
-            self._channel.send(encode(self._lane.ack, self._peer, handled, b""))
+            self._channel.send(encode_flow(self._lane.ack, self._peer, handled, b""))

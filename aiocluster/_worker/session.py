@@ -166,10 +166,12 @@ class Session:
     # ---- frames
 
     def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
-        if frame[0] not in frames.FLOW:
-            self._dispatch[frame[0]](frame, take)
-            return
-        kind, pid, number, body = flow_fields(frame)
+        if type(frame) is not tuple:
+            if frame[0] not in frames.FLOW:
+                self._dispatch[frame[0]](frame, take)
+                return
+            frame = flow_fields(frame)
+        kind, pid, number, body = frame
         peer = self.peers.get(pid)
         if peer is self.primary:
             peer.receive(kind, number, body, take)

@@ -89,7 +89,7 @@ class Primary:
         self._is_awake = False
         self._busy_until = 0.0
         self._looks_again_at = 0.0
-        self._pauses = Pauses(policy.settle)
+        self._pauses = Pauses(policy.settle, self._windows.values)
         for worker in run.workers:
             policy.add(worker)
 
@@ -144,7 +144,7 @@ class Primary:
             worker = self._pick(self._backlog[0]) if self._backlog and self._wants_connections() else None
             if worker is None:
                 break
-            self._pauses.came(self._windows.values(), now)
+            self._pauses.came(now)
             batches.setdefault(worker, []).append(self._backlog.popleft())
             worker.connections += 1
             self._policy.changed(worker)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from aiocluster._wire import frames as kinds
-from aiocluster._wire.codec import Decoder, encode, unpack, unpack_batch
+from aiocluster._wire.codec import Decoder, encode, flow_fields, pack, unpack, unpack_batch
 
 from .ends import PATIENCE, contents, marked, socket_pair
 from .parties import PEER, Party, parties
@@ -45,7 +45,7 @@ class Listener:
                 return
             with self._more:
                 self.marks += map(contents, fds)
-                for kind, _, number, body in decoder.feed(data):
+                for kind, _, number, body in map(flow_fields, decoder.feed(data)):
                     if kind == kinds.MESSAGES:
                         self.frames.append(number)
                         self.messages += unpack_batch(body, number)
@@ -53,9 +53,10 @@ class Listener:
                         self.others.append(kind)
                         self.messages.append(unpack(body))
                 self._more.notify_all()
-            if self.acknowledges and self.frames:
+            if self.acknowledges:
+                acks = {kinds.ACK: len(self.frames), kinds.REQUEST_ACK: len(self.others)}
                 with contextlib.suppress(BrokenPipeError):  # the test is over
-                    self.sock.sendall(encode(kinds.ACK, PEER, len(self.frames), b""))
+                    self.sock.sendall(b"".join(encode(kind, PEER, n, b"") for kind, n in acks.items() if n))
 
     def hears(self, count: int) -> list[Any]:
         """Blocks the loop until so many messages have come."""
@@ -165,8 +166,12 @@ async def test_whatever_the_thread_interrupts_all_arrives_once_and_in_order(seed
             end = time.monotonic() + 1.5
             while time.monotonic() < end:
                 for _ in range(chance.choice([1, 2, 50])):
-                    await here.conversation.send([sent, "x" * chance.choice([0, 10, 3000])])
-                    sent += 1
+                    message = [sent, "x" * chance.choice([0, 10, 3000])]
+                    if chance.randrange(5):
+                        await here.conversation.send(message)
+                        sent += 1
+                    elif here.conversation._put(kinds.REQUEST, sent, pack(message), is_alone=chance.random() < 0.8):
+                        sent += 1
                     if not chance.randrange(40):
                         block(0.004)
                 await asyncio.sleep(0)

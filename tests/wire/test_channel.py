@@ -97,6 +97,45 @@ async def test_a_lone_frame_leaves_in_the_same_turn() -> None:
             assert here.sock.sends == number + 1
 
 
+async def test_a_frame_that_is_sent_alone_has_left_when_the_call_returns() -> None:
+    with Pair() as (here, there):
+        here.attach(), there.attach()
+        for number in range(20):
+            here.channel.send_alone(encode(PLAIN, number))
+            assert here.sock.sends == number + 1
+        here.channel.send(encode(PLAIN, 20))
+        here.channel.send_alone(encode(PLAIN, 21))  # with what is queued before it, which must not come later
+        assert here.sock.sends == 21
+        assert await there.hears(22) == [[PLAIN, number] for number in range(22)]
+        await turns()
+        assert here.sock.sends == 21
+
+
+@given(st.lists(st.tuples(st.sampled_from(["send", "send_alone", "turn"]), st.integers(0, 500_000)), max_size=60))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_order_holds_whatever_is_sent_alone_and_however_full_the_socket_is(plan: list[tuple[str, int]]) -> None:
+    with Pair() as (here, there):
+        here.attach(), there.attach()
+        sent: list[RawFrame] = []
+        for how, size in plan:
+            if how == "turn":
+                await asyncio.sleep(0)
+            else:
+                sent.append([PLAIN, len(sent), b"x" * size])
+                getattr(here.channel, how)(encode(*sent[-1]))
+        assert await there.hears(len(sent)) == sent
+
+
+async def test_a_frame_that_is_sent_alone_to_an_end_that_is_gone_is_dropped() -> None:
+    with Pair() as (here, there):
+        here.attach()
+        there.channel.close()
+        here.channel.send_alone(encode(PLAIN, 1))
+        assert await here.ended() is None
+        with pytest.raises(ChannelClosedError):
+            here.channel.send_alone(encode(PLAIN, 2))
+
+
 async def test_replies_of_one_turn_leave_in_one_system_call_at_its_end() -> None:
     def reply(frame: RawFrame, take: Callable[[], Descriptors]) -> None:
         there.channel.send(encode(PLAIN, frame[1]))
@@ -180,7 +219,7 @@ async def test_order_holds_for_any_mix_of_sizes_and_descriptors(plan: list[tuple
             if size % 3 == 0:
                 await asyncio.sleep(0)
         frames = await there.hears(len(plan))
-        assert [(frame[1], len(frame[2])) for frame in frames] == [(n, size) for n, (size, _) in enumerate(plan)]
+        assert [list(frame[1:]) for frame in frames] == [[n, b"x" * size] for n, (size, _) in enumerate(plan)]
         assert there.contents == [
             [b"%d.%d" % (number, which) for which in range(descriptors)]
             for number, (_, descriptors) in enumerate(plan)

@@ -56,6 +56,7 @@ async def test_a_large_message_arrives_among_small_ones() -> None:
 
 async def test_what_cannot_be_packed_is_refused_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_MESSAGE", 1000)
+    monkeypatch.setattr(codec, "MAX_CONTAINERS", 100)  # only what is longer is looked at
     one, other = socket.socketpair()
     other.settimeout(PATIENCE)
     async with parties() as (here, there):

@@ -19,19 +19,21 @@ class Pauses:
 
     Args:
         settle: Has the policy count connections anew.
+        windows: Returns the windows of the workers to which connections go.
     """
 
-    def __init__(self, settle: Callable[[], None]) -> None:
+    def __init__(self, settle: Callable[[], None], windows: Callable[[], Collection[Window]]) -> None:
         self._settle = settle
+        self._windows = windows
         self._last = -math.inf
         self._settled = -math.inf
 
-    def came(self, windows: Collection[Window], now: float) -> None:
-        """A connection has come, which is going to one of these windows' workers."""
+    def came(self, now: float) -> None:
+        """Connections have come."""
         is_pause = now - self._last > QUIET
         self._last = now
-        if is_pause and not any(window.unready for window in windows):
-            for window in windows:
+        if is_pause and not any(window.unready for window in self._windows()):
+            for window in self._windows():
                 window.forget()
         if is_pause or now - self._settled > SETTLES:
             self._settled = now

@@ -115,7 +115,7 @@ class Port:
         self._in_backoff: dict[Backend, asyncio.TimerHandle] = {}
         self._pending: deque[Connection] = deque()
         self._is_accepting = False
-        self._pauses = Pauses(self._policy.settle)
+        self._pauses = Pauses(self._policy.settle, lambda: self.windows)
         self._hold: asyncio.TimerHandle | None = None  # the primary does not accept until then, or until one is ready
         self._is_closing = False
         self._loop = asyncio.get_running_loop()
@@ -222,7 +222,7 @@ class Port:
         if window is not None and self.hands_over:
             self.accepted += count
             now = time.monotonic()
-            self._pauses.came(self.windows, now)
+            self._pauses.came(now)
             window.sent(count, now)
             self.stirred()
             if window.room <= 0 and backend in self._pickable:
@@ -318,9 +318,10 @@ class Port:
         """
         os.set_blocking(sock.fileno(), False)  # a worker has the same socket, and may have changed that
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
+        pickable, may_wait = self._pickable, self._policy.may_wait
         try:
             for _ in range(_ACCEPTS_PER_TURN):
-                if if_room and not self._wants_connections():
+                if if_room and not (self._wants_connections() if may_wait else pickable):
                     return
                 connection = (*accept(), None)
                 self.accepted += 1
@@ -390,9 +391,11 @@ class Port:
     def _hand_over(self, connections: Iterable[Connection]) -> None:
         """Picks a worker for each connection, and sends each worker its batch. If no worker has room, they wait."""
         batches: dict[Backend, list[int]] = {}
-        now = time.monotonic()
+        now = 0.0
         for connection in connections:
-            self._pauses.came(self.windows, now)
+            if not now:
+                now = time.monotonic()
+                self._pauses.came(now)
             fd, client, first = connection
             if first is None and self._peeker is not None:
                 self._peeker.take(fd, client)  # it calls this method again with the first bytes

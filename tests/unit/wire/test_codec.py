@@ -25,6 +25,8 @@ from aiocluster._wire.codec import (
     Decoder,
     RawFrame,
     encode,
+    encode_flow,
+    flow_fields,
     pack,
     pack_fields,
     unpack,
@@ -92,6 +94,77 @@ def test_buffered_counts_the_bytes_of_an_unfinished_frame() -> None:
     assert decoder.buffered == len(data) - 1
     assert list(decoder.feed(data[-1:] + whole)) == [[7, b"x" * 100], [1]]
     assert decoder.buffered == 0
+
+
+flow_frames = st.tuples(
+    st.integers(1, 14), st.integers(0, 2**32 - 1), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=300)
+)
+
+
+@given(flow_frames)
+def test_a_frame_of_a_flow_is_msgpack_and_comes_back_checked(frame: tuple[int, int, int, bytes]) -> None:
+    data = encode_flow(*frame)
+    assert msgpack.unpackb(data[4:]) == list(frame)
+    assert list(Decoder().feed(data)) == [Decoder().feed_one(data)] == [frame]
+    assert encode_flow(*frame[:3], memoryview(frame[3])) == data
+    (other,) = Decoder().feed(encode(*frame))  # as any other program packs it
+    assert flow_fields(other) == flow_fields(frame) == frame
+
+
+@given(st.lists(flow_frames | frames, max_size=8), st.lists(st.integers(0), max_size=30))
+def test_both_sorts_of_frames_come_back_in_order_however_they_are_cut(sent: list[RawFrame], cuts: list[int]) -> None:
+    decoder = Decoder()
+    received: list[RawFrame] = []
+    data = b"".join(encode_flow(*frame) if isinstance(frame, tuple) else encode(*frame) for frame in sent)
+    for chunk in in_chunks(data, cuts):
+        one = decoder.feed_one(chunk)
+        received.extend(decoder.feed(chunk) if one is None else [one])
+    assert received == sent
+    assert decoder.buffered == 0
+
+
+@given(flow_frames, st.integers(4, 24), st.integers(0, 255), st.booleans())
+def test_a_header_with_another_byte_is_read_as_msgpack_reads_it(
+    frame: tuple[int, int, int, bytes], place: int, byte: int, is_alone: bool
+) -> None:
+    data = bytearray(encode_flow(*frame))
+    data[place] = byte
+    decoder = Decoder()
+    try:
+        expected = msgpack.unpackb(data[4:], strict_map_key=False, unicode_errors="surrogatepass")
+    except Exception:
+        expected = None
+    is_frame = type(expected) is list and bool(expected) and type(expected[0]) is int
+    if not is_frame:
+        assert decoder.feed_one(bytes(data)) is None
+        with pytest.raises(ProtocolError):
+            list(decoder.feed(bytes(data)))
+        return
+    (found,) = decoder.feed(bytes(data))
+    assert list(found) == expected
+    if is_alone and isinstance(found, tuple):
+        assert decoder.feed_one(bytes(data)) == found
+    try:
+        assert list(flow_fields(found)) == expected
+    except ProtocolError:
+        assert isinstance(found, list)
+
+
+@pytest.mark.parametrize(
+    "frame", [[1, 2, 3], [1, 2, 3, "text"], [1, -1, 3, b""], [1, 2**32, 3, b""], [1, 2, 2**63, b""], [15, 2, 3, b""]]
+)
+def test_fields_that_no_flow_has_are_refused(frame: RawFrame) -> None:
+    with pytest.raises(ProtocolError, match="fields of the wrong types"):
+        flow_fields(frame)
+
+
+def test_a_frame_over_the_limit_or_after_a_part_of_another_is_not_taken_alone() -> None:
+    whole = encode_flow(5, 1, 2, b"x" * 100)
+    assert Decoder(limit=len(whole) - 5).feed_one(whole) is None
+    decoder = Decoder()
+    assert list(decoder.feed(whole[:10])) == []
+    assert decoder.feed_one(whole) is None
+    assert decoder.feed_one(whole + whole) is None
 
 
 def test_a_map_in_a_frame_may_have_any_keys() -> None:
@@ -433,6 +506,7 @@ def test_packing_goes_on_after_a_refusal() -> None:
 def test_a_message_of_the_limit_passes_and_one_byte_more_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_MESSAGE < MAX_FRAME
     monkeypatch.setattr(codec, "MAX_MESSAGE", 1000)
+    monkeypatch.setattr(codec, "MAX_CONTAINERS", 100)  # only what is longer is looked at
     assert len(pack(b"x" * 997)) == 1000
     with pytest.raises(MessageTooLargeError, match=r"^the message has 1001 bytes packed; the limit is 1000$"):
         pack(b"x" * 998)

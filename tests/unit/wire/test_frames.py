@@ -70,7 +70,7 @@ def records_of(kind: type[Record]) -> st.SearchStrategy[Any]:
 def sent(frame: Frame) -> list[Any]:
     """What arrives of a frame."""
     (array,) = Decoder().feed(frame.encode())
-    return array
+    return list(array)
 
 
 @pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: kind.__name__)
