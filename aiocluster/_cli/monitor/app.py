@@ -124,6 +124,7 @@ class Top(App[None]):
         self._cpu: deque[float] = deque(maxlen=_KEPT)
         self._taken: deque[float] = deque(maxlen=_KEPT)
         self._under_way: str | None = None
+        self._told_to_stop: int | None = None  # the process id of the cluster whose end is told by the order itself
         self._columns: list[Column] = []
 
     def _tell(self, look: Look) -> None:
@@ -173,9 +174,12 @@ class Top(App[None]):
         self._show_head(look.found)
         self._show_graphs(look.found["totals"])
         self._show_workers(look.found["workers"])
-        has_ended = before is not None and before["pid"] is not None and look.found["pid"] is None
-        if has_ended and self._under_way is None:
-            self._say(f"{self.name_shown} {'has died' if look.found['state'] == 'died' else 'has ended'}", True)
+        if before is None or before["pid"] is None or look.found["pid"] is not None or self._under_way is not None:
+            return
+        if look.found["state"] == "died":
+            self._say(f"{self.name_shown} has died", True)
+        elif before["pid"] != self._told_to_stop:
+            self._say(f"{self.name_shown} has ended", True)
 
     async def _show_names(self, names: list[str]) -> None:
         self._names = names
@@ -279,7 +283,13 @@ class Top(App[None]):
     def action_stop(self) -> None:
         """Stops the cluster, if the answer is yes."""
         name = self.name_shown
-        self._ask(f"Stop {name}?", f"{name} is being stopped", lambda: orders.stop(name, self._happens))
+        pid = self._found["pid"] if self._found is not None else None
+
+        def stop() -> str:
+            self._told_to_stop = pid
+            return orders.stop(name, self._happens)
+
+        self._ask(f"Stop {name}?", f"{name} is being stopped", stop)
 
     def action_replace_worker(self) -> None:
         """Replaces the chosen worker, if the answer is yes."""
