@@ -139,7 +139,7 @@ async def test_the_next_loop_hears_what_came_before_it(tmp_path: Path) -> None:
 async def test_one_that_is_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "steps"
     (tmp_path / "imports_slowly_of_test.py").write_text(
-        "import sys, time\nfrom tests.worker.test_way_out import note\ndef serve(): pass\n"
+        "import sys, time\nfrom tests.worker.inside_way_out import note\ndef serve(): pass\n"
         "try:\n    note('running')\n    time.sleep(600)\nfinally:\n    note('finally')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
