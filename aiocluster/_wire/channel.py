@@ -223,18 +223,22 @@ class Channel:
         if self._outbox or self.waits_for_room or self.loop is None or self.is_closed or self._is_broken:
             self.send(frame)
             self.flush()
-            return
-        with self._lock:
-            is_first = not self._outbox and not self._unsent  # the flusher puts back what it could not send
+        else:
+            with self._lock:
+                is_first = not self._outbox and not self._unsent  # the flusher puts back what it could not send
+                if is_first:
+                    try:
+                        self._unsent = frame[self._sock.send(frame) :]
+                    except OSError:
+                        self._unsent = frame  # `_flush` will meet the error again
+                    if not self._unsent:
+                        return
             if is_first:
-                try:
-                    self._unsent = frame[self._sock.send(frame) :]
-                except OSError:
-                    self._unsent = frame  # `_flush` will meet the error again
-        if not is_first:
-            self.send(frame)
-        elif self._unsent:
-            self._schedule()
+                self._schedule()
+            else:
+                self.send(frame)
+        if (self._outbox or self._unsent) and not self.is_looked_after:
+            self.look_after()
 
     def withdraw(self, descriptors: Collection[int]) -> None:
         """Removes the queued frames that have any of these descriptors, which are about to be closed."""

@@ -233,7 +233,8 @@ class SendWindow:
 
     def _is_free(self) -> bool:
         """Whether a frame can be queued at once: no sender waits, the window has room, and the receiver is there."""
-        return self._cost < self._window and not self._queue.waiting and not self._is_over()
+        is_over = self.is_closed or self._channel.is_closed
+        return self._cost < self._window and not self._queue.waiting and not is_over
 
     def _is_over(self) -> bool:
         """Whether the receiver is gone. The channel may be closed before `close` is called."""
@@ -300,12 +301,10 @@ class SendWindow:
 
     def put_alone(self, kind: int, number: int, body: bytes) -> bool:
         """Like `put_frame`, for a frame that others will hardly follow at once: it leaves at once. Not of messages."""
-        size = len(body)
-        channel = self._channel
-        if size > FRAGMENT or self._cost >= self._window or self._queue.waiting or self.is_closed or channel.is_closed:
+        if len(body) > FRAGMENT or not self._is_free():
             return False
-        channel.send_alone(encode_flow(kind, self.peer, number, body))
-        cost = size + _OVERHEAD
+        self._channel.send_alone(encode_flow(kind, self.peer, number, body))
+        cost = len(body) + _OVERHEAD
         self._under_way.append(cost)
         self._cost += cost
         return True

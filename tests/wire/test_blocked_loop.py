@@ -121,6 +121,26 @@ async def test_handles_and_requests_leave_too() -> None:
         asking.cancel()
 
 
+async def test_a_lone_request_that_finds_the_socket_full_leaves_too() -> None:
+    one, other = socket_pair()
+    here = Party(one, "here", 2)
+    here.attach()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            one.send(b"x" * 65536)
+    asking = asyncio.ensure_future(here.conversation.request("a request", None))
+    await asyncio.sleep(0)
+    other.settimeout(PATIENCE)
+    read = b""
+    while not read.endswith(pack("a request")):  # the loop is blocked meanwhile
+        read = read[-100:] + other.recv(65536)
+    asking.cancel()
+    await asyncio.wait([asking])
+    other.close()
+    here.channel.close()
+    await here.conversation.end()
+
+
 async def test_what_left_early_is_acknowledged_and_the_rest_returned() -> None:
     with heard_by_thread() as (here, listener):
         for text in ("a", "b"):
