@@ -122,12 +122,13 @@ class Conversation:
             is_sent = True
             return await reply
         except BaseException as error:
-            requests.pop(number, None)
             if is_sent and isinstance(error, asyncio.CancelledError):
                 self._asking.put_control(kinds.CANCEL, number)
             if reply.done() and not reply.cancelled():
                 reply.exception()  # retrieved: a failure may arrive while we are being cancelled
             raise
+        finally:
+            del requests[number]  # not before: it is in flight until whoever asked has the reply
 
     def _put(self, kind: int, number: int, body: bytes, is_alone: bool) -> bool:
         """Queues a request or a reply; at once if no others are likely to follow. False if it has to wait for room."""
@@ -243,7 +244,7 @@ class Conversation:
 
     def _on_reply(self, number: int, body: bytes, take: TakeDescriptors) -> None:
         message = unpack(body)
-        reply = self._requests.pop(number, None)
+        reply = self._requests.get(number)
         if reply is not None and not reply.done():  # else the requester no longer waits
             reply.set_result(message)
 
@@ -251,7 +252,7 @@ class Conversation:
         failure = unpack(body)
         if type(failure) is not list or list(map(type, failure)) != [str, str, str]:
             raise ProtocolError("a failure is a type, a text and a traceback")
-        reply = self._requests.pop(number, None)
+        reply = self._requests.get(number)
         if reply is not None and not reply.done():
             reply.set_exception(RemoteError(*failure))
 

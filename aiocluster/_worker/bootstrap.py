@@ -199,6 +199,8 @@ def _run(session: Session, awaitable: Awaitable[Any]) -> None:
         except Exception as error:
             await session.fail(error)
             raise
+        finally:
+            session.is_ending = True
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(run())

@@ -35,6 +35,9 @@ from .worker import Worker
 logger = logging.getLogger("aiocluster.worker")
 
 
+_STILL = 10
+"""Turns of the loop without anything in flight until all is done: a reply takes one for each task, group and timeout
+between the request and whoever goes on with it."""
 _TEXT = 16 * 1024  # characters: the primary is told at most so many of an error's text and of its traceback
 
 
@@ -137,7 +140,10 @@ class Session:
         return loop in self._have_heard
 
     def detach(self) -> None:
-        """Stops reading, because the loop has stopped. Another loop may attach later."""
+        """Stops reading, because the loop has stopped. Another loop may attach later.
+
+        It holds SIGTERM back until `has_stopped`: the loop itself has more to do before others may run.
+        """
         self.hold.begin()
         self.loop = None
         self._heartbeat.stop()
@@ -146,7 +152,11 @@ class Session:
             self.leaving.pause()
         self.tell(frames.Detached())
         self.channel.detach()
-        self.hold.end()
+
+    def has_stopped(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop has stopped for good, if it read the channel: SIGTERM may end what the main thread does."""
+        if self.loop is None and self.has_heard(loop):
+            self.hold.end()
 
     def tell(self, frame: Frame) -> None:
         """Sends the primary a frame. Does nothing if the channel is closed."""
@@ -282,16 +292,17 @@ class Session:
     async def drain_work(self) -> None:
         """Waits until async event handlers have ended, and requests and calls have been answered, in both directions.
 
-        What comes meanwhile is served, too.
+        What comes meanwhile is served, too, and whoever asked goes on with the reply.
         """
-        while True:
+        still = 0
+        while still < _STILL:
             await self.inbox.drain()
             self.channel.hurry()  # what these handlers have handled is acknowledged before this process ends
             in_flight = [work for peer in set(self.peers.values()) for work in peer.in_flight()]
-            if not in_flight:
-                return
-            await asyncio.wait(in_flight)
-            await asyncio.sleep(0)  # who asked goes on with the reply
+            if in_flight:
+                await asyncio.wait(in_flight)
+            still = 0 if in_flight else still + 1
+            await asyncio.sleep(0)
 
     def hear_out(self) -> None:
         """Reads what the primary has sent since the last loop ended, and closes the channel."""

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from aiocluster import current_worker
+from aiocluster._worker.current import current_session
 from aiocluster.events import Shutdown
 
 
@@ -153,3 +154,46 @@ def is_busy() -> None:
 
 def runs_no_loop() -> None:
     time.sleep(60)
+
+
+def is_told_as_its_loop_stops() -> None:
+    _hear_sigterm_as_the_loop_stops()
+    asyncio.run(asyncio.sleep(0))
+    raise AssertionError("it goes on")
+
+
+async def is_told_as_it_exits() -> None:
+    _hear_sigterm_as_the_loop_stops()
+    raise SystemExit(3)
+
+
+def _hear_sigterm_as_the_loop_stops() -> None:
+    """At the moment at which the primary learns that none runs, while the loop still winds up."""
+    channel = current_session().channel
+    detach = channel.detach
+
+    def detach_and_hear() -> None:
+        detach()
+        signal.raise_signal(signal.SIGTERM)
+
+    channel.detach = detach_and_hear  # type: ignore[method-assign]
+
+
+async def asks_in_layers() -> None:
+    """The reply has to pass tasks, groups and timeouts, and comes together with the one that the way out waits for."""
+    worker = current_worker()
+
+    @worker.on("shutdown")
+    async def leave(event: Shutdown) -> None:
+        await worker.request("leaves")
+
+    async def ask() -> Any:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            asked = group.create_task(worker.request("a question", timeout=60))
+        (reply,) = await asyncio.gather(asyncio.wait_for(asked, 60))
+        return reply
+
+    asked = asyncio.ensure_future(ask())
+    await worker.send("asks")
+    await worker.send(await asyncio.shield(asked))
+    await asyncio.get_running_loop().create_future()

@@ -19,11 +19,14 @@ from tests.support.serving import Client, ask, serving, wait_until_it_ignores
 from .inside_leave import (
     answers_when_it_leaves,
     asks,
+    asks_in_layers,
     cleans_up,
     disconnects_itself,
     does_not_leave,
     ignores_sigterm,
     is_busy,
+    is_told_as_it_exits,
+    is_told_as_its_loop_stops,
     plain,
     runs_no_loop,
     tells_its_deadline,
@@ -139,6 +142,33 @@ async def test_a_request_of_a_worker_is_answered_although_it_leaves() -> None:
         assert (await anext(heard)).message == "a reply"
         await leaving
         assert (worker.exit_code, worker.exit_reason) == (0, "told")
+
+
+async def test_a_reply_reaches_whoever_asked_through_any_layers() -> None:
+    is_asked = asyncio.Event()
+
+    async def reply(message: Any, sender: int) -> Any:
+        if message == "leaves":
+            is_asked.set()
+        await is_asked.wait()
+        return f"a reply to {message}"
+
+    async with Primary(asks_in_layers) as primary, primary.events("message") as heard:
+        primary.handle_requests(reply)
+        worker = await primary.fork()
+        assert (await anext(heard)).message == "asks"
+        leaving = asyncio.ensure_future(worker.disconnect())
+        assert (await anext(heard)).message == "a reply to a question"
+        await leaving
+        assert (worker.exit_code, worker.exit_reason) == (0, "told")
+
+
+@pytest.mark.parametrize("target", [is_told_as_its_loop_stops, is_told_as_it_exits])
+async def test_a_signal_while_the_loop_winds_up(target: Any, worker_loop: Loop) -> None:
+    async with Primary(target, loop=worker_loop, silent=True) as primary:
+        worker = await primary.fork()
+        await worker.wait_gone()
+        assert (worker.exit_signal, worker.stderr_tail) == (signal.SIGTERM, b"")
 
 
 async def test_a_worker_without_a_loop_is_sent_sigterm() -> None:

@@ -55,8 +55,22 @@ def _run_until_complete(original: Original) -> Callable[..., Any]:
             raise
         finally:
             del session.mains[self]
+            session.has_stopped(self)
 
     return run_until_complete
+
+
+def _run_forever(original: Original) -> Callable[..., Any]:
+    @wraps(original)
+    def run_forever(self: asyncio.AbstractEventLoop) -> None:
+        session = connected_session()
+        try:
+            original(self)
+        finally:
+            if session is not None:
+                session.has_stopped(self)
+
+    return run_forever
 
 
 # ---- servers
@@ -189,6 +203,7 @@ CLEANUP = True if sys.version_info >= (3, 13) else None
 _TLS = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 _WRAPPERS: dict[str, Callable[[Original], Callable[..., Any]]] = {
+    "run_forever": _run_forever,
     "run_until_complete": _run_until_complete,
     "create_server": _create_server,
     "create_unix_server": _create_unix_server,
