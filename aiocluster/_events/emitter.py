@@ -59,8 +59,6 @@ Seconds = float | None
 
 _CANCELLED = 1.0  # seconds between the cancellation of an async handler and the confirmation of its message
 
-_new = object.__new__
-
 Name = Literal[
     "close",
     "disconnect",
@@ -102,7 +100,8 @@ class EventHub:
         self._root: EventHub = parent._root if parent is not None else self
         self._children: weakref.WeakSet[EventHub] = weakref.WeakSet()
         self._own: dict[str, tuple[Handler, ...]] = {}
-        self._called: dict[str, tuple[Handler, ...]] = {}  # its own and its ancestors' handlers, ready for `emit`
+        # Its own and its ancestors' handlers, ready for `emit`.
+        self._called: dict[str, tuple[Handler, ...]] = {Message.name: ()}
         self._tasks: set[asyncio.Task[None]] = set()
         if parent is not None:
             parent._children.add(self)
@@ -162,16 +161,15 @@ class EventHub:
         """Emits a `Message` for each of these, faster than `emit` does: messages are the most frequent events."""
         called = self._called
         for message in messages:
-            event = _new(MessageDraft)
+            event = MessageDraft()
             event.sender = sender
             event.message = message
             event.handles = handles
             event.worker = worker
-            event.__class__ = Message  # type: ignore[assignment]
-            for handler in called.get("message", ()):
+            event.__class__ = Message
+            for handler in called["message"]:
                 try:
-                    result = handler(event)
-                    if result is not None:
+                    if (result := handler(event)) is not None:
                         self._go_on(handler, event, result, hold)
                 except BaseException as error:
                     self._failed(handler, event, error)

@@ -309,6 +309,17 @@ def unpack_batch(body: bytes, count: int) -> list[Any]:
         ProtocolError: The bytes are not that many messages.
     """
     try:
+        # Together they are an array's items, which are unpacked in one call. A wrong count raises, as does a time that
+        # datetime can't hold.
+        array = _pack_array(_ARRAY_32, count) + body
+        messages: list[Any] = _unpack_one(array, strict_map_key=False, timestamp=_DATETIME)
+        return messages
+    except Exception:
+        return _unpack_each(body, count)
+
+
+def _unpack_each(body: bytes, count: int) -> list[Any]:
+    try:
         messages, used = _unpack_all(body)
     except Exception as error:
         raise ProtocolError(f"{len(body)} bytes are not messages: {error}") from None
@@ -317,7 +328,23 @@ def unpack_batch(body: bytes, count: int) -> list[Any]:
     return messages
 
 
+def split_batch(body: bytes) -> list[bytes]:
+    """The packed messages that are one after the other in ``body``, which this process has packed itself."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(body), 1))
+    unpacker.feed(body)
+    messages = []
+    begin = 0
+    while begin < len(body):
+        unpacker.skip()
+        end = unpacker.tell()
+        messages.append(body[begin:end])
+        begin = end
+    return messages
+
+
 _unpack_one = msgpack.unpackb
+_pack_array = Struct(">BI").pack
+_ARRAY_32 = 0xDD
 _DATETIME, _TIMESTAMP = 3, 0  # msgpack's options for what a timestamp becomes
 
 

@@ -50,8 +50,6 @@ class Conversation:
         self.pid = pid
         self._channel = channel
         self.send_window: SendWindow = SendWindow(channel, peer, label)
-        self.put: Callable[[Any], Awaitable[None] | None] = self.send_window.put_message
-        """Queues a message if there is room; else returns an awaitable. Almost every message is sent this way."""
         self._receive_window = ReceiveWindow(channel, peer)
         self._asking = SendWindow(channel, peer, label, REQUESTS)
         self._asked = ReceiveWindow(channel, peer, REQUESTS)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from .._checks import function
 from .._events.emitter import E_contra, Emitter
 from ..errors import ChannelClosedError
+from .codec import pack, pack_exact, within_limit
 from .conversation import Conversation
 from .inbox import Inbox, MessageQueue
 from .mailbox import RequestHandler, Requests
+from .windows import UNIT, SendWindow
 
 
 class NoConversation:
@@ -23,7 +25,8 @@ class NoConversation:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def put(self, message: Any) -> Awaitable[None] | None:
+    @property
+    def send_window(self) -> SendWindow:
         self._refuse()
 
     async def send(self, message: Any, handles: Iterable[Any] = (), *, keep_open: bool = False) -> None:
@@ -58,8 +61,18 @@ class Peer(Emitter[E_contra]):
         """
         if handles:
             await self._conversation.send(message, handles, keep_open=keep_open)
-        elif wait := self._conversation.put(message):
-            await wait
+            return
+        window = self._conversation.send_window
+        try:
+            body: bytes = pack_exact(message)
+        except Exception:
+            body = pack(message)
+        left = window.left - (len(body) >> UNIT) - 1
+        if left >= 0:
+            window.left = left
+            window.bodies.append(body)
+        elif not window.put_into_new_batch(body):
+            await window.send(within_limit(body))
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
         """Sends a request to the other end and returns the reply of its handler (`handle_requests`).

@@ -30,7 +30,7 @@ from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
 from .channel import Channel
-from .codec import MAX_MESSAGE, encode_flow, pack, pack_exact, within_limit
+from .codec import MAX_MESSAGE, encode_flow, pack, pack_exact, split_batch, within_limit
 
 logger = logging.getLogger("aiocluster.messages")
 
@@ -39,7 +39,13 @@ WINDOW = 512 * 1024
 for a receiver that has stopped reading."""
 
 FRAGMENT = 32 * 1024
-"""The most bytes in a batch or a fragment."""
+"""The most bytes in a fragment, and in a message that joins a batch."""
+
+UNIT = 7
+"""A batch has room for so many units of ``1 << UNIT`` bytes. Each message takes the units that it begins: small ints,
+which cost no memory, where bytes would be ints that are made and freed again for each message."""
+
+_BATCH = (FRAGMENT >> UNIT) + 1  # units: one message of `FRAGMENT` bytes, or 257 small ones
 
 PATIENCE = 30.0
 """Seconds that a message to all waits for a receiver that acknowledges nothing. Then that one does not get it."""
@@ -95,13 +101,17 @@ class _Batch(_Frame):
 
     If the loop is blocked, those that have joined leave early, as a frame of their own. The flusher's thread then reads
     `bodies` while the loop may add to it, so it never changes that list.
+
+    Once it has left as a whole, it keeps its messages joined, as the frame has them. So the memory of the single ones
+    is used again while the processor still has it at hand.
     """
 
-    __slots__ = ("_acked", "_early", "_sent", "flow")
+    __slots__ = ("_acked", "_early", "_joined", "_sent", "flow")
 
     def __init__(self, flow: SendWindow) -> None:
         super().__init__(0, [])
         self.flow = flow
+        self._joined = b""  # all messages, once none can join any more
         self._sent = 0  # how many messages have left early
         self._acked = 0  # how many of these are acknowledged
         self._early: deque[int] | None = None  # `_sent` after each frame that left early and is not acknowledged
@@ -110,11 +120,21 @@ class _Batch(_Frame):
     def is_open(self) -> bool:
         return self.flow._batch is self
 
+    def end(self) -> int:
+        """No message can join any more. Returns the cost in bytes."""
+        self._joined = b"".join(self.bodies)
+        self.cost = len(self._joined) + len(self.bodies) * _OVERHEAD
+        return self.cost
+
     def render(self) -> bytes:
         if self.flow._batch is self:
             self.flow.end_batch()
-        bodies = self.bodies[self._sent :] if self._sent else self.bodies
-        return encode_flow(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+        if self._sent:
+            bodies = self.bodies[self._sent :]
+            return encode_flow(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+        frame = encode_flow(kinds.MESSAGES, self.flow.peer, len(self.bodies), self._joined)
+        self.bodies = []
+        return frame
 
     def render_early(self) -> bytes:
         bodies = self.bodies[self._sent :]
@@ -133,7 +153,8 @@ class _Batch(_Frame):
         return False
 
     def unacked(self) -> list[bytes]:
-        return self.bodies[self._acked :]
+        bodies = self.bodies  # the flusher's thread may be about to replace it
+        return bodies[self._acked :] if bodies else split_batch(self._joined)
 
 
 class _Queue:
@@ -155,6 +176,11 @@ class SendWindow:
         peer: The pid in its frames: in a worker the receiver's, in the primary the primary's own.
         label: What error texts call the receiver.
         lane: Which of the flows to the receiver this is.
+
+    Attributes:
+        left: The units that the current batch has room for; 0 if there is none.
+        bodies: The packed messages of the current batch.
+        is_closed: Whether the receiver is gone.
     """
 
     def __init__(self, channel: Channel, peer: int, label: str, lane: Lane = MESSAGES) -> None:
@@ -164,8 +190,8 @@ class SendWindow:
         self.peer = peer
         self._label = label
         self._batch: _Batch | None = None
-        self._left = 0  # bytes that the batch has room for
-        self._append: Callable[[bytes], None] = _no_batch
+        self.left: int = 0
+        self.bodies: list[bytes] = []
         self._under_way: deque[_Frame | int] = deque()  # an int is the cost of a frame that nothing is returned of
         self._cost = 0  # of the frames in flight, without the batch
         self._acked = 0
@@ -176,30 +202,32 @@ class SendWindow:
 
     def put(self, body: bytes) -> bool:
         """Queues a packed message. False if there is no room, or if it is too long for a batch: then use `send`."""
-        left = self._left - len(body) - _OVERHEAD
+        left = self.left - (len(body) >> UNIT) - 1
         if left < 0:
-            return self._put_into_new_batch(body)
-        self._left = left
-        self._append(body)
+            return self.put_into_new_batch(body)
+        self.left = left
+        self.bodies.append(body)
         return True
 
     def put_message(self, message: Any) -> Awaitable[None] | None:
         """Packs and queues a message if there is room; else returns an awaitable that sends it. See `Worker.send_to`.
 
-        This is `put` and `pack` in one call: messages are sent more often than anything else is done.
+        This is `put` and `pack` in one call: messages are sent more often than anything else is done. `Peer.send` does
+        the same without this call.
         """
         try:
             body: bytes = pack_exact(message)
         except Exception:
             body = pack(message)
-        left = self._left - len(body) - _OVERHEAD
+        left = self.left - (len(body) >> UNIT) - 1
         if left < 0:
-            return None if self._put_into_new_batch(body) else self.send(within_limit(body))
-        self._left = left
-        self._append(body)
+            return None if self.put_into_new_batch(body) else self.send(within_limit(body))
+        self.left = left
+        self.bodies.append(body)
         return None
 
-    def _put_into_new_batch(self, body: bytes) -> bool:
+    def put_into_new_batch(self, body: bytes) -> bool:
+        """Like `put`, for a message for which the current batch has no room."""
         was_full = self._batch is not None
         self.end_batch()
         if len(body) > FRAGMENT or not self._is_free():
@@ -212,8 +240,8 @@ class SendWindow:
         if not channel.is_looked_after:
             channel.look_after()
         self._under_way.append(batch)
-        self._append = batch.bodies.append
-        self._left = FRAGMENT + _OVERHEAD
+        self.bodies = batch.bodies
+        self.left = _BATCH
         return self.put(body)
 
     @property
@@ -225,11 +253,9 @@ class SendWindow:
         """Closes the current batch: later messages go into a new one."""
         batch = self._batch
         if batch is not None:
-            batch.cost = FRAGMENT + _OVERHEAD - self._left
-            self._cost += batch.cost
-            self._batch = None
-            self._left = 0
-            self._append = _no_batch
+            self.left = 0
+            self._cost += batch.end()
+            self._batch = None  # not before: then the flusher's thread takes what `end` has joined
 
     def _is_free(self) -> bool:
         """Whether a frame can be queued at once: no sender waits, the window has room, and the receiver is there."""
@@ -453,10 +479,6 @@ class SendWindow:
 def _returnable(kind: int, body: bytes) -> list[bytes]:
     """The messages of a frame that are returned if it is not acknowledged. Requests and replies are not returned."""
     return [body] if kind == kinds.HANDLES else []
-
-
-def _no_batch(body: bytes) -> None:
-    raise AssertionError("there is no batch to join")
 
 
 async def send_to_all(flows: Iterable[SendWindow], body: bytes) -> None:

@@ -93,7 +93,7 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
         peer = self._session.peers.get(to) or self._not_found(to)
         if handles:
             await peer.send(message, handles, keep_open=keep_open)
-        elif wait := peer.put(message):
+        elif wait := peer.send_window.put_message(message):
             await wait
 
     async def broadcast(self, message: Any) -> None:

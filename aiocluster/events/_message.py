@@ -18,22 +18,12 @@ class Event:
     name: ClassVar[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Message(Event):
-    """A message has arrived. In the primary, ``worker`` is its sender; inside a worker it is None."""
-
-    name: ClassVar[Literal["message"]] = "message"
-    sender: int
-    message: Any
-    handles: tuple[socket.socket, ...] = ()
-    worker: WorkerProcess | None = None
-
-
 class MessageDraft(Event):
     """A `Message` before its ``__class__`` is set. It has the same layout but is not frozen.
 
     A frozen dataclass sets each field with a slow call. Messages are made more often than any other object, and making
-    them this way takes a third of the time.
+    them this way takes a quarter of the time. `Message` adds nothing to this class, so Python need not compare their
+    layouts each time.
     """
 
     __slots__ = ("handles", "message", "sender", "worker")
@@ -41,3 +31,14 @@ class MessageDraft(Event):
     message: Any
     handles: tuple[socket.socket, ...]
     worker: WorkerProcess | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message(MessageDraft):
+    """A message has arrived. In the primary, ``worker`` is its sender; inside a worker it is None."""
+
+    name: ClassVar[Literal["message"]] = "message"
+    sender: int
+    message: Any
+    handles: tuple[socket.socket, ...] = ()
+    worker: WorkerProcess | None = None

@@ -279,7 +279,7 @@ async def test_a_message_does_not_overtake_a_request_that_was_sent_before_it() -
         handle(there, lambda message, _: there.received.append((1, message, ())))
 
         async def send(message: str) -> None:
-            assert here.conversation.put(message) is None
+            assert here.conversation.send_window.put_message(message) is None
 
         async with asyncio.TaskGroup() as one_turn:  # so the last message could join the first one's frame
             one_turn.create_task(send("first"))
@@ -292,7 +292,7 @@ async def test_a_message_does_not_overtake_a_reply_that_was_sent_before_it() -> 
     async with parties() as (here, there):
 
         def tell_and_reply(number: int, _: int) -> int:
-            there.conversation.put(number)
+            there.conversation.send_window.put_message(number)
             return number
 
         handle(there, tell_and_reply)

@@ -29,6 +29,7 @@ from aiocluster._wire.codec import (
     flow_fields,
     pack,
     pack_fields,
+    split_batch,
     unpack,
     unpack_batch,
     unpack_fields,
@@ -290,7 +291,9 @@ def test_a_message_comes_back_as_it_went(message: Any) -> None:
 
 @given(st.lists(messages, min_size=1, max_size=6))
 def test_messages_one_after_the_other_come_back_in_order(sent: list[Any]) -> None:
-    assert list(unpack_batch(b"".join(map(pack, sent)), len(sent))) == sent
+    bodies = list(map(pack, sent))
+    assert list(unpack_batch(b"".join(bodies), len(sent))) == sent
+    assert split_batch(b"".join(bodies)) == bodies
 
 
 @given(messages)
