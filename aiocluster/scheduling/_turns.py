@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+
 from .policy import Policy, W
 
 MOST_OWED = 64
