@@ -9,12 +9,14 @@ import platform
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from . import (
     chart,
+    checkout,
     document,
     edited,
     load,
@@ -82,10 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the programs have their bytecode, as an installed package has
     # The blocks that end the measured programs are left on SIGTERM too.
     signal.signal(signal.SIGTERM, _exit)
-    results = [
-        run(measurement, options.rounds, missing=peers.missing, watch=_progress)
-        for measurement in options.measurements or MEASUREMENTS.values()
-    ]
+    measurements = options.measurements or list(MEASUREMENTS.values())
+    with ExitStack() as using:
+        if options.before:
+            try:
+                before = using.enter_context(checkout.another(options.before))
+            except FileNotFoundError as error:
+                print(error, file=sys.stderr)
+                return 2
+            measurements = [measurement.beside(before) for measurement in measurements]
+        results = [
+            run(measurement, options.rounds, missing=peers.missing, watch=_progress) for measurement in measurements
+        ]
     print(table.table(results, options.rounds))
     if options.markdown:
         print("\n" + table.markdown(results))
@@ -110,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"which to take (all but {', '.join(ON_REQUEST)})",
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="how many of each (5)")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="FOLDER",
+        help="measure aiocluster of this checkout too, such as a git worktree of an earlier commit, in turn",
+    )
     parser.add_argument("--markdown", action="store_true", help="what has several figures as the docs have it too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios: .svg or .png")

@@ -22,6 +22,7 @@ def data(results: Iterable[Result]) -> list[dict[str, Any]]:
                     **asdict(result.spread(name)),
                     "rounds": [sample.value for sample in samples],
                     **_further_data(result, name),
+                    **_processes_data(result, name),
                     "errors": dict(result.errors(name)),
                 }
                 for name, samples in result.samples.items()
@@ -54,6 +55,21 @@ def _further_data(result: Result, name: str) -> dict[str, Any]:
             if ratio is not None
         }
     return written
+
+
+def _processes_data(result: Result, name: str) -> dict[str, Any]:
+    """Of one operation, by process."""
+    written: dict[str, dict[str, Any]] = {}
+    for process in result.processes(name):
+        written[process] = {}
+        if (cpu := result.cpu(name, process)) is not None:
+            rounds = [sample.cpu[process] for sample in result.samples[name]]
+            written[process]["cpu"] = {**asdict(cpu), "rounds": rounds}
+        if (beside := result.cpu_beside_before(name, process)) is not None:
+            written[process]["cpu_beside_before"] = asdict(beside)
+        if (calls := result.calls.get(name, {}).get(process)) is not None:
+            written[process]["calls"] = asdict(calls)
+    return {"per_operation": written} if written else {}
 
 
 def _ratio_data(ratio: Ratio) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from time import perf_counter
@@ -11,9 +12,11 @@ from time import perf_counter
 from aiocluster import Primary, current_worker
 from aiocluster.events import Message
 
-from .measurement import Comparison, Contender, Measurement, Sample, at_least
+from .calls import counted, counting
+from .measurement import Comparison, Contender, Measurement, OwnContender, Sample, at_least
 from .own_process import python, target
-from .peers import node
+from .peers import node, sampled
+from .processor import Processes, Timed
 from .programs import answer
 
 MESSAGES = 300_000
@@ -23,31 +26,36 @@ PAYLOAD = "x" * 64
 async def worker() -> None:
     """In the worker: send them all."""
     primary = current_worker()
-    for i in range(MESSAGES):
-        await primary.send({"i": i, "payload": PAYLOAD})
+    with counting("worker"):
+        for i in range(MESSAGES):
+            await primary.send({"i": i, "payload": PAYLOAD})
 
 
-async def receive() -> float:
+async def receive() -> dict[str, object]:
     """In the primary: messages per second, from the first one's arrival to the last one's."""
     async with Primary(target(worker)) as primary:
         process = await primary.fork()
-        rate: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        process.on("message", stopwatch(MESSAGES, rate.set_result))
-        return await rate
+        rate: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+        processes = {"primary": [os.getpid()], "worker": [process.pid]}
+        with counting("primary"):
+            process.on("message", stopwatch(MESSAGES, processes, rate.set_result))
+            return await rate
 
 
-def stopwatch(messages: int, done: Callable[[float], None]) -> Callable[[Message], None]:
+def stopwatch(
+    messages: int, processes: Processes, done: Callable[[dict[str, object]], None]
+) -> Callable[[Message], None]:
     """A handler that times a numbered series of messages."""
-    began = 0.0
+    timed = Timed(processes)
     last = messages - 1
 
     def handle(event: Message) -> None:
-        nonlocal began
         i = event.message["i"]
         if i == 0:
-            began = perf_counter()
+            timed.begin()
         elif i == last:
-            done(last / (perf_counter() - began))
+            timed.end()
+            done(timed.rate(last))
 
     return handle
 
@@ -78,15 +86,19 @@ MEASUREMENT = Measurement(
     "one way, worker to primary",
     "msg/s",
     contenders=(
-        Contender("aiocluster", lambda: Sample(answer(python(receive)))),
+        OwnContender(
+            "aiocluster",
+            lambda checkout: sampled(checkout.python(receive)),
+            calls=lambda checkout: counted(checkout.python(receive), MESSAGES),
+        ),
         Contender(
             "Node cluster",
-            lambda: Sample(answer(node("one_way.js", str(MESSAGES), "paced"))),
+            lambda: sampled(node("one_way.js", str(MESSAGES), "paced")),
             needs=("node",),
         ),
         Contender(
             "Node cluster, unpaced",
-            lambda: Sample(answer(node("one_way.js", str(MESSAGES), "unpaced"))),
+            lambda: sampled(node("one_way.js", str(MESSAGES), "unpaced")),
             needs=("node",),
         ),
         Contender("multiprocessing.Pipe", lambda: Sample(answer(python(receive_from_pipe)))),

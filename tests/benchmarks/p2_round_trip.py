@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from time import perf_counter
+from collections.abc import Callable
 
 import msgpack
 import uvloop
@@ -19,10 +19,11 @@ from aiocluster import Primary, WorkerProcess, current_worker
 from aiocluster.events import Message
 
 from . import cores
-from .measurement import Comparison, Contender, Measurement, Sample, at_most
+from .calls import counted, counting
+from .measurement import Comparison, Contender, Measurement, OwnContender, Sample, at_most
 from .own_process import python, target
-from .peers import node
-from .programs import answer
+from .peers import node, sampled
+from .processor import Timed
 
 ROUND_TRIPS = 10_000
 WARM_UP = 1_000
@@ -38,19 +39,24 @@ async def echo_worker() -> None:
         await worker.send(event.message)
 
     worker.on("message", echo)
-    await worker.wait_for("disconnect")
+    with counting("worker"):
+        await worker.wait_for("disconnect")
 
 
-async def message_round_trip() -> float:
+async def message_round_trip() -> dict[str, object]:
     """In the primary: seconds for a message there and one back."""
     async with Primary(target(echo_worker)) as primary:
         process = await primary.fork()
         await process.wait_for("online")
         cores.own(0)
-        await _send_and_receive(process, WARM_UP)
-        began = perf_counter()
-        await _send_and_receive(process, ROUND_TRIPS)
-        return (perf_counter() - began) / ROUND_TRIPS
+        timed = Timed({"primary": [os.getpid()], "worker": [process.pid]})
+        with counting("primary"):
+            await _send_and_receive(process, WARM_UP)
+            timed.begin()
+            await _send_and_receive(process, ROUND_TRIPS)
+            timed.end()
+        await process.disconnect()
+        return timed.duration(ROUND_TRIPS)
 
 
 async def _send_and_receive(process: WorkerProcess, times: int) -> None:
@@ -73,19 +79,24 @@ async def reply_worker() -> None:
     cores.own(1)
     worker = current_worker()
     worker.handle_requests(lambda message, sender: message)
-    await worker.wait_for("disconnect")
+    with counting("worker"):
+        await worker.wait_for("disconnect")
 
 
-async def request_round_trip() -> float:
+async def request_round_trip() -> dict[str, object]:
     """In the primary: seconds for a request and its reply."""
     async with Primary(target(reply_worker)) as primary:
         process = await primary.fork()
         await process.wait_for("online")
         cores.own(0)
-        await _request(process, WARM_UP)
-        began = perf_counter()
-        await _request(process, ROUND_TRIPS)
-        return (perf_counter() - began) / ROUND_TRIPS
+        timed = Timed({"primary": [os.getpid()], "worker": [process.pid]})
+        with counting("primary"):
+            await _request(process, WARM_UP)
+            timed.begin()
+            await _request(process, ROUND_TRIPS)
+            timed.end()
+        await process.disconnect()
+        return timed.duration(ROUND_TRIPS)
 
 
 async def _request(process: WorkerProcess, times: int) -> None:
@@ -93,11 +104,11 @@ async def _request(process: WorkerProcess, times: int) -> None:
         await process.request(MESSAGE)
 
 
-def floor() -> float:
+def floor() -> dict[str, object]:
     """Seconds for as many bytes there and back, between two processes that just block."""
     message = bytes(len(msgpack.packb(MESSAGE)))
     ours, theirs = socket.socketpair()
-    if os.fork() == 0:
+    if (child := os.fork()) == 0:
         cores.own(1)
         ours.close()
         while data := theirs.recv(len(message)):
@@ -107,11 +118,12 @@ def floor() -> float:
     theirs.close()
     with ours:
         _send_and_block(ours, message, WARM_UP)
-        began = perf_counter()
+        timed = Timed({"one": [os.getpid()], "other": [child]})
+        timed.begin()
         _send_and_block(ours, message, ROUND_TRIPS)
-        elapsed = perf_counter() - began
+        timed.end()
     os.wait()
-    return elapsed / ROUND_TRIPS
+    return timed.duration(ROUND_TRIPS)
 
 
 def _send_and_block(connection: socket.socket, message: bytes, times: int) -> None:
@@ -120,23 +132,24 @@ def _send_and_block(connection: socket.socket, message: bytes, times: int) -> No
         connection.recv(len(message))
 
 
-def loop_floor() -> float:
+def loop_floor() -> dict[str, object]:
     """Seconds for the same between two event loops that do nothing else: what a loop costs."""
     message = bytes(len(msgpack.packb(MESSAGE)))
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
-    if os.fork() == 0:
+    if (child := os.fork()) == 0:
         cores.own(1)
         ours.close()
         uvloop.run(_echo_bytes(theirs))
         os._exit(0)
     cores.own(0)
     theirs.close()
+    timed = Timed({"one": [os.getpid()], "other": [child]})
     with ours:
-        elapsed = uvloop.run(_time_bytes(ours, message))
+        uvloop.run(_time_bytes(ours, message, timed))
     os.wait()
-    return elapsed / ROUND_TRIPS
+    return timed.duration(ROUND_TRIPS)
 
 
 async def _echo_bytes(connection: socket.socket) -> None:
@@ -152,7 +165,7 @@ async def _echo_bytes(connection: socket.socket) -> None:
     await over.wait()
 
 
-async def _time_bytes(connection: socket.socket, message: bytes) -> float:
+async def _time_bytes(connection: socket.socket, message: bytes, timed: Timed) -> None:
     loop = asyncio.get_running_loop()
     back: asyncio.Future[None]
 
@@ -161,21 +174,27 @@ async def _time_bytes(connection: socket.socket, message: bytes) -> float:
         back.set_result(None)
 
     loop.add_reader(connection, returned)
-    began = 0.0
     for number in range(WARM_UP + ROUND_TRIPS):
         if number == WARM_UP:
-            began = perf_counter()
+            timed.begin()
         back = loop.create_future()
         connection.send(message)
         await back
-    elapsed = perf_counter() - began
+    timed.end()
     loop.remove_reader(connection)
-    return elapsed
 
 
 def _node() -> Sample:
     numbers = map(str, (ROUND_TRIPS, WARM_UP, *cores.available()))
-    return Sample(answer(node("round_trip.js", *numbers)))
+    return sampled(node("round_trip.js", *numbers))
+
+
+def _ours(name: str, function: Callable[[], object]) -> OwnContender:
+    return OwnContender(
+        name,
+        lambda checkout: sampled(checkout.python(function)),
+        calls=lambda checkout: counted(checkout.python(function), WARM_UP + ROUND_TRIPS),
+    )
 
 
 MEASUREMENT = Measurement(
@@ -183,10 +202,10 @@ MEASUREMENT = Measurement(
     "round trip, primary to worker and back",
     "s",
     contenders=(
-        Contender("aiocluster, request", lambda: Sample(answer(python(request_round_trip)))),
-        Contender("blocking socketpair", lambda: Sample(answer(python(floor)))),
-        Contender("uvloop, bytes alone", lambda: Sample(answer(python(loop_floor)))),
-        Contender("aiocluster, messages", lambda: Sample(answer(python(message_round_trip)))),
+        _ours("aiocluster, request", request_round_trip),
+        Contender("blocking socketpair", lambda: sampled(python(floor))),
+        Contender("uvloop, bytes alone", lambda: sampled(python(loop_floor))),
+        _ours("aiocluster, messages", message_round_trip),
         Contender("Node cluster", _node, needs=("node", "taskset") if cores.available() else ("node",)),
     ),
     comparisons=(

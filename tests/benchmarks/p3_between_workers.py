@@ -7,11 +7,11 @@ import os
 
 from aiocluster import Primary, current_worker
 
-from .measurement import Comparison, Contender, Measurement, Sample, at_least
-from .own_process import python, target
+from .calls import counted, counting
+from .measurement import Comparison, Contender, Measurement, OwnContender, at_least
+from .own_process import target
 from .p1_one_way import MESSAGES, PAYLOAD, stopwatch
-from .peers import node
-from .programs import answer
+from .peers import node, sampled
 
 ROLE = "AIOCLUSTER_BENCH_ROLE"
 """Set in the sending worker's environment."""
@@ -29,26 +29,37 @@ async def send() -> None:
     """Send them all to the worker that the primary names."""
     worker = current_worker()
     receiver = (await worker.wait_for("message")).message
-    for i in range(MESSAGES):
-        await worker.send_to(receiver, {"i": i, "payload": PAYLOAD})
+    with counting("sender"):
+        for i in range(MESSAGES):
+            await worker.send_to(receiver, {"i": i, "payload": PAYLOAD})
 
 
 async def receive() -> None:
     """Tell the primary the rate, from the first one's arrival to the last one's."""
     worker = current_worker()
-    rate: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    worker.on("message", stopwatch(MESSAGES, rate.set_result))
+    sender = (await worker.wait_for("message")).message
+    rate: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+    processes = {"primary": [worker.primary_pid], "sender": [sender], "receiver": [os.getpid()]}
+    worker.on("message", stopwatch(MESSAGES, processes, rate.set_result))
+    await worker.send("ready")
+    with counting("receiver"):
+        await rate
     await worker.send(await rate)
 
 
-async def introduce() -> float:
+async def introduce() -> dict[str, object]:
     """In the primary: messages per second, as the receiver tells them."""
     async with Primary(target(worker)) as primary:
         receiver = await primary.fork()
         await receiver.wait_for("online")
         sender = await primary.fork(env={ROLE: "sender"})
-        await sender.send(receiver.pid)
-        rate: float = (await receiver.wait_for("message")).message
+        ready = receiver.wait_for("message")
+        await receiver.send(sender.pid)
+        await ready
+        with counting("primary"):
+            told = receiver.wait_for("message")
+            await sender.send(receiver.pid)
+            rate: dict[str, object] = (await told).message
         return rate
 
 
@@ -57,15 +68,19 @@ MEASUREMENT = Measurement(
     "worker to worker, through the primary",
     "msg/s",
     contenders=(
-        Contender("aiocluster", lambda: Sample(answer(python(introduce)))),
+        OwnContender(
+            "aiocluster",
+            lambda checkout: sampled(checkout.python(introduce)),
+            calls=lambda checkout: counted(checkout.python(introduce), MESSAGES),
+        ),
         Contender(
             "Node cluster",
-            lambda: Sample(answer(node("between_workers.js", str(MESSAGES), "paced"))),
+            lambda: sampled(node("between_workers.js", str(MESSAGES), "paced")),
             needs=("node",),
         ),
         Contender(
             "Node cluster, unpaced",
-            lambda: Sample(answer(node("between_workers.js", str(MESSAGES), "unpaced"))),
+            lambda: sampled(node("between_workers.js", str(MESSAGES), "unpaced")),
             needs=("node",),
         ),
     ),

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import cast
 
 from aiocluster import Primary, WorkerProcess
 from aiocluster.events import Listening
 
-from .measurement import Comparison, Contender, Measurement, Sample, at_least
-from .own_process import python, stdin_closed, target
-from .peers import nginx, node, wrk
+from .calls import counting, of_each, told_to_count
+from .checkout import Checkout
+from .measurement import Calls, Comparison, Contender, Measurement, OwnContender, Sample, at_least
+from .own_process import stdin_closed, target
+from .peers import nginx, node, wrk, wrk_connections
+from .processor import family
 from .programs import serving
 
 WORKERS = 2
@@ -50,8 +53,9 @@ class Answer(asyncio.Protocol):
 async def worker() -> None:
     """In each worker. Port 0 is the same port for all of them."""
     server = await asyncio.get_running_loop().create_server(Answer, "127.0.0.1", 0)
-    async with server:
-        await server.serve_forever()
+    with counting("workers"):
+        async with server:
+            await server.serve_forever()
 
 
 async def serve(scheduling: str) -> None:
@@ -59,7 +63,9 @@ async def serve(scheduling: str) -> None:
     async with Primary(target(worker), scheduling=scheduling) as primary:
         ports = {await _port(await primary.fork()) for _ in range(WORKERS)}
         print(json.dumps({"port": ports.pop()}), flush=True)
-        await stdin_closed()
+        with counting("primary"):
+            await stdin_closed()
+        await primary.disconnect()
 
 
 async def _port(process: WorkerProcess) -> int | None:
@@ -72,13 +78,22 @@ def _load(server: Callable[[], AbstractContextManager[int]]) -> Callable[[], Sam
 
     def sample() -> Sample:
         with server() as port:
-            return wrk(port)
+            return wrk(port, family())
 
     return sample
 
 
-def _ours(policy: str) -> Contender:
-    return Contender(f"aiocluster, {policy}", _load(lambda: serving(python(serve, policy))), needs=("wrk",))
+def _ours(policy: str) -> OwnContender:
+    def sample(checkout: Checkout) -> Sample:
+        return _load(lambda: serving(checkout.python(serve, policy)))()
+
+    def calls(checkout: Checkout) -> Mapping[str, Calls]:
+        with told_to_count(checkout.python(serve, policy)) as (command, folder):
+            with serving(command) as port:
+                connections = wrk_connections(port)
+            return of_each(folder, connections)
+
+    return OwnContender(f"aiocluster, {policy}", sample, needs=("wrk",), calls=calls)
 
 
 MEASUREMENT = Measurement(

@@ -15,7 +15,7 @@ from aiocluster import Primary
 from aiocluster.settings import StartMethod
 
 from . import idle_worker
-from .measurement import Comparison, Contender, Measurement, Sample, at_most
+from .measurement import Comparison, Contender, Measurement, OwnContender, Sample, at_most
 from .own_process import python, target
 from .peers import node
 from .programs import answer
@@ -52,9 +52,11 @@ MEASUREMENT = Measurement(
     "fork() to online",
     "s",
     contenders=(
-        Contender("aiocluster, spawn", lambda: Sample(answer(python(fork_to_online, "spawn")))),
+        OwnContender("aiocluster, spawn", lambda checkout: Sample(answer(checkout.python(fork_to_online, "spawn")))),
         Contender("a fresh python", lambda: Sample(answer(python(fresh_python)))),
-        Contender("aiocluster, template", lambda: Sample(answer(python(fork_to_online, "template")))),
+        OwnContender(
+            "aiocluster, template", lambda checkout: Sample(answer(checkout.python(fork_to_online, "template")))
+        ),
         Contender("Node cluster", lambda: Sample(answer(node("fork.js", str(FORKS)))), needs=("node",)),
     ),
     comparisons=(

@@ -7,16 +7,17 @@ sockets are connected beforehand, and nobody closes theirs before the clock has 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from time import perf_counter
 
 from aiocluster import Primary, current_worker
 from aiocluster.events import Message
 
-from .measurement import Comparison, Contender, Measurement, Sample, at_least
-from .own_process import python, target
-from .peers import node
-from .programs import answer
+from .calls import counted, counting
+from .measurement import Comparison, Contender, Measurement, OwnContender, at_least
+from .own_process import target
+from .peers import node, sampled
+from .processor import Timed
 
 SOCKETS = 2_000
 """Twice as many descriptors are open at a time."""
@@ -34,28 +35,31 @@ async def worker() -> None:
             all_there.set()
 
     worker.on("message", hold)
-    await all_there.wait()
+    with counting("worker"):
+        await all_there.wait()
     await worker.send("all there")
     await worker.wait_for("disconnect")
     for handle in held:
         handle.close()
 
 
-async def hand_over() -> float:
+async def hand_over() -> dict[str, object]:
     """In the primary: sockets per second."""
     clients, accepted = connected()
     async with Primary(target(worker)) as primary:
         process = await primary.fork()
         await process.wait_for("online")
         all_there = process.wait_for("message")
-        began = perf_counter()
-        for i, connection in enumerate(accepted):
-            await process.send({"i": i}, handles=[connection])
-        await all_there
-        elapsed = perf_counter() - began
+        timed = Timed({"primary": [os.getpid()], "worker": [process.pid]})
+        with counting("primary"):
+            timed.begin()
+            for i, connection in enumerate(accepted):
+                await process.send({"i": i}, handles=[connection])
+            await all_there
+            timed.end()
     for client in clients:
         client.close()
-    return SOCKETS / elapsed
+    return timed.rate(SOCKETS)
 
 
 def connected() -> tuple[list[socket.socket], list[socket.socket]]:
@@ -73,10 +77,14 @@ MEASUREMENT = Measurement(
     "connected sockets, handed to a worker",
     "sockets/s",
     contenders=(
-        Contender("aiocluster", lambda: Sample(answer(python(hand_over)))),
+        OwnContender(
+            "aiocluster",
+            lambda checkout: sampled(checkout.python(hand_over)),
+            calls=lambda checkout: counted(checkout.python(hand_over), SOCKETS),
+        ),
         Contender(
             "Node cluster",
-            lambda: Sample(answer(node("handles.js", str(SOCKETS)))),
+            lambda: sampled(node("handles.js", str(SOCKETS))),
             needs=("node",),
         ),
     ),

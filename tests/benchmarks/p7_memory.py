@@ -14,8 +14,8 @@ from aiocluster import Primary
 from aiocluster.settings import StartMethod
 
 from . import idle_worker
-from .measurement import Comparison, Contender, Measurement, Sample, at_most
-from .own_process import python, target
+from .measurement import Comparison, Contender, Measurement, OwnContender, Sample, at_most
+from .own_process import target
 from .peers import node
 from .programs import ProgramFailed, answer
 
@@ -49,9 +49,11 @@ MEASUREMENT = Measurement(
     "memory of an idle worker",
     "B",
     contenders=(
-        Contender("aiocluster, template", lambda: _measured(python(memory_of_a_worker, "template"))),
+        OwnContender(
+            "aiocluster, template", lambda checkout: _measured(checkout.python(memory_of_a_worker, "template"))
+        ),
         Contender("Node cluster", lambda: _measured(node("idle.js", str(WORKERS))), needs=("node",)),
-        Contender("aiocluster, spawn", lambda: _measured(python(memory_of_a_worker, "spawn"))),
+        OwnContender("aiocluster, spawn", lambda checkout: _measured(checkout.python(memory_of_a_worker, "spawn"))),
     ),
     comparisons=(
         Comparison("aiocluster, template", "Node cluster", at_most(0.4)),

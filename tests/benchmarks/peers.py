@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .measurement import Sample
-from .programs import READY_WITHIN, ProgramFailed, started
+from .processor import Processes, Timed
+from .programs import READY_WITHIN, ProgramFailed, answer, started
 
 NODE_PROGRAMS = Path(__file__).parent / "node"
 
@@ -26,6 +27,7 @@ _LOAD_SECONDS = 2
 _WARM_UP_SECONDS = 1
 _CLIENTS = 64
 _STAYING_CLIENTS = 8
+_REQUESTS = r"^\s+(\d+) requests in "
 _RATE = r"^Requests/sec:\s+([\d.]+)$"
 
 
@@ -126,18 +128,47 @@ _ASGI_ARGUMENTS: dict[str, Callable[[str, str, str], list[str]]] = {
 }
 
 
-def wrk(port: int) -> Sample:
-    """New connections per second to a port on the loopback interface: warm-up, then measure."""
-    options = [f"-c{_CLIENTS}", "-H", "Connection: close"]
-    _wrk(port, _WARM_UP_SECONDS, options)
-    return _rate(*_wrk(port, _LOAD_SECONDS, options))
+def sampled(command: Sequence[str]) -> Sample:
+    """What a program says that measures by itself: ``{"value": …, "cpu": {"primary": …}}``.
+
+    Raises:
+        ProgramFailed: It broke.
+    """
+    said = answer(command)
+    return Sample(said["value"], cpu=said["cpu"])
+
+
+def wrk(port: int, processes: Processes | None = None, clients: int = _CLIENTS) -> Sample:
+    """New connections per second to a port on the loopback interface: warm-up, then measure.
+
+    Args:
+        processes: Whose processor time for one connection is measured.
+        clients: Connections that are open at the same time.
+    """
+    _wrk(port, _WARM_UP_SECONDS, _new_connections(clients))
+    timed = Timed(processes or {})
+    timed.begin()
+    said, errors = _wrk(port, _LOAD_SECONDS, _new_connections(clients))
+    timed.end()
+    return Sample(_found(_RATE, said), errors, cpu=timed.cpu_of_each(_found(_REQUESTS, said)))
+
+
+def wrk_connections(port: int) -> int:
+    """How many new connections have been answered, without a warm-up."""
+    said, _ = _wrk(port, _LOAD_SECONDS, _new_connections(_CLIENTS))
+    return int(_found(_REQUESTS, said))
+
+
+def _new_connections(clients: int) -> list[str]:
+    return [f"-c{clients}", "-H", "Connection: close"]
 
 
 def wrk_keep_alive(port: int) -> Sample:
     """Requests per second over a few connections that stay: warm-up, then measure."""
     options = [f"-c{_STAYING_CLIENTS}"]
     _wrk(port, _WARM_UP_SECONDS, options)
-    return _rate(*_wrk(port, _LOAD_SECONDS, options))
+    said, errors = _wrk(port, _LOAD_SECONDS, options)
+    return Sample(_found(_RATE, said), errors)
 
 
 def wrk_latency(port: int) -> Sample:
@@ -163,19 +194,19 @@ def _wrk(port: int, seconds: int, options: list[str]) -> tuple[str, dict[str, in
         )
     except subprocess.TimeoutExpired:
         raise ProgramFailed("wrk did not end") from None
-    rate = re.search(_RATE, said.stdout, re.MULTILINE)
-    if rate is None:
+    if not re.search(_RATE, said.stdout, re.MULTILINE):
         raise ProgramFailed(f"wrk measured nothing: {(said.stderr or said.stdout).strip()}")
     errors = _wrk_errors(said.stdout)
-    if not float(rate[1]):
+    if not _found(_RATE, said.stdout):
         raise ProgramFailed(f"not one request was answered; errors: {errors or 'none'}")
     return said.stdout, errors
 
 
-def _rate(said: str, errors: dict[str, int]) -> Sample:
-    rate = re.search(_RATE, said, re.MULTILINE)
-    assert rate is not None
-    return Sample(float(rate[1]), errors)
+def _found(pattern: str, said: str) -> float:
+    number = re.search(pattern, said, re.MULTILINE)
+    if number is None:
+        raise ProgramFailed(f"wrk said something unexpected: {said.strip()}")
+    return float(number[1])
 
 
 def _wrk_errors(said: str) -> dict[str, int]:

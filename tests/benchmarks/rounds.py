@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Protocol
 
-from .measurement import Comparison, Measurement, Sample
+from .measurement import BEFORE, Calls, Comparison, Measurement, OwnContender, Sample
 from .programs import ProgramFailed
 
 
@@ -66,6 +66,8 @@ class Result:
     """Contender and why: a program it needs is missing."""
     failed: dict[str, str]
     """Contender and why: it broke."""
+    calls: dict[str, Mapping[str, Calls]] = field(default_factory=dict)
+    """By contender and process, for one operation; of those whose calls are counted."""
 
     def spread(self, contender: str, figure: str | None = None) -> Spread:
         """Of one of its further figures; None: of its value."""
@@ -83,6 +85,24 @@ class Result:
         )
         comparison = next(goals, Comparison(contender, baseline, figure=figure))
         return Ratio(comparison, self._per_round(comparison))
+
+    def processes(self, contender: str) -> Iterator[str]:
+        """Whose processor time or calls are known."""
+        first = self.samples[contender][0]
+        yield from first.cpu
+        yield from (process for process in self.calls.get(contender, {}) if process not in first.cpu)
+
+    def cpu(self, contender: str, process: str) -> Spread | None:
+        """Seconds of processor time for one operation; None: unknown."""
+        used = [sample.cpu[process] for sample in self.samples[contender] if process in sample.cpu]
+        return Spread.of(used) if used else None
+
+    def cpu_beside_before(self, contender: str, process: str) -> Spread | None:
+        """The same as a ratio to that of the other checkout; None: there is none."""
+        before = self.samples.get(f"{contender}, {BEFORE}", [])
+        pairs = zip(self.samples[contender], before, strict=False)
+        ratios = [new.cpu[process] / old.cpu[process] for new, old in pairs if old.cpu.get(process)]
+        return Spread.of(ratios) if ratios else None
 
     def errors(self, contender: str) -> Counter[str]:
         """Errors of all rounds together."""
@@ -136,7 +156,14 @@ def run(
             else:
                 samples[contender.name].append(sample)
                 watch(measurement, round_, contender.name, sample)
-    return Result(measurement, samples, skipped, failed)
+    calls: dict[str, Mapping[str, Calls]] = {}
+    for contender in measurement.contenders:
+        if isinstance(contender, OwnContender) and contender.name in samples:
+            try:
+                calls[contender.name] = contender.count()
+            except ProgramFailed as error:
+                failed[f"{contender.name}, counting calls"] = str(error)
+    return Result(measurement, samples, skipped, failed, calls)
 
 
 def _skipped(measurement: Measurement, missing: Callable[[str], str | None]) -> dict[str, str]:

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import median
 
+from .measurement import BEFORE
 from .rounds import Ratio, Result
-from .wording import quantities, ratio, short_verdict, verdict
+from .wording import count, quantities, ratio, short_verdict, verdict
+
+_COST = "CPU time and calls per operation"
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,22 @@ class _Grid:
 def table(results: Iterable[Result], rounds: int) -> str:
     """All results: the contenders' figures, and beneath them the ratios with their goals."""
     head = f"Median of {rounds} rounds (lowest–highest). A ratio is taken within each round."
-    return "\n\n".join([head, *("\n".join(_lines(result)) for result in results)])
+    results = list(results)
+    costs = [cost for result in results if (cost := _cost_text(result))]
+    return "\n\n".join([head, *("\n".join(_lines(result)) for result in results), *costs])
 
 
 def markdown(results: Iterable[Result]) -> str:
-    """The results with several figures, as tables for the docs."""
-    grids = ((result.measurement.title, _contenders(result)) for result in results if result.measurement.further)
+    """The results with several figures, and what one operation costs, as tables for the docs."""
+    grids = [
+        (title, grid)
+        for result in results
+        for title, grid in (
+            (result.measurement.title, _contenders(result) if result.measurement.further else None),
+            (f"{result.measurement.title}, {_COST}", _costs(result)),
+        )
+        if grid is not None
+    ]
     return "\n\n".join("\n".join([f"{title}:", "", *grid.markdown()]) for title, grid in grids)
 
 
@@ -60,6 +73,37 @@ def _lines(result: Result) -> Iterator[str]:
             yield from pairs.text()
     else:
         yield from _Grid((), [*_contenders(result).rows, *_ratios(result)]).text()
+
+
+def _cost_text(result: Result) -> str:
+    grid = _costs(result)
+    if grid is None:
+        return ""
+    title = f"{result.measurement.name}  {_COST}"
+    return "\n".join([title, "─" * len(title), *grid.text()])
+
+
+def _costs(result: Result) -> _Grid | None:
+    """What one operation costs each process: a row for each. None where that is not known."""
+    rows = []
+    compared = False
+    for name in result.samples:
+        for process in result.processes(name):
+            cpu, beside = result.cpu(name, process), result.cpu_beside_before(name, process)
+            calls = result.calls.get(name, {}).get(process)
+            compared = compared or beside is not None
+            rows.append(
+                [
+                    f"{name}: {process}",
+                    quantities(cpu, "s") if cpu else "",
+                    ratio(beside) if beside else "",
+                    *([count(calls.python), count(calls.c)] if calls else ["", ""]),
+                ]
+            )
+    if not rows:
+        return None
+    heads = ["", "CPU time", f"× {BEFORE}", "Python calls", "C calls"]
+    return _Grid(heads, rows) if compared else _Grid(heads[:2] + heads[3:], [row[:2] + row[3:] for row in rows])
 
 
 def _contenders(result: Result) -> _Grid:

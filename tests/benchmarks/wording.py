@@ -22,6 +22,11 @@ def quantities(spread: Spread, unit: str) -> str:
     return f"{middle} ({number if high.endswith(f' {prefixed}') else low}–{high})"
 
 
+def count(number: float) -> str:
+    """Of calls: ``31.0``, ``0.43``."""
+    return f"{number:.2f}" if number < 9.995 else f"{number:.1f}"
+
+
 def ratio(spread: Spread) -> str:
     """The median, and from the lowest to the highest: ``1.04 (1.01–1.09)``."""
     return f"{spread.median:.2f} ({spread.lowest:.2f}–{spread.highest:.2f})"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from itertools import pairwise, repeat
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import chart, document, p15_burst, rounds, table, tail
-from tests.benchmarks.measurement import Comparison, Measurement, Sample, SeededContender, at_most
+from tests.benchmarks import calls, chart, checkout, document, p15_burst, programs, rounds, table, tail
+from tests.benchmarks.measurement import Calls, Comparison, Measurement, OwnContender, Sample, SeededContender, at_most
+from tests.benchmarks.processor import Timed
 from tests.benchmarks.uneven_client import Answer
 from tests.benchmarks.uneven_work import (
     Mix,
@@ -194,3 +199,77 @@ def test_the_chart_shows_everybody_beside_the_baseline(result: rounds.Result) ->
     assert [text for text in texts if text in ("ideal", "ours", "theirs")] == ["ours", "theirs"]
     assert "3.00 (3.00–3.00)" in texts
     assert "goal ≤ 1.2" in texts
+
+
+def test_processor_time_is_that_of_the_named_processes_over_the_timed_part() -> None:
+    timed = Timed({"primary": [os.getpid()], "parent": [os.getppid()]})
+    sum(range(1_000_000))  # is not timed
+    before = time.process_time()
+    timed.begin()
+    begun = time.process_time()
+    sum(range(1_000_000))
+    ended = time.process_time()
+    timed.end()
+    after = time.process_time()
+    used = timed.cpu_of_each(operations=2)
+    assert (ended - begun) / 2 <= used["primary"] <= (after - before) / 2
+    assert set(used) == {"primary", "parent"}
+    assert timed.rate(2)["value"] == pytest.approx(2 / timed.seconds)
+
+
+def greet() -> None:
+    """A program that is measured: each of three operations makes one call in Python and two in C."""
+    with calls.counting("primary"):
+        for _ in range(3):
+            (lambda: (len("a"), len("b")))()
+    print("{}")
+
+
+def test_calls_are_counted_where_the_program_says() -> None:
+    code = f"from {__name__} import greet; greet()"
+    counted = calls.counted([sys.executable, "-c", code], operations=3)["primary"]
+    assert counted.functions["<built-in method builtins.len>"] == 2
+    assert counted.python == 1
+    assert counted.c == pytest.approx(2, abs=1)
+
+
+def where() -> None:
+    import aiocluster
+
+    print(f'"{aiocluster.__file__}"')
+
+
+def test_another_checkouts_package_is_measured_by_this_ones_programs(tmp_path: Path) -> None:
+    for package in ("aiocluster", "tests"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    program = ["-c", f"from {__name__} import where; where()"]
+    with checkout.another(tmp_path) as before:
+        command = before.python(where)
+        own_process = command.index("-m")
+        imported = programs.answer([*command[:own_process], *program])
+        assert Path(imported).resolve() == tmp_path / "aiocluster" / "__init__.py"
+    with pytest.raises(FileNotFoundError, match="no checkout of aiocluster"), checkout.another(tmp_path / "tests"):
+        pass
+
+
+def test_costs_are_shown_beside_those_of_the_other_checkout() -> None:
+    old = checkout.Checkout(Path("old"))
+
+    def sample(of: checkout.Checkout) -> Sample:
+        return Sample(1000.0, cpu={"primary": 4e-6 if of == old else 3e-6})
+
+    ours = OwnContender("ours", sample, calls=lambda of: {"primary": Calls(31.0, 27.5, {"f": 31.0})})
+    measurement = Measurement("P0", "requests", "requests/s", contenders=(ours,), comparisons=()).beside(old)
+    result = rounds.run(measurement, 2, missing=lambda program: None, watch=lambda *_: None)
+    assert [" ".join(line.split()) for line in table.table([result], 2).splitlines()[-3:]] == [
+        "CPU time × before Python calls C calls",
+        "ours: primary 3.00 µs (3.00–3.00 µs) 0.75 (0.75–0.75) 31.0 27.5",
+        "ours, before: primary 4.00 µs (4.00–4.00 µs) 31.0 27.5",
+    ]
+    (written,) = document.data([result])
+    cost = written["contenders"][0]["per_operation"]["primary"]
+    assert cost["cpu"]["rounds"] == [3e-6, 3e-6]
+    assert cost["cpu_beside_before"]["median"] == pytest.approx(0.75)
+    assert cost["calls"]["python"] == 31.0
+    assert [ratio["against"] for ratio in written["ratios"]] == ["ours, before"]

@@ -435,7 +435,7 @@ class Port:
                 if backend not in pickable:  # raises if it is not hashable
                     raise LookupError(f"it picked {backend!r}, which can't be picked now")
             except BaseException as error:
-                backend = self._policy.pick_instead(client, error)
+                backend = self._policy.pick_instead(error)
             if now < self._windows[backend].late_at or self._is_closing:
                 return backend
             self._is_full(backend)

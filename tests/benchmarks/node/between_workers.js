@@ -11,6 +11,7 @@ if (cluster.isPrimary) {
   const receiver = cluster.fork({ ROLE: 'receiver' });
   receiver.once('online', () => {
     const sender = cluster.fork({ ROLE: 'sender' });
+    receiver.send({ sender: sender.process.pid });
     sender.on('message', (message) => receiver.send(message));
     receiver.on('message', (rate) => {
       console.log(JSON.stringify(rate));
@@ -19,7 +20,10 @@ if (cluster.isPrimary) {
     });
   });
 } else if (process.env.ROLE === 'receiver') {
-  process.on('message', stopwatch(messages, (rate) => process.send(rate)));
+  process.once('message', ({ sender }) => {
+    const processes = { primary: process.ppid, sender, receiver: process.pid };
+    process.on('message', stopwatch(messages, processes, (rate) => process.send(rate)));
+  });
 } else {
   send(messages, process.argv[3]);
 }

@@ -4,16 +4,19 @@
 
 const cluster = require('node:cluster');
 const net = require('node:net');
+const { Timed } = require('./processor.js');
 
 const sockets = Number(process.argv[2]);
 
 if (cluster.isPrimary) {
   const worker = cluster.fork();
   worker.once('online', () => connect((accepted) => {
-    const began = process.hrtime.bigint();
+    const timed = new Timed({ primary: process.pid, worker: worker.process.pid });
+    timed.begin();
     accepted.forEach((socket, i) => worker.send({ i }, socket));
     worker.once('message', () => {
-      console.log(JSON.stringify(sockets / (Number(process.hrtime.bigint() - began) / 1e9)));
+      timed.end();
+      console.log(JSON.stringify(timed.rate(sockets)));
       process.exit();
     });
   }));

@@ -1,6 +1,8 @@
 // A numbered series of messages, sent to this worker's primary; and the clock at its other end.
 'use strict';
 
+const { Timed } = require('./processor.js');
+
 const PAYLOAD = 'x'.repeat(64);
 const BATCH = 100;
 
@@ -25,14 +27,15 @@ function send(messages, pace) {
   senders[pace](messages);
 }
 
-// Calls done(messages per second), from the first one's arrival to the last one's.
-function stopwatch(messages, done) {
-  let began;
+// Calls done(messages per second, and what they cost these processes), from the first one's arrival to the last one's.
+function stopwatch(messages, processes, done) {
+  const timed = new Timed(processes);
   return ({ i }) => {
     if (i === 0) {
-      began = process.hrtime.bigint();
+      timed.begin();
     } else if (i === messages - 1) {
-      done((messages - 1) / (Number(process.hrtime.bigint() - began) / 1e9));
+      timed.end();
+      done(timed.rate(messages - 1));
     }
   };
 }

@@ -8,7 +8,8 @@ const messages = Number(process.argv[2]);
 
 if (cluster.isPrimary) {
   const worker = cluster.fork();
-  worker.on('message', stopwatch(messages, (rate) => {
+  const processes = { primary: process.pid, worker: worker.process.pid };
+  worker.on('message', stopwatch(messages, processes, (rate) => {
     console.log(JSON.stringify(rate));
     worker.kill();
   }));

@@ -4,6 +4,7 @@
 
 const cluster = require('node:cluster');
 const { execFileSync } = require('node:child_process');
+const { Timed } = require('./processor.js');
 
 const [roundTrips, warmUp, ...cores] = process.argv.slice(2).map(Number);
 
@@ -15,13 +16,14 @@ if (cluster.isPrimary) {
   const message = { i: 123456, payload: 'x'.repeat(64) };
   const worker = cluster.fork();
   let i = -warmUp;
-  let began;
+  const timed = new Timed({ primary: process.pid, worker: worker.process.pid });
   worker.on('message', () => {
-    if (i === 0) began = process.hrtime.bigint();
+    if (i === 0) timed.begin();
     if (i++ < roundTrips) {
       worker.send(message);
     } else {
-      console.log(JSON.stringify(Number(process.hrtime.bigint() - began) / 1e9 / roundTrips));
+      timed.end();
+      console.log(JSON.stringify(timed.duration(roundTrips)));
       worker.kill();
     }
   });
