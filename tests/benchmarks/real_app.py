@@ -10,23 +10,36 @@ from typing import Annotated
 import numpy
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, Field
-from sqlalchemy import Engine, String, create_engine, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import Column, Engine, Float, Integer, MetaData, String, Table, create_engine, select
+from sqlalchemy.orm import Session, registry
 from sqlalchemy.pool import StaticPool
 
 ROWS = 50
 
 
-class Base(DeclarativeBase):
-    pass
+METADATA = MetaData()
+ITEMS = Table(
+    "items",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(40), nullable=False),
+    Column("price", Float, nullable=False),
+)
 
 
-class Item(Base):
-    __tablename__ = "items"
+class Item:
+    """A row of the table."""
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(40))
-    price: Mapped[float]
+    id: int
+    name: str
+    price: float
+
+    def __init__(self, name: str, price: float) -> None:
+        self.name = name
+        self.price = price
+
+
+registry().map_imperatively(Item, ITEMS)
 
 
 class Line(BaseModel):
@@ -46,9 +59,9 @@ class Report(BaseModel):
 def engine() -> Engine:
     """The database: in each process its own, opened by its first request and not at the import."""
     made = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
-    Base.metadata.create_all(made)
+    METADATA.create_all(made)
     with Session(made) as session:
-        session.add_all(Item(name=f"item {number}", price=number * 1.25) for number in range(ROWS))
+        session.add_all(Item(f"item {number}", number * 1.25) for number in range(ROWS))
         session.commit()
     return made
 
@@ -63,7 +76,7 @@ app = FastAPI()
 
 @app.get("/")
 def report(session: Annotated[Session, Depends(session)], limit: int = 20) -> Report:
-    items = session.scalars(select(Item).order_by(Item.price.desc()).limit(limit)).all()
+    items = session.scalars(select(Item).order_by(ITEMS.c.price.desc()).limit(limit)).all()
     prices = numpy.array([item.price for item in items])
     return Report(
         pid=os.getpid(),
