@@ -38,7 +38,7 @@ def found(program: str) -> str | None:
 
 def missing(program: str) -> str | None:
     """Why a program or a package can't be used, None when it can."""
-    installed = find_spec(program) if program in _ASGI_ARGUMENTS else found(program)
+    installed = find_spec(program) if program in _PACKAGES else found(program)
     return None if installed else f"{program} is not installed"
 
 
@@ -103,14 +103,18 @@ def _nginx(workers: int, served: str) -> Iterator[int]:
 
 
 @contextmanager
-def asgi_server(server: str, workers: int, app: str) -> Iterator[int]:
-    """Run an ASGI server's own way to have several workers: ``uvicorn``, ``gunicorn`` or ``granian``.
+def asgi_server(server: str, workers: int, app: str, options: Sequence[str] = ()) -> Iterator[int]:
+    """Run an ASGI server's own way to have several workers: ``uvicorn``, ``gunicorn``, ``granian`` or ``aiocluster``.
+
+    Args:
+        options: What its command is given besides.
 
     Yields:
         Its port, on the loopback interface.
     """
     port = _free_port()
-    with started([sys.executable, "-m", server, *_ASGI_ARGUMENTS[server](app, str(port), str(workers))]) as process:
+    arguments = _ASGI_ARGUMENTS[server](app, str(port), str(workers))
+    with started([sys.executable, "-m", server, *arguments, *options]) as process:
         _await_listening(port, process)
         yield port
 
@@ -125,7 +129,13 @@ _ASGI_ARGUMENTS: dict[str, Callable[[str, str, str], list[str]]] = {
     "granian": lambda app, port, workers: [
         *("--interface", "asgi", "--workers", workers, "--port", port, "--loop", "uvloop", "--no-log", app),
     ],
+    "aiocluster": lambda app, port, workers: [
+        *("run", app, "--workers", workers, "--port", port, "--log-level", "warning", "--no-access-log"),
+    ],
 }
+
+_PACKAGES = {*_ASGI_ARGUMENTS, "fastapi", "numpy", "pydantic", "sqlalchemy"}
+"""These are imported, and no programs of their own."""
 
 
 def sampled(command: Sequence[str]) -> Sample:
