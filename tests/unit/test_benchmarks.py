@@ -229,8 +229,9 @@ def test_calls_are_counted_where_the_program_says() -> None:
     code = f"from {__name__} import greet; greet()"
     counted = calls.counted([sys.executable, "-c", code], operations=3)["primary"]
     assert counted.functions["<built-in method builtins.len>"] == 2
-    assert counted.python == 1
-    assert counted.c == pytest.approx(2, abs=1)
+    (own,) = (number for name, number in counted.functions.items() if name.endswith("greet.<locals>.<lambda>"))
+    assert own == 1
+    assert 1 <= counted.python < 2 <= counted.c < 3  # and what ends the count
 
 
 def where() -> None:
