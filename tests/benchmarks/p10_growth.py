@@ -39,9 +39,8 @@ async def serve(workers: str, scheduling: str) -> None:
         target(p4_connections.worker), workers=int(workers), start_method="template", scheduling=scheduling or None
     )
     async with cluster.events("listening") as heard, cluster:
-        for _ in range(int(workers)):
-            listening = await anext(heard)
-        print(json.dumps({"port": listening.address.port}), flush=True)
+        ports = {(await anext(heard)).address.port for _ in range(int(workers))}
+        print(json.dumps({"port": ports.pop()}), flush=True)
         await stdin_closed()
 
 
