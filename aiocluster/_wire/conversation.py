@@ -97,17 +97,22 @@ class Conversation:
             if not keep_open and sockets.is_connection(sock):
                 sock.close()
 
-    async def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Any:
-        """Sends a request, or another frame that has a reply, and returns the reply; see `Worker.request_to`."""
-        if timeout is None:
-            return await self._request(kind, pack(message))
+    def request(self, message: Any, timeout: float | None, kind: int = kinds.REQUEST) -> Coroutine[Any, Any, Any]:
+        """Sends a request, or another frame that has a reply, and returns the reply; see `Worker.request_to`.
+
+        It sends when the returned coroutine is awaited.
+        """
+        return self._request(kind, message) if timeout is None else self._request_within(timeout, kind, message)
+
+    async def _request_within(self, timeout: float, kind: int, message: Any) -> Any:
         try:
             async with asyncio.timeout(timeout):
-                return await self._request(kind, pack(message))
+                return await self._request(kind, message)
         except TimeoutError:
             raise TimeoutError(f"{self._label} did not reply within {timeout} seconds") from None
 
-    async def _request(self, kind: int, body: bytes) -> Any:
+    async def _request(self, kind: int, message: Any) -> Any:
+        body = pack(message)
         self._last_number = number = self._last_number + 1
         requests = self._requests
         is_alone = not requests
@@ -130,7 +135,7 @@ class Conversation:
 
     def _put(self, kind: int, number: int, body: bytes, is_alone: bool) -> bool:
         """Queues a request or a reply; at once if no others are likely to follow. False if it has to wait for room."""
-        if self.send_window.has_batch:
+        if self.send_window.batch is not None:
             self.send_window.end_batch()  # later messages must not arrive before this frame
         return self._asking.put_alone(kind, number, body) if is_alone else self._asking.put_frame(kind, number, body)
 

@@ -51,6 +51,7 @@ PATIENCE = 30.0
 """Seconds that a message to all waits for a receiver that acknowledges nothing. Then that one does not get it."""
 
 _OVERHEAD = 32  # bytes that each message costs besides its own, so that empty messages are limited too
+_LONGEST = FRAGMENT + _OVERHEAD  # the cost of the longest frame
 DESCRIPTOR = 4 * 1024
 """Bytes that a descriptor costs: the primary may have only a thousand for all receivers."""
 
@@ -118,7 +119,7 @@ class _Batch(_Frame):
 
     @property
     def is_open(self) -> bool:
-        return self.flow._batch is self
+        return self.flow.batch is self
 
     def end(self) -> int:
         """No message can join any more. Returns the cost in bytes."""
@@ -127,7 +128,7 @@ class _Batch(_Frame):
         return self.cost
 
     def render(self) -> bytes:
-        if self.flow._batch is self:
+        if self.flow.batch is self:
             self.flow.end_batch()
         if self._sent:
             bodies = self.bodies[self._sent :]
@@ -180,6 +181,7 @@ class SendWindow:
     Attributes:
         left: The units that the current batch has room for; 0 if there is none.
         bodies: The packed messages of the current batch.
+        batch: The current batch, which messages can still join; None if there is none.
         is_closed: Whether the receiver is gone.
     """
 
@@ -189,7 +191,7 @@ class SendWindow:
         self._window = lane.window  # bytes
         self.peer = peer
         self._label = label
-        self._batch: _Batch | None = None
+        self.batch: _Batch | None = None
         self.left: int = 0
         self.bodies: list[bytes] = []
         self._under_way: deque[_Frame | int] = deque()  # an int is the cost of a frame that nothing is returned of
@@ -228,13 +230,13 @@ class SendWindow:
 
     def put_into_new_batch(self, body: bytes) -> bool:
         """Like `put`, for a message for which the current batch has no room."""
-        was_full = self._batch is not None
+        was_full = self.batch is not None
         self.end_batch()
         if len(body) > FRAGMENT or not self._is_free():
             return False
         if was_full:
             self._channel.flush()  # the receiver can begin while this process makes more
-        batch = self._batch = _Batch(self)
+        batch = self.batch = _Batch(self)
         channel = self._channel
         channel.send(batch)
         if not channel.is_looked_after:
@@ -244,18 +246,13 @@ class SendWindow:
         self.left = _BATCH
         return self.put(body)
 
-    @property
-    def has_batch(self) -> bool:
-        """Whether messages can still join the current batch."""
-        return self._batch is not None
-
     def end_batch(self) -> None:
         """Closes the current batch: later messages go into a new one."""
-        batch = self._batch
+        batch = self.batch
         if batch is not None:
             self.left = 0
             self._cost += batch.end()
-            self._batch = None  # not before: then the flusher's thread takes what `end` has joined
+            self.batch = None  # not before: then the flusher's thread takes what `end` has joined
 
     def _is_free(self) -> bool:
         """Whether a frame can be queued at once: no sender waits, the window has room, and the receiver is there."""
@@ -327,10 +324,10 @@ class SendWindow:
 
     def put_alone(self, kind: int, number: int, body: bytes) -> bool:
         """Like `put_frame`, for a frame that others will hardly follow at once: it leaves at once. Not of messages."""
-        if len(body) > FRAGMENT or not self._is_free():
+        cost = len(body) + _OVERHEAD
+        if cost > _LONGEST or not self._is_free():
             return False
         self._channel.send_alone(encode_flow(kind, self.peer, number, body))
-        cost = len(body) + _OVERHEAD
         self._under_way.append(cost)
         self._cost += cost
         return True

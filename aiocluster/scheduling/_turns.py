@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 from .policy import Policy, W
 
@@ -16,7 +15,7 @@ it is owed nothing, as it probably has enough to do.
 
 
 class Turns(Policy[W]):
-    """Gives turns to all known workers, including those that may not be picked. Subclasses define the order.
+    """Gives turns to all known workers, including those that may not be picked. Subclasses define the order, and pick.
 
     If a worker may not be picked, the next one gets its turn, and the worker is owed one. Each such step is either a
     turn that the worker gets back or one of the `MOST_OWED` before it is forgotten. So on average, picking costs the
@@ -34,10 +33,6 @@ class Turns(Policy[W]):
     @abstractmethod
     def _leave(self, worker: W) -> None:
         """Removes a worker, which then has no turns."""
-
-    @abstractmethod
-    def _next(self) -> W:
-        """The worker whose turn it is. There is always one."""
 
     def add(self, worker: W) -> None:
         missed = self._away.pop(worker, None)
@@ -57,16 +52,8 @@ class Turns(Policy[W]):
         self._owed.clear()
         self._away = dict.fromkeys(self._away, 0)
 
-    def pick(self, client: Any) -> W:
-        if self._owed:
-            return self._pay_back()
-        worker = self._next()
-        while worker in self._away:
-            self._miss(worker)
-            worker = self._next()
-        return worker
-
     def _pay_back(self) -> W:
+        """A worker that is owed a turn. Call it first when you pick, if any is."""
         worker = next(iter(self._owed))
         missed = self._owed.pop(worker)
         if missed > 1:
@@ -74,6 +61,7 @@ class Turns(Policy[W]):
         return worker
 
     def _miss(self, worker: W) -> None:
+        """This worker, which may not be picked, misses its turn."""
         self._away[worker] += 1
         if self._away[worker] > MOST_OWED:
             self.forget(worker)

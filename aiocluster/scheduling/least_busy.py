@@ -53,7 +53,7 @@ class LeastBusy(Least[C]):
 
     def pick(self, client: Any) -> C:
         worker, turn = self._fewest(), next(iter(self._turns))
-        if self._may_have_turn(turn, worker):
+        if turn is not worker and self._may_have_turn(turn, worker):
             worker = turn
         self._take(worker)
         self._closed.discard(worker)

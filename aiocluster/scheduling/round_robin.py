@@ -23,19 +23,17 @@ class RoundRobin(Turns[W]):
         self._ring: deque[W] = deque()
 
     def pick(self, client: Any) -> W:
+        if self._owed:
+            return self._pay_back()
         ring = self._ring
-        if self._owed or ring[0] in self._away:
-            return super().pick(client)
+        while (worker := ring[0]) in self._away:
+            ring.rotate(-1)
+            self._miss(worker)
         ring.rotate(-1)
-        return ring[-1]
+        return worker
 
     def _join(self, worker: W) -> None:
         self._ring.append(worker)
 
     def _leave(self, worker: W) -> None:
         self._ring.remove(worker)
-
-    def _next(self) -> W:
-        worker = self._ring[0]
-        self._ring.rotate(-1)
-        return worker

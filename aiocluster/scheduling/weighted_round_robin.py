@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from math import gcd
+from typing import Any
 
 from ._turns import Turns
 from .policy import C
@@ -25,6 +26,13 @@ class WeightedRoundRobin(Turns[C]):
         super().__init__()
         self._workers: list[C] = []
         self._order: Iterator[int] | None = None
+
+    def pick(self, client: Any) -> C:
+        if self._owed:
+            return self._pay_back()
+        while (worker := self._next()) in self._away:
+            self._miss(worker)
+        return worker
 
     def _join(self, worker: C) -> None:
         self._workers.append(worker)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
 
 from aiocluster import Cluster, current_worker
 from aiocluster.events import Message
 
 from . import idle_worker, p4_connections
+from .calls import counting
 from .checkout import Checkout
-from .measurement import Comparison, Measurement, OwnContender, Sample, at_most
+from .measurement import Calls, Comparison, Measurement, OwnContender, Sample, at_most
 from .own_process import stdin_closed, target
 from .peers import sampled, wrk
 from .processor import Timed, family
@@ -41,7 +43,8 @@ async def serve(workers: str, scheduling: str) -> None:
     async with cluster.events("listening") as heard, cluster:
         ports = {(await anext(heard)).address.port for _ in range(int(workers))}
         print(json.dumps({"port": ports.pop()}), flush=True)
-        await stdin_closed()
+        with counting("primary"):
+            await stdin_closed()
 
 
 async def ring_worker() -> None:
@@ -108,7 +111,11 @@ def _connections(name: str, title: str, scheduling: str) -> Measurement:
                 taken = wrk(port, family(), clients=CLIENTS_PER_WORKER * workers)
             return Sample(taken.cpu["primary"], taken.errors, cpu=taken.cpu)
 
-        return OwnContender(_named(workers), sample, needs=("wrk",))
+        def calls(checkout: Checkout) -> Mapping[str, Calls]:
+            command = checkout.python(serve, str(workers), scheduling)
+            return p4_connections.counted_connections(command, CLIENTS_PER_WORKER * workers)
+
+        return OwnContender(_named(workers), sample, needs=("wrk",), calls=calls)
 
     contenders = tuple(map(of, SIZES))
     comparisons = tuple(Comparison(_named(size), _named(SIZES[0]), at_most(1.3)) for size in SIZES[1:])

@@ -25,7 +25,7 @@ _SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
 
 _LOAD_SECONDS = 2
 _WARM_UP_SECONDS = 1
-_CLIENTS = 64
+CLIENTS = 64
 _STAYING_CLIENTS = 8
 _REQUESTS = r"^\s+(\d+) requests in "
 _RATE = r"^Requests/sec:\s+([\d.]+)$"
@@ -38,7 +38,7 @@ def found(program: str) -> str | None:
 
 def missing(program: str) -> str | None:
     """Why a program or a package can't be used, None when it can."""
-    installed = find_spec(program) if program in _ASGI_ARGUMENTS else found(program)
+    installed = find_spec(program) if program in _PACKAGES else found(program)
     return None if installed else f"{program} is not installed"
 
 
@@ -103,14 +103,18 @@ def _nginx(workers: int, served: str) -> Iterator[int]:
 
 
 @contextmanager
-def asgi_server(server: str, workers: int, app: str) -> Iterator[int]:
-    """Run an ASGI server's own way to have several workers: ``uvicorn``, ``gunicorn`` or ``granian``.
+def asgi_server(server: str, workers: int, app: str, options: Sequence[str] = ()) -> Iterator[int]:
+    """Run an ASGI server's own way to have several workers: ``uvicorn``, ``gunicorn``, ``granian`` or ``aiocluster``.
+
+    Args:
+        options: What its command is given besides.
 
     Yields:
         Its port, on the loopback interface.
     """
     port = _free_port()
-    with started([sys.executable, "-m", server, *_ASGI_ARGUMENTS[server](app, str(port), str(workers))]) as process:
+    arguments = _ASGI_ARGUMENTS[server](app, str(port), str(workers))
+    with started([sys.executable, "-m", server, *arguments, *options]) as process:
         _await_listening(port, process)
         yield port
 
@@ -125,7 +129,13 @@ _ASGI_ARGUMENTS: dict[str, Callable[[str, str, str], list[str]]] = {
     "granian": lambda app, port, workers: [
         *("--interface", "asgi", "--workers", workers, "--port", port, "--loop", "uvloop", "--no-log", app),
     ],
+    "aiocluster": lambda app, port, workers: [
+        *("run", app, "--workers", workers, "--port", port, "--log-level", "warning", "--no-access-log"),
+    ],
 }
+
+_PACKAGES = {*_ASGI_ARGUMENTS, "fastapi", "numpy", "pydantic", "sqlalchemy"}
+"""These are imported, and no programs of their own."""
 
 
 def sampled(command: Sequence[str]) -> Sample:
@@ -138,7 +148,7 @@ def sampled(command: Sequence[str]) -> Sample:
     return Sample(said["value"], cpu=said["cpu"])
 
 
-def wrk(port: int, processes: Processes | None = None, clients: int = _CLIENTS) -> Sample:
+def wrk(port: int, processes: Processes | None = None, clients: int = CLIENTS) -> Sample:
     """New connections per second to a port on the loopback interface: warm-up, then measure.
 
     Args:
@@ -153,9 +163,9 @@ def wrk(port: int, processes: Processes | None = None, clients: int = _CLIENTS) 
     return Sample(_found(_RATE, said), errors, cpu=timed.cpu_of_each(_found(_REQUESTS, said)))
 
 
-def wrk_connections(port: int) -> int:
+def wrk_connections(port: int, clients: int) -> int:
     """How many new connections have been answered, without a warm-up."""
-    said, _ = _wrk(port, _LOAD_SECONDS, _new_connections(_CLIENTS))
+    said, _ = _wrk(port, _LOAD_SECONDS, _new_connections(clients))
     return int(_found(_REQUESTS, said))
 
 

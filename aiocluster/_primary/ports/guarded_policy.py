@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..._interruption import pass_on_interruption
 from ...address import Address
@@ -21,7 +21,7 @@ logger = logging.getLogger("aiocluster.ports")
 
 
 class GuardedPolicy:
-    """A policy that may fail; where it does, round robin picks instead.
+    """A policy that may fail; where it does, workers are picked in turn instead.
 
     Args:
         policy: The policy; None: none is needed, since the primary does not accept on this port.
@@ -37,18 +37,21 @@ class GuardedPolicy:
     def __init__(self, policy: Policy[Backend] | None, address: Address) -> None:
         self.pickable: set[Backend] = set()
         self.policy: Policy[Backend] = policy if policy is not None else RoundRobin()
-        self._fallback: RoundRobin[Backend] = RoundRobin()
+        self._picked_instead: dict[Backend, int] = {}  # the number of the last such pick
         self._address = address
         changed = getattr(self.policy, "changed", None)
         self.hears_changes: bool = getattr(changed, "__func__", changed) not in (None, Policy.changed)
         awaited = getattr(self.policy, "awaited", None)
         self.may_wait: bool = getattr(awaited, "__func__", awaited) not in (None, Policy.awaited)
 
-    def pick_instead(self, client: Any, error: BaseException) -> Backend:
+    def pick_instead(self, error: BaseException) -> Backend:
         """The worker for a connection for which the policy has failed. At least one must be pickable."""
         logger.error("%s: the policy failed; round robin picks a worker instead", self._address, exc_info=error)
         pass_on_interruption(error)
-        return self._fallback.pick(client)
+        picked = self._picked_instead
+        backend = min(self.pickable, key=lambda one: (picked.get(one, 0), one.slot))
+        picked[backend] = max(picked.values(), default=0) + 1
+        return backend
 
     def awaited(self) -> Iterable[Backend]:
         """The workers that are full and worth waiting for. At least one must be pickable."""
@@ -72,18 +75,16 @@ class GuardedPolicy:
     def add(self, backend: Backend) -> None:
         """This worker may be picked from now on."""
         self.pickable.add(backend)
-        self._fallback.add(backend)
         self._tell("add", backend)
 
     def remove(self, backend: Backend) -> None:
         """This worker may not be picked until it is added again."""
         self.pickable.discard(backend)
-        self._fallback.remove(backend)
         self._tell("remove", backend)
 
     def forget(self, backend: Backend) -> None:
         """This worker will not come back."""
-        self._fallback.forget(backend)
+        self._picked_instead.pop(backend, None)
         self._tell("forget", backend)
 
     def attach(self, is_ready: Callable[[Backend], bool]) -> None:

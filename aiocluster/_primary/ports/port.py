@@ -300,7 +300,7 @@ class Port:
             self._hold = None
         if not self._pickable:
             return False
-        if self._policy.may_wait:
+        if self._policy.may_wait and len(self._pickable) < len(self._outstanding):  # else all have room
             now = time.monotonic()
             for backend in self._policy.awaited():
                 window = self._windows.get(backend)
@@ -318,11 +318,13 @@ class Port:
         """
         os.set_blocking(sock.fileno(), False)  # a worker has the same socket, and may have changed that
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
-        pickable, may_wait = self._pickable, self._policy.may_wait
+        pickable, outstanding, may_wait = self._pickable, self._outstanding, self._policy.may_wait
         try:
             for _ in range(_ACCEPTS_PER_TURN):
-                if if_room and not (self._wants_connections() if may_wait else pickable):
-                    return
+                if if_room:
+                    asks = may_wait and len(pickable) < len(outstanding)
+                    if not (self._wants_connections() if asks else pickable):
+                        return
                 connection = (*accept(), None)
                 self.accepted += 1
                 yield connection
@@ -435,7 +437,7 @@ class Port:
                 if backend not in pickable:  # raises if it is not hashable
                     raise LookupError(f"it picked {backend!r}, which can't be picked now")
             except BaseException as error:
-                backend = self._policy.pick_instead(client, error)
+                backend = self._policy.pick_instead(error)
             if now < self._windows[backend].late_at or self._is_closing:
                 return backend
             self._is_full(backend)

@@ -56,7 +56,7 @@ class ClusterListener(Listener[SocketStream]):
         self._wakeup.set()
 
     def take(self, port: Port, fds: list[int], *, is_awaited: bool) -> None:
-        self._accepted.extend((port.connection(fd), is_awaited) for fd in fds)
+        self._accepted.extend((sock, is_awaited) for sock in port.opened(fds))
         self._wakeup.set()
 
     def _give_back_lost(self) -> None:
@@ -90,13 +90,13 @@ class ClusterListener(Listener[SocketStream]):
                 port, fd = self._arrivals.popleft()
                 port.settle(1, 0)
                 self._give_back_lost()
-                sock = port.connection(fd)
-                port.ready_soon(1, sock)
+                (sock,) = socks = port.opened([fd])
+                port.ready_soon(1, socks)
                 return sock
             if self._accepted:
                 sock, is_awaited = self._accepted.popleft()
                 if is_awaited and sock.port is not None:
-                    sock.port.ready_soon(1, sock)
+                    sock.port.ready_soon(1, [sock])
                 return sock
             if self._is_closed:
                 raise anyio.ClosedResourceError

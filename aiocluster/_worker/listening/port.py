@@ -155,14 +155,14 @@ class Port:
         """Tells the primary that the next ``taken`` connections are taken, and the next ``returned`` are not."""
         self._ports.tell(encode(frames.TAKEN, self.number, taken, returned))
 
-    def ready_soon(self, count: int, sock: Connection | None = None) -> None:
+    def ready_soon(self, count: int, socks: Sequence[Connection] = ()) -> None:
         """Tells the primary, when the loop has gone round since now, that this worker is ready; see `ReadyClock.add`.
 
         Args:
             count: With so many connections more. 0: those before have something to do now.
-            sock: The one connection, if its client may not have sent anything yet.
+            socks: Those of them whose clients may not have sent anything yet.
         """
-        self._ports.ready_clock.add(self, count, sock)
+        self._ports.ready_clock.add(self, count, socks)
 
     @property
     def ready_clock(self) -> ReadyClock[Port]:
@@ -233,25 +233,32 @@ class Port:
         """Tells the primary that this worker listens."""
         self._ports.tell(frames.Serving(self.number).encode())
 
-    def connection(self, fd: int) -> Connection:
-        """Adds a connection: a socket that owns this accepted descriptor. It may be blocking."""
-        sock = Connection(self._family, self._type, self._proto, fileno=fd)
-        sock.family = self._family
-        sock.type = self._type
-        sock.port = self
-        sock.transport = None
-        self.connections.add(sock)
-        self._idle.clear()
-        self._ports.opened()
-        return sock
+    def opened(self, fds: Sequence[int]) -> list[Connection]:
+        """Adds connections: sockets that own these accepted descriptors. They may be blocking."""
+        family, type, proto = self._family, self._type, self._proto
+        socks = []
+        for fd in fds:
+            sock = Connection(family, type, proto, fd)
+            sock.family = family
+            sock.type = type
+            sock.port = self
+            sock.transport = None
+            socks.append(sock)
+        if not self.connections:
+            self._idle.clear()
+        self.connections.update(socks)
+        self._ports.opened(len(socks))
+        return socks
 
     def closed(self, sock: Connection) -> None:
         """One of this port's connections has been closed."""
-        self.ready_clock.closed(sock)
+        ports = self._ports
+        if sock in ports.ready_clock.silent:
+            ports.ready_clock.closed(sock)
         self.connections.discard(sock)
         if not self.connections:
             self._idle.set()
-        self._ports.closed(self.number)
+        ports.closed(self.number)
 
     async def drain(self) -> None:
         """Returns when all connections from this port have been closed, or after `stop_draining`."""
@@ -551,19 +558,23 @@ class Ports:
         port.is_slow, port.may_pull = pace > 0, pace > 1
         port.taker.arrived(port, fds, lost)
 
-    def opened(self) -> None:
-        """A connection has been taken."""
-        self._connections += 1
-        self._idle.clear()
+    def opened(self, count: int) -> None:
+        """So many connections have been taken."""
+        if not self._connections:
+            self._idle.clear()
+        self._connections += count
 
     def closed(self, number: int) -> None:
         """A connection from the port with that number has been closed."""
         self._connections -= 1
         if not self._connections:
             self._idle.set()
-        is_first = not self._closed
-        self._closed[number] = self._closed.get(number, 0) + 1
-        if is_first:
+        closed = self._closed
+        if number in closed:
+            closed[number] += 1
+            return
+        closed[number] = 1
+        if len(closed) == 1:
             try:
                 asyncio.get_running_loop().call_soon(self._tell_closed)
             except RuntimeError:  # its loop has ended, and the garbage collector closes the connection

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from socket import socket
 from typing import Generic, Protocol, TypeVar
@@ -79,6 +79,7 @@ class ReadyClock(Generic[P]):
 
     Attributes:
         idle_time: Returns the seconds that the running loop has waited for I/O so far; None: unknown.
+        silent: The connections whose clients are waited for. `closed` must be called of these.
     """
 
     def __init__(self, flush: Callable[[], None]) -> None:
@@ -86,20 +87,20 @@ class ReadyClock(Generic[P]):
         self._flush = flush
         self._arrivals: deque[_Arrival[P]] = deque()
         self._turn = 0
-        self._silent: dict[socket, _Silent[P]] = {}
+        self.silent: dict[socket, _Silent[P]] = {}
         self._waiting = 0  # connections whose clients are waited for
         self._busy = 0.0  # seconds, up to which they have been counted
         self._processor_wait = ProcessorWait()
         self._is_new = False  # connections have come after a pause
         self._handle: asyncio.Handle | None = None
 
-    def add(self, port: P, count: int, sock: socket | None = None, *, told: int | None = None) -> None:
+    def add(self, port: P, count: int, socks: Sequence[socket] = (), *, told: int | None = None) -> None:
         """So many connections have come; 0: earlier ones have something to do now.
 
         Args:
             port: Where.
             count: How many.
-            sock: The one connection that has come, if its client may not have sent anything yet.
+            socks: Those of them whose clients may not have sent anything yet.
             told: With how many the loop has something to do, if not with so many.
         """
         arrivals = self._arrivals
@@ -107,10 +108,9 @@ class ReadyClock(Generic[P]):
         if arrivals and arrivals[-1].turn == self._turn and arrivals[-1].port is port:
             arrivals[-1].count += count
             arrivals[-1].told += told
-            if sock is not None:
-                arrivals[-1].socks.append(sock)
+            arrivals[-1].socks.extend(socks)
             return
-        arrivals.append(_Arrival(port, self._turn, count, told, [] if sock is None else [sock]))
+        arrivals.append(_Arrival(port, self._turn, count, told, [*socks]))
         if self._handle is None:
             try:
                 self._handle = asyncio.get_running_loop().call_soon(self._go_round)
@@ -123,9 +123,9 @@ class ReadyClock(Generic[P]):
         """The loop stops. The primary hears that, and does not wait for what was added."""
         self._arrivals.clear()
         self._processor_wait.close()
-        for silent in self._silent.values():
+        for silent in self.silent.values():
             silent.timer.cancel()
-        self._silent.clear()
+        self.silent.clear()
         self._waiting = 0
         if self._handle is not None:
             self._handle.cancel()
@@ -162,15 +162,14 @@ class ReadyClock(Generic[P]):
     def _wait_for(self, sock: socket, port: P, count: int) -> None:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(PATIENCE, self._go_on, sock)
-        self._silent[sock] = _Silent(port, count, timer, loop.time() + PATIENCE, self.begin_waiting())
+        self.silent[sock] = _Silent(port, count, timer, loop.time() + PATIENCE, self.begin_waiting())
 
     def closed(self, sock: socket) -> None:
-        """This connection has been closed: nobody waits for its client any more."""
-        if sock in self._silent:
-            self._go_on(sock)
+        """This connection, one of `silent`, has been closed: nobody waits for its client any more."""
+        self._go_on(sock)
 
     def _go_on(self, sock: socket) -> None:
-        silent = self._silent.pop(sock)
+        silent = self.silent.pop(sock)
         silent.timer.cancel()
         self.add(silent.port, silent.count, told=1)
         self.end_waiting(silent.waited, max(0.0, time.monotonic() - silent.until))

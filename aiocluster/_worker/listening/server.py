@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from asyncio.trsock import TransportSocket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any
 
 from . import foreign
+from .connecting import connect, failed
 from .port import ACCEPTS_PER_TURN, Connection, Port
-
-logger = logging.getLogger("aiocluster.server")
 
 _HANDSHAKE = 0.004
 """Seconds that a worker is not ready with a connection because its TLS handshake is under way; fewer than those after
@@ -47,6 +45,8 @@ class ClusterServer(asyncio.AbstractServer):
         is_asyncio = isinstance(loop, asyncio.BaseEventLoop)
         self._is_foreign = foreign.is_foreign(loop)
         self._makes_non_blocking = not is_asyncio and not self._is_foreign  # libuv makes sockets non-blocking itself
+        self._is_secure = options.get("ssl") is not None
+        self._is_plain = not options and not self._is_foreign
         self._waits_for_connections = is_asyncio and sys.version_info >= (3, 12)
         self._context = copy_context()
         self._serving_forever: asyncio.Future[None] | None = None
@@ -154,20 +154,28 @@ class ClusterServer(asyncio.AbstractServer):
         self._context.run(self._take, port, fds, is_awaited)
 
     def _take(self, port: Port, fds: list[int], is_awaited: bool) -> None:
-        is_secure = self._options.get("ssl") is not None
-        for fd in fds:
-            sock = port.connection(fd)
-            if not self._makes_non_blocking:
+        socks = port.opened(fds)
+        if not self._makes_non_blocking:
+            for sock in socks:
                 sock.setblocking(False)
-            is_handshake_awaited = is_secure and is_awaited
-            connect = self._connect_securely(sock, port) if is_handshake_awaited else self._connect(sock)
-            task = self._loop.create_task(connect)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            if is_handshake_awaited:
-                port.ready_soon(0)
-            elif is_awaited:
-                port.ready_soon(1, sock)
+        if self._is_plain:
+            for sock in socks:
+                connect(self._loop, self._factory, sock)
+        elif is_awaited and self._is_secure:
+            for sock in socks:
+                self._start(self._connect_securely(sock, port))
+            port.ready_soon(0)
+            return
+        else:
+            for sock in socks:
+                self._start(self._connect(sock))
+        if is_awaited:
+            port.ready_soon(len(socks), socks)
+
+    def _start(self, connecting: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(connecting)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connect_securely(self, sock: Connection, port: Port) -> None:
         """Connects, with a TLS handshake. What that costs so far counts, and then the request after it.
@@ -199,12 +207,6 @@ class ClusterServer(asyncio.AbstractServer):
             else:
                 sock.transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
         except BaseException as error:
-            sock.close()
+            failed(self._loop, sock, error)
             if not isinstance(error, Exception):
                 raise
-            if isinstance(error, OSError):  # a failed handshake, or the client has disconnected
-                logger.debug("can't serve a connection: %s", error)
-            else:
-                self._loop.call_exception_handler(
-                    {"message": "Error on transport creation for incoming connection", "exception": error}
-                )

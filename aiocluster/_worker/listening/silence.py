@@ -12,11 +12,11 @@ _BYTES_RECEIVED = 128
 
 def has_sent_nothing(sock: socket.socket) -> bool:
     """Whether its client is known to have sent no byte. Only Linux tells it, and only of TCP connections."""
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+    if sys.platform != "linux" or sock.fileno() < 0 or sock.family == socket.AF_UNIX:
         return False
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED + 8)
-    except OSError:  # it has been closed
+    except OSError:  # not of this kind of socket
         return False
     if len(info) < _BYTES_RECEIVED + 8:
         return False
