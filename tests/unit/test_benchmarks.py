@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import calls, chart, checkout, document, measurement, p15_burst, programs, rounds, table, tail
+from tests.benchmarks import calls, chart, checkout, document, p15_burst, programs, rounds, table, tail
 from tests.benchmarks.measurement import Calls, Comparison, Measurement, OwnContender, Sample, SeededContender, at_most
 from tests.benchmarks.processor import Timed
 from tests.benchmarks.uneven_client import Answer
@@ -238,12 +238,12 @@ def test_another_checkouts_package_is_measured_by_this_ones_programs(tmp_path: P
     for package in ("aiocluster", "tests"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
-    code = "import json, aiocluster, tests.benchmarks.measurement as m; print(json.dumps([aiocluster.__file__, m.__file__]))"
+    code = "import json, aiocluster, tests; print(json.dumps([aiocluster.__file__, tests.__path__[0]]))"
     with checkout.another(tmp_path) as before:
         command = before.python(test_another_checkouts_package_is_measured_by_this_ones_programs)
-        package, program = programs.answer([*command[: command.index("-m")], "-c", code])
-    assert Path(package).resolve() == tmp_path / "aiocluster" / "__init__.py"
-    assert program == measurement.__file__
+        package, own = programs.answer([*command[: command.index("-m")], "-c", code])
+        assert Path(package).resolve() == tmp_path / "aiocluster" / "__init__.py"
+        assert Path(own).resolve() == programs.ROOT / "tests"
     with pytest.raises(FileNotFoundError, match="no checkout of aiocluster"), checkout.another(tmp_path / "tests"):
         pass
 
