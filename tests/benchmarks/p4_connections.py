@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import cast
 
@@ -19,7 +19,7 @@ from .calls import counting, of_each, told_to_count
 from .checkout import Checkout
 from .measurement import Calls, Comparison, Contender, Measurement, OwnContender, Sample, at_least
 from .own_process import stdin_closed, target
-from .peers import nginx, node, wrk, wrk_connections
+from .peers import CLIENTS, nginx, node, wrk, wrk_connections
 from .processor import family
 from .programs import serving
 
@@ -83,15 +83,20 @@ def _load(server: Callable[[], AbstractContextManager[int]]) -> Callable[[], Sam
     return sample
 
 
+def counted_connections(command: Sequence[str], clients: int = CLIENTS) -> Mapping[str, Calls]:
+    """The calls of a server's processes for one connection."""
+    with told_to_count(command) as (counting_command, folder):
+        with serving(counting_command) as port:
+            connections = wrk_connections(port, clients)
+        return of_each(folder, connections)
+
+
 def _ours(policy: str) -> OwnContender:
     def sample(checkout: Checkout) -> Sample:
         return _load(lambda: serving(checkout.python(serve, policy)))()
 
     def calls(checkout: Checkout) -> Mapping[str, Calls]:
-        with told_to_count(checkout.python(serve, policy)) as (command, folder):
-            with serving(command) as port:
-                connections = wrk_connections(port)
-            return of_each(folder, connections)
+        return counted_connections(checkout.python(serve, policy))
 
     return OwnContender(f"aiocluster, {policy}", sample, needs=("wrk",), calls=calls)
 

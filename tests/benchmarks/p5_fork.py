@@ -60,7 +60,7 @@ MEASUREMENT = Measurement(
         Contender("Node cluster", lambda: Sample(answer(node("fork.js", str(FORKS)))), needs=("node",)),
     ),
     comparisons=(
-        Comparison("aiocluster, spawn", "a fresh python", at_most(1.3)),
+        Comparison("aiocluster, spawn", "a fresh python", at_most(1.2)),
         Comparison("aiocluster, template", "Node cluster", at_most(0.25)),
         Comparison("aiocluster, spawn", "Node cluster"),
     ),

@@ -25,7 +25,7 @@ _SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
 
 _LOAD_SECONDS = 2
 _WARM_UP_SECONDS = 1
-_CLIENTS = 64
+CLIENTS = 64
 _STAYING_CLIENTS = 8
 _REQUESTS = r"^\s+(\d+) requests in "
 _RATE = r"^Requests/sec:\s+([\d.]+)$"
@@ -148,7 +148,7 @@ def sampled(command: Sequence[str]) -> Sample:
     return Sample(said["value"], cpu=said["cpu"])
 
 
-def wrk(port: int, processes: Processes | None = None, clients: int = _CLIENTS) -> Sample:
+def wrk(port: int, processes: Processes | None = None, clients: int = CLIENTS) -> Sample:
     """New connections per second to a port on the loopback interface: warm-up, then measure.
 
     Args:
@@ -163,9 +163,9 @@ def wrk(port: int, processes: Processes | None = None, clients: int = _CLIENTS) 
     return Sample(_found(_RATE, said), errors, cpu=timed.cpu_of_each(_found(_REQUESTS, said)))
 
 
-def wrk_connections(port: int) -> int:
+def wrk_connections(port: int, clients: int) -> int:
     """How many new connections have been answered, without a warm-up."""
-    said, _ = _wrk(port, _LOAD_SECONDS, _new_connections(_CLIENTS))
+    said, _ = _wrk(port, _LOAD_SECONDS, _new_connections(clients))
     return int(_found(_REQUESTS, said))
 
 

@@ -229,26 +229,21 @@ def test_calls_are_counted_where_the_program_says() -> None:
     code = f"from {__name__} import greet; greet()"
     counted = calls.counted([sys.executable, "-c", code], operations=3)["primary"]
     assert counted.functions["<built-in method builtins.len>"] == 2
-    assert counted.python == 1
-    assert counted.c == pytest.approx(2, abs=1)
-
-
-def where() -> None:
-    import aiocluster
-
-    print(f'"{aiocluster.__file__}"')
+    assert [count for name, count in counted.functions.items() if "<lambda>" in name] == [1]
+    assert counted.python >= 1
+    assert counted.c >= 2
 
 
 def test_another_checkouts_package_is_measured_by_this_ones_programs(tmp_path: Path) -> None:
     for package in ("aiocluster", "tests"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
-    program = ["-c", f"from {__name__} import where; where()"]
+    code = "import json, aiocluster, tests; print(json.dumps([aiocluster.__file__, tests.__path__[0]]))"
     with checkout.another(tmp_path) as before:
-        command = before.python(where)
-        own_process = command.index("-m")
-        imported = programs.answer([*command[:own_process], *program])
-        assert Path(imported).resolve() == tmp_path / "aiocluster" / "__init__.py"
+        command = before.python(test_another_checkouts_package_is_measured_by_this_ones_programs)
+        package, own = programs.answer([*command[: command.index("-m")], "-c", code])
+        assert Path(package).resolve() == tmp_path / "aiocluster" / "__init__.py"
+        assert Path(own).resolve() == programs.ROOT / "tests"
     with pytest.raises(FileNotFoundError, match="no checkout of aiocluster"), checkout.another(tmp_path / "tests"):
         pass
 
@@ -260,8 +255,8 @@ def test_costs_are_shown_beside_those_of_the_other_checkout() -> None:
         return Sample(1000.0, cpu={"primary": 4e-6 if of == old else 3e-6})
 
     ours = OwnContender("ours", sample, calls=lambda of: {"primary": Calls(31.0, 27.5, {"f": 31.0})})
-    measurement = Measurement("P0", "requests", "requests/s", contenders=(ours,), comparisons=()).beside(old)
-    result = rounds.run(measurement, 2, missing=lambda program: None, watch=lambda *_: None)
+    both = Measurement("P0", "requests", "requests/s", contenders=(ours,), comparisons=()).beside(old)
+    result = rounds.run(both, 2, missing=lambda program: None, watch=lambda *_: None)
     assert [" ".join(line.split()) for line in table.table([result], 2).splitlines()[-3:]] == [
         "CPU time × before Python calls C calls",
         "ours: primary 3.00 µs (3.00–3.00 µs) 0.75 (0.75–0.75) 31.0 27.5",
