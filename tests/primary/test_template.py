@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from aiocluster import Cluster, Primary, ReloadError, StartupError, WorkerProcess
 
 from .inside_template import end_with_7, stay, tell
+from .inside_warm import serve
 
 
 async def test_imports_happen_once_and_forks_differ(tmp_path: Path) -> None:
@@ -35,6 +37,18 @@ async def test_imports_happen_once_and_forks_differ(tmp_path: Path) -> None:
     assert one["decimal"]
     assert two["decimal"]
     assert one["argv"] == ["--x"]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_an_application_that_was_used_before_the_fork_serves_on(loop: Literal["asyncio", "uvloop"]) -> None:
+    async with Primary(serve, start_method="template", preload=["tests.primary.inside_warming"], loop=loop) as primary:
+        worker = await primary.fork()
+        listening = await worker.wait_for("listening")
+        reader, writer = await asyncio.open_connection(listening.address.host, listening.address.port)
+        used_by, answered_by = map(int, (await reader.read()).split())
+        writer.close()
+        fork_server = psutil.Process(worker.pid).ppid()
+    assert (used_by, answered_by) == (fork_server, worker.pid)
 
 
 async def test_exit_code_and_streams() -> None:
