@@ -147,7 +147,7 @@ class Session:
         self.hold.begin()
         self.loop = None
         self._heartbeat.stop()
-        self.ports.ready_clock.stop()
+        self.ports.detach()
         if self.leaving is not None:
             self.leaving.pause()
         self.tell(frames.Detached())

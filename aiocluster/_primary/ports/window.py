@@ -33,6 +33,7 @@ HOLD = 0.05
 HOLD_IF_SLOW = 0.002
 """The same for one whose connections are known to take long: this one may be quick."""
 
+_FEW = 4  # connections with which a window may grow: one may seem quick, whose request has come but was not read yet
 _MEMORY = 16  # connections over which the seconds that one takes are smoothed; with fewer, they are not known well
 
 
@@ -141,8 +142,9 @@ class Window:
             self.late_at = when + LATE
 
     def _resize(self) -> None:
-        if not self._is_sticky:
-            self.size = MOST if self.seconds * MOST <= BUDGET else max(1, int(BUDGET / self.seconds))
+        size = MOST if self.seconds * MOST <= BUDGET else max(1, int(BUDGET / self.seconds))
+        if not self._is_sticky and (size < self.size or self._known >= _FEW):
+            self.size = size
 
 
 def usual_seconds(windows: Collection[Window]) -> float:

@@ -324,7 +324,7 @@ class Ports:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.ready_clock: ReadyClock[Port] = ReadyClock(channel.flush)
+        self.ready_clock: ReadyClock[Port] = ReadyClock(self._flush)
         self._last_number = 0
         self._requests: dict[int, tuple[Endpoint, asyncio.Future[Port | None]]] = {}
         self._open: dict[int, Port] = {}
@@ -337,7 +337,7 @@ class Ports:
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closed: dict[int, int] = {}  # port's number → connections closed in this turn of the loop
+        self._closed: dict[int, int] = {}  # port's number → closed connections of which the primary is not told yet
         self.routes: tuple[Route, ...] = (
             on_descriptors(frames.Listened, self._on_listened),
             on(frames.Refused, self._on_refused),
@@ -574,7 +574,7 @@ class Ports:
             closed[number] += 1
             return
         closed[number] = 1
-        if len(closed) == 1:
+        if len(closed) == 1 and not self.ready_clock.is_running:  # else they are told together
             try:
                 asyncio.get_running_loop().call_soon(self._tell_closed)
             except RuntimeError:  # its loop has ended, and the garbage collector closes the connection
@@ -584,6 +584,15 @@ class Ports:
         closed, self._closed = self._closed, {}
         for number, count in closed.items():
             self.tell(encode(frames.CLOSED, number, count))
+
+    def _flush(self) -> None:
+        self._tell_closed()
+        self._channel.flush()
+
+    def detach(self) -> None:
+        """The loop has stopped. The primary does not wait for what it was to hear of its connections."""
+        self.ready_clock.stop()
+        self._tell_closed()
 
     def forget(self, port: Port) -> None:
         """This port has been closed.

@@ -119,6 +119,11 @@ class ReadyClock(Generic[P]):
             else:
                 self._is_new = not self._waiting
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it counts turns, and will flush."""
+        return self._handle is not None
+
     def stop(self) -> None:
         """The loop stops. The primary hears that, and does not wait for what was added."""
         self._arrivals.clear()
