@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiocluster import Cluster
 from aiocluster.events import Address
-from tests.support.serving import REQUEST, Client
+from tests.support.serving import REQUEST, Client, all_ready
 
 
 async def connect_from(source: str, address: Address) -> Client:
@@ -19,14 +20,19 @@ async def connect_from(source: str, address: Address) -> Client:
     return Client(*await asyncio.open_connection(address.host, address.port, local_addr=(source, 0)))
 
 
-async def pids_of(address: Address, count: int) -> list[int]:
-    """Who answers so many connections, made one after the other's answer and open together."""
+async def pids_of(address: Address, count: int, cluster: Cluster | None = None) -> list[int]:
+    """Who answers so many connections, made one after the other's answer and open together.
+
+    With a cluster, each also waits until all workers have room for it.
+    """
     clients: list[Client] = []
     pids: list[int] = []
     try:
         for _ in range(count):
             clients.append(await Client.connect(address))
             pids.append(await clients[-1].ask())
+            if cluster is not None:
+                await all_ready(cluster)
         return pids
     finally:
         for client in clients:

@@ -53,7 +53,7 @@ async def test_weights() -> None:
     cluster = Cluster(serve, workers=3, scheduling="weighted_round_robin", weights=[5, 1, 1])
     async with serving(cluster, 3) as address:
         by_weight = {worker.pid: worker.weight for worker in cluster.workers.values()}
-        shares = Counter(await pids_of(address, 70))
+        shares = Counter(await pids_of(address, 70, cluster))
         assert {by_weight[pid]: count for pid, count in shares.items() if by_weight[pid] == 5} == {5: 50}
         assert sorted(shares.values()) == [10, 10, 50]
 
@@ -152,7 +152,7 @@ async def test_a_policy_for_one_port_alone() -> None:
         by_policy = {port.scheduling: port.address for port in cluster.stats().ports}
         assert set(by_policy) == {"ip_hash", "weighted_round_robin"}
         assert len(set(await pids_of(by_policy["ip_hash"], 10))) == 1
-        assert sorted(Counter(await pids_of(by_policy["weighted_round_robin"], 8)).values()) == [2, 6]
+        assert sorted(Counter(await pids_of(by_policy["weighted_round_robin"], 8, cluster)).values()) == [2, 6]
 
 
 async def test_the_primary_opens_a_port_with_a_policy() -> None:
@@ -267,7 +267,7 @@ async def test_a_policy_that_fails_is_logged_and_round_robin_takes_the_connectio
 ) -> None:
     cluster = Cluster(serve, workers=2, scheduling=policy)
     async with serving(cluster, 2) as address:
-        assert sorted(Counter(await pids_of(address, 10)).values()) == [5, 5]
+        assert sorted(Counter(await pids_of(address, 10, cluster)).values()) == [5, 5]
         said = [record for record in caplog.records if record.name == "aiocluster.ports"]
         assert len(said) >= 10
         assert all("the policy" in record.getMessage() for record in said)

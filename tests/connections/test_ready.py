@@ -18,10 +18,10 @@ from aiocluster import Cluster
 from aiocluster._primary.ports.backend import Backend
 from aiocluster._primary.ports.pauses import QUIET
 from aiocluster._primary.ports.port import Port
-from aiocluster._primary.ports.window import MOST, Window
+from aiocluster._primary.ports.window import MOST
 from aiocluster.events import Address
 from tests.connections import inside_ready as inside
-from tests.support.serving import REQUEST, Client, ask, serving
+from tests.support.serving import REQUEST, Client, all_ready, ask, serving
 
 SERVERS = [
     inside.serve_protocol,
@@ -36,14 +36,6 @@ LOOPS = ["asyncio", "uvloop"]
 def port_of(cluster: Cluster) -> Port:
     (port,) = cluster.primary._shared.ports.by_number.values()
     return port
-
-
-async def all_ready(cluster: Cluster) -> list[Window]:
-    """The windows, when the workers are ready with all connections."""
-    windows = list(port_of(cluster).windows)
-    while any(window.unready for window in windows):
-        await asyncio.sleep(0.001)
-    return windows
 
 
 async def ask_at_once(address: Address, target: str) -> bytes:

@@ -19,7 +19,8 @@ from aiocluster import is_worker
 
 if TYPE_CHECKING:
     from aiocluster import Cluster
-    from aiocluster.events import Address, Listening
+    from aiocluster._primary.ports.window import Window
+from aiocluster.events import Address, Listening
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -150,3 +151,11 @@ def wait_until_it_ignores(number: signal.Signals, pid: int) -> None:
         if int(mask, 16) >> (number - 1) & 1:
             return
         time.sleep(0.005)
+
+
+async def all_ready(cluster: Cluster) -> list[Window]:
+    """The windows of all ports, when the workers are ready with all connections, so that all have room for more."""
+    windows = [window for port in cluster.primary._shared.ports.by_number.values() for window in port.windows]
+    while any(window.unready for window in windows):
+        await asyncio.sleep(0.001)
+    return windows

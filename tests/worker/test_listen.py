@@ -20,7 +20,7 @@ from aiocluster import Cluster, Primary, exclusive
 from aiocluster.events import Address, Listening, Message
 from aiocluster.settings import Loop
 from tests.support.events import several
-from tests.support.serving import EXAMPLES, ask, in_worker, serving
+from tests.support.serving import EXAMPLES, all_ready, ask, in_worker, serving
 
 from .inside_listen import (
     WAYS,
@@ -41,7 +41,10 @@ from .inside_listen import (
 async def test_two_workers_share_a_port_however_the_loop_came_to_be(way: Any) -> None:
     cluster = Cluster(way, workers=2)
     async with serving(cluster, 2) as address:
-        answers = [await ask(address) for _ in range(6)]
+        answers = []
+        for _ in range(6):
+            answers.append(await ask(address))
+            await all_ready(cluster)
         assert sorted(answers) == sorted([worker.pid for worker in cluster.workers.values()] * 3)
         workers = list(cluster.workers.values())
         await cluster.stop()
