@@ -288,7 +288,9 @@ class Settings:
         start_method: ``"spawn"``: a fresh interpreter for each worker. ``"template"``: workers are forked from a fork
             server, which has imported ``preload`` and the target's module, and share its memory.
         preload: Modules to import before the target.
-        heartbeat: Seconds between two samples of a worker's event loop; at most a quarter of ``hang_timeout``.
+        heartbeat: Seconds between two samples of a worker's event loop; at most a quarter of ``hang_timeout``. Without
+            that, a worker that has no connections and nothing to do for ten of these rests: it takes thirty times as
+            long, until a connection comes.
         scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or ``least_busy``.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
         drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load

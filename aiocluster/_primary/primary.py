@@ -312,6 +312,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
             primary_pid=os.getpid(),
             graceful_timeout=settings.graceful_timeout,
             heartbeat=settings.heartbeat,
+            may_rest=settings.hang_timeout is None,
             slot=slot,
             name=None if identity is None else identity.name,
             cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,

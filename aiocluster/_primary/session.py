@@ -149,7 +149,7 @@ class Session:
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
         tasks: Number of asyncio tasks, in its last report.
-        heartbeat: Seconds between two of its reports.
+        heartbeat: Seconds from its last report to the next one.
         spent: Why the worker asks to be replaced; None: it does not.
         calls: Number of functions it is running for `Cluster.call`.
         messages: Number of messages it has sent.
@@ -187,6 +187,7 @@ class Session:
         self._online_since = 0.0
         self._reported_at = 0.0
         self.heartbeat: float = settings.heartbeat
+        self._heartbeat = settings.heartbeat  # at first, and whenever it has something to do
         self._silence: asyncio.TimerHandle | None = None
         self._disconnected = asyncio.Event()
         self._ready_or_over = asyncio.Event()
@@ -360,6 +361,7 @@ class Session:
     def _on_attached(self, frame: frames.Attached) -> None:
         self.life.move("attach")
         self._reported_at = time.monotonic()
+        self.heartbeat = self._heartbeat
         self._await_report(SILENT * self.heartbeat)
         self._changed()
 
@@ -373,11 +375,16 @@ class Session:
 
     def _on_report(self, frame: frames.Report) -> None:
         is_share = frame.busy is None or 0 <= frame.busy <= 1
-        if not (is_share and 0 <= frame.delay < math.inf and frame.memory >= 0 and frame.tasks >= 0):
+        is_time = 0 <= frame.delay < math.inf and 0 < frame.within <= frames.REST * self._heartbeat
+        if not (is_share and is_time and frame.memory >= 0 and frame.tasks >= 0):
             raise ProtocolError(f"impossible numbers: {frame}")  # policies compare them
-        self._reported_at = time.monotonic()
+        now = time.monotonic()
+        seconds, self._reported_at = now - self._reported_at, now
         self.delay, self.memory, self.tasks = float(frame.delay), frame.memory, frame.tasks
-        self.backend.reported(self.delay, frame.busy, self.heartbeat + self.delay)
+        self.backend.reported(self.delay, frame.busy, seconds)
+        is_awake, self.heartbeat = frame.within < self.heartbeat, float(frame.within)
+        if is_awake:
+            self._await_report(SILENT * self.heartbeat)
 
     def _on_spent(self, frame: frames.Spent) -> None:
         self.spent = frame.why

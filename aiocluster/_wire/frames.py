@@ -181,6 +181,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     primary_pid: int
     graceful_timeout: float
     heartbeat: float
+    may_rest: bool
+    """Whether it may report less often while it is idle."""
     slot: int | None
     name: str | None
     cpu: int | None
@@ -406,14 +408,20 @@ class Spent(Frame, tag=56, by=WORKER):
     why: str
 
 
+REST: Final = 30
+"""A worker that rests reports so many times less often."""
+
+
 class Report(Frame, tag=50, by=WORKER):
     """A sample of the event loop: its delay in seconds, the share of time since the last sample that it was busy, bytes
-    of resident memory, number of tasks. The share is from 0.0 to 1.0, and None if it is unknown."""
+    of resident memory, number of tasks, and the seconds until the next sample. The share is from 0.0 to 1.0, and None
+    if it is unknown."""
 
     delay: float
     busy: float | None
     memory: int
     tasks: int
+    within: float
 
 
 # ---- between a parent and its child

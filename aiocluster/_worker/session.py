@@ -89,7 +89,8 @@ class Session:
         self._has_failed = False
         self._attaching = threading.Lock()
         self._have_heard: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
-        self._heartbeat = Heartbeat(config.heartbeat, self._report)
+        self._heartbeat = Heartbeat(config.heartbeat, self._report, self._may_rest)
+        self.ports.woken = self._heartbeat.wake
         self.ports.ready_clock.idle_time = self._heartbeat.meter.idle_time
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -170,8 +171,11 @@ class Session:
         self.loop.call_soon_threadsafe(self.tell, frames.Signalled(number))
         return True
 
-    def _report(self, delay: float, busy: float | None, memory: int, tasks: int) -> None:
-        self.tell(frames.Report(delay, busy, memory, tasks))
+    def _report(self, delay: float, busy: float | None, memory: int, tasks: int, within: float) -> None:
+        self.tell(frames.Report(delay, busy, memory, tasks, within))
+
+    def _may_rest(self) -> bool:
+        return self.config.may_rest and not self.ports.has_connections
 
     # ---- frames
 

@@ -29,9 +29,10 @@ SIZES = (4, 16, 64, 256)
 CLIENTS_PER_WORKER = 8
 REQUESTS = 20_480
 """Of all workers together."""
-IDLE_SECONDS = 10.0
-SETTLE_SECONDS = 2.0
-"""After the start, until the workers are idle."""
+IDLE_SECONDS = 30.0
+"""As many as a worker at rest takes from one report to the next."""
+SETTLE_SECONDS = 15.0
+"""After the start, until the workers rest."""
 MESSAGE = {"i": 123_456, "payload": "x" * 64}
 
 

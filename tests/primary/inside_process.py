@@ -58,9 +58,8 @@ async def leaves_an_heir() -> None:
     worker = current_worker()
     channel = int(os.environ["AIOCLUSTER_CHANNEL_FD"])
     os.set_inheritable(channel, True)
-    program = (
-        f"import os, sys\nwhile True:\n    os.write({channel}, {frames.Report(0.0, 0.0, 1, 1).encode()!r} * 1000)\n"
-    )
+    report = frames.Report(0.0, 0.0, 1, 1, 0.05).encode()
+    program = f"import os, sys\nwhile True:\n    os.write({channel}, {report!r} * 1000)\n"
     async with worker.events("message") as heard:
         heir = subprocess.Popen([sys.executable, "-c", program], close_fds=False)
         await worker.send(heir.pid)

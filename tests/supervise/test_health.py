@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from aiocluster import Cluster, WorkerProcess
+from aiocluster._wire.frames import REST
 from aiocluster.events import Exit
 from tests.support.events import several
-from tests.support.serving import ask, serving
+from tests.support.serving import Client, ask, serving
 
 from .inside_cluster import serve
 from .inside_health import (
@@ -157,6 +158,35 @@ async def test_how_busy_workers_are(worker_loop: Any) -> None:
         while (share(busy) or 0.0) < 0.5:
             await asyncio.sleep(0.01)
         assert (share(idle) or 0.0) < 0.4
+
+
+async def test_an_idle_worker_reports_seldom_until_a_connection_comes(worker_loop: Any) -> None:
+    cluster = Cluster(serve, workers=1, heartbeat=0.2, loop=worker_loop)
+    async with serving(cluster, 1) as address:
+        (worker,) = cluster.workers.values()
+        session = worker._session
+        for _ in range(2):
+            while session.heartbeat == 0.2:
+                await asyncio.sleep(0.01)
+            assert session.heartbeat == REST * 0.2
+            client = await Client.connect(address)
+            await client.ask()
+            while session.heartbeat > 0.2:  # at once, and not with the next report, which is six seconds away
+                await asyncio.sleep(0.001)
+            assert session._reported_at > time.monotonic() - 3
+            await client.close()
+
+
+async def test_a_worker_whose_loop_is_watched_does_not_rest() -> None:
+    cluster = Cluster(serve, workers=1, hang_timeout=0.4)
+    async with serving(cluster, 1):
+        (worker,) = cluster.workers.values()
+        session = worker._session
+        times: set[float] = set()
+        while len(times) < 15:
+            times.add(session._reported_at)
+            assert session.heartbeat == 0.1
+            await asyncio.sleep(0.01)
 
 
 async def test_a_worker_that_does_not_report_is_busy() -> None:

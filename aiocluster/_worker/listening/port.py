@@ -10,7 +10,7 @@ import socket
 import sys
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..._wire import frames
@@ -320,9 +320,11 @@ class Ports:
         refused: The last address that could not be opened, by the system's error number.
         is_stopped: Whether it takes no more connections.
         ready_clock: Tells when the loop has gone round since connections came.
+        woken: Called when a connection comes and none is open.
     """
 
     def __init__(self, channel: Channel) -> None:
+        self.woken: Callable[[], None] = _nothing
         self._channel = channel
         self.ready_clock: ReadyClock[Port] = ReadyClock(self._flush)
         self._last_number = 0
@@ -562,7 +564,13 @@ class Ports:
         """So many connections have been taken."""
         if not self._connections:
             self._idle.clear()
+            self.woken()
         self._connections += count
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether any connection from a shared port is open."""
+        return self._connections > 0
 
     def closed(self, number: int) -> None:
         """A connection from the port with that number has been closed."""
@@ -684,3 +692,7 @@ def _bind_error(endpoint: Endpoint, code: int, text: str) -> OSError:
     if endpoint.path:
         return OSError(code, text)
     return OSError(code, f"error while attempting to bind on address {endpoint}: {text.lower()}")
+
+
+def _nothing() -> None:
+    """The default callback."""
