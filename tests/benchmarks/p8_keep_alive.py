@@ -14,6 +14,7 @@ from typing import Any
 from .measurement import Comparison, Contender, Measurement, Sample, at_least, at_most
 from .own_process import python, serve_with
 from .peers import asgi_server, wrk_keep_alive, wrk_latency
+from .processor import family
 from .programs import serving
 
 WORKERS = 2
@@ -70,7 +71,7 @@ MEASUREMENT = Measurement(
     "P8",
     "requests over eight connections, two workers",
     "requests/s",
-    contenders=_contenders(wrk_keep_alive),
+    contenders=_contenders(lambda port: wrk_keep_alive(port, family())),
     comparisons=(
         Comparison("aiocluster, uvicorn", "uvicorn --workers", at_least(1.0)),
         Comparison("aiocluster, uvicorn", "gunicorn, ASGI worker"),

@@ -155,12 +155,7 @@ def wrk(port: int, processes: Processes | None = None, clients: int = CLIENTS) -
         processes: Whose processor time for one connection is measured.
         clients: Connections that are open at the same time.
     """
-    _wrk(port, _WARM_UP_SECONDS, _new_connections(clients))
-    timed = Timed(processes or {})
-    timed.begin()
-    said, errors = _wrk(port, _LOAD_SECONDS, _new_connections(clients))
-    timed.end()
-    return Sample(_found(_RATE, said), errors, cpu=timed.cpu_of_each(_found(_REQUESTS, said)))
+    return _loaded(port, _new_connections(clients), processes)
 
 
 def wrk_connections(port: int, clients: int) -> int:
@@ -173,12 +168,22 @@ def _new_connections(clients: int) -> list[str]:
     return [f"-c{clients}", "-H", "Connection: close"]
 
 
-def wrk_keep_alive(port: int) -> Sample:
-    """Requests per second over a few connections that stay: warm-up, then measure."""
-    options = [f"-c{_STAYING_CLIENTS}"]
+def wrk_keep_alive(port: int, processes: Processes | None = None) -> Sample:
+    """Requests per second over a few connections that stay: warm-up, then measure.
+
+    Args:
+        processes: Whose processor time for one request is measured.
+    """
+    return _loaded(port, [f"-c{_STAYING_CLIENTS}"], processes)
+
+
+def _loaded(port: int, options: list[str], processes: Processes | None) -> Sample:
     _wrk(port, _WARM_UP_SECONDS, options)
+    timed = Timed(processes or {})
+    timed.begin()
     said, errors = _wrk(port, _LOAD_SECONDS, options)
-    return Sample(_found(_RATE, said), errors)
+    timed.end()
+    return Sample(_found(_RATE, said), errors, cpu=timed.cpu_of_each(_found(_REQUESTS, said)))
 
 
 def wrk_latency(port: int) -> Sample:
