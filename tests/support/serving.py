@@ -20,7 +20,7 @@ from aiocluster import is_worker
 if TYPE_CHECKING:
     from aiocluster import Cluster
     from aiocluster._primary.ports.window import Window
-from aiocluster.events import Address, Listening
+    from aiocluster.events import Address, Listening
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
