@@ -84,6 +84,9 @@ class _Frame:
 
     __slots__ = ("bodies", "cost")
 
+    cost: int
+    bodies: list[bytes]
+
     def __init__(self, cost: int, bodies: list[bytes]) -> None:
         self.cost = cost
         self.bodies = bodies
@@ -108,6 +111,10 @@ class _Batch(_Frame):
     """
 
     __slots__ = ("_acked", "_early", "_joined", "_sent", "flow")
+
+    cost: int
+    bodies: list[bytes]
+    flow: SendWindow
 
     def __init__(self, flow: SendWindow) -> None:
         super().__init__(0, [])
