@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from ._worker.current import current_worker as current_worker, is_primary as is_primary, is_worker as is_worker
     from ._worker.listening.exclusive import exclusive as exclusive
     from ._worker.listening.listener import listen as listen, listen_fd as listen_fd
+    from ._wire.subscription import Subscription as Subscription
     from ._worker.worker import Worker as Worker
     from .address import Address as Address
     from .errors import (
+        BackplaneError as BackplaneError,
+        BackplaneStartupError as BackplaneStartupError,
         ChannelClosedError as ChannelClosedError,
         ChildTimeoutError as ChildTimeoutError,
         ClusterError as ClusterError,
@@ -49,14 +52,15 @@ else:
             "._primary.primary": "Primary",
             "._primary.worker_process": "WorkerProcess",
             "._supervise.cluster": "Cluster",
+            "._wire.subscription": "Subscription",
             "._worker.current": "current_worker is_primary is_worker",
             "._worker.listening.listener": "listen listen_fd",
             "._worker.listening.exclusive": "exclusive",
             "._worker.worker": "Worker",
             ".address": "Address",
-            ".errors": "ChannelClosedError ChildTimeoutError ClusterError HandleError MaxBufferError "
-            "MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError SerializationError "
-            "StartupError StoppingError TargetError WorkerNotFoundError",
+            ".errors": "BackplaneError BackplaneStartupError ChannelClosedError ChildTimeoutError ClusterError "
+            "HandleError MaxBufferError MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError "
+            "SerializationError StartupError StoppingError TargetError WorkerNotFoundError",
             ".settings": "RestartPolicy Settings",
             ".stats": "ClusterStats",
         },
