@@ -14,7 +14,7 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from .._wire.channel import Channel
-from .._wire.codec import MAX_FRAME, RawFrame, encode
+from .._wire.codec import MAX_FRAME, encode
 from .._wire.frame import TakeDescriptors
 from ..errors import BackplaneError, ChannelClosedError, ClusterError
 from . import protocol
@@ -216,7 +216,7 @@ class Connection:
 
     # ---- in
 
-    def _receive(self, frame: RawFrame, take: TakeDescriptors) -> None:
+    def _receive(self, frame: Any, take: TakeDescriptors) -> None:
         kind = frame[0]
         if kind == RESULTS:
             next_one = self._pending.popleft

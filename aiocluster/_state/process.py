@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from .._processes.environment import CHANNEL_FD
@@ -49,13 +50,18 @@ def main() -> NoReturn:
         channel.flush_blocking()
         sys.exit(1)
     set_title(config.cluster, "state")
-    factory = None
-    if config.loop != "asyncio":
-        with contextlib.suppress(ImportError):
-            from uvloop import new_event_loop as factory
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
         runner.run(_serve(channel, config.url, store))
     sys.exit(0)
+
+
+def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if loop != "asyncio":
+        with contextlib.suppress(ImportError):
+            from uvloop import new_event_loop
+
+            return new_event_loop
+    return None
 
 
 async def _serve(channel: Channel, url: str, store: SqliteStore | None) -> None:
@@ -93,5 +99,3 @@ def _read(sock: socket.socket, size: int) -> bytes:
             sys.exit(1)  # the primary has ended
         data += more
     return data
-
-

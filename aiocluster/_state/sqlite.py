@@ -12,7 +12,7 @@ from .engine import Changed
 from .store import MAX_PAGE, News, added
 
 _SCHEMA = """
-    CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, ends REAL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, ends REAL);
     CREATE INDEX IF NOT EXISTS entries_by_end ON entries (ends) WHERE ends IS NOT NULL;
     CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, ends REAL);
     CREATE TABLE IF NOT EXISTS tokens (last INTEGER NOT NULL);
