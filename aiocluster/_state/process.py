@@ -26,8 +26,7 @@ from .._wire.codec import Decoder
 from .._wire.descriptors import Descriptors
 from .._wire.frame import Dispatch, on_descriptors
 from .memory import MemoryStore
-from .server import MemoryServer, SqliteServer
-from .sqlite import SqliteStore
+from .server import Server
 from .url import parse_sqlite, scheme
 
 
@@ -44,14 +43,14 @@ def main() -> NoReturn:
     try:
         become(config.uid, config.gid)
         die_with_parent(config.primary_pid)  # a change of uid or gid has reset it
-        store = None if scheme(config.url) == "memory" else SqliteStore(*parse_sqlite(config.url))
+        make = _in_memory if scheme(config.url) == "memory" else _in_file(config.url)
     except Exception as error:
         channel.send(frames.StateFailed(f"{config.url}: {error}").encode())
         channel.flush_blocking()
         sys.exit(1)
     set_title(config.cluster, "state")
     with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
-        runner.run(_serve(channel, config.url, store))
+        runner.run(_serve(channel, make))
     sys.exit(0)
 
 
@@ -64,11 +63,24 @@ def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _serve(channel: Channel, url: str, store: SqliteStore | None) -> None:
+def _in_memory() -> Server:
+    # A token is larger than those of an earlier process, also of an earlier cluster: it begins with the time.
+    return Server(MemoryStore(time.time_ns() // 1000))
+
+
+def _in_file(url: str) -> Callable[[], Server]:
+    """Opens the file. Returns what makes its server, in the loop."""
+    from .sqlite import SqliteStore
+    from .sqlite_server import SqliteServer
+
+    store = SqliteStore(*parse_sqlite(url))
+    return lambda: SqliteServer(store, url)
+
+
+async def _serve(channel: Channel, make: Callable[[], Server]) -> None:
     loop = asyncio.get_running_loop()
     primary_is_gone = loop.create_future()
-    # A token is larger than those of an earlier process, also of an earlier cluster: it begins with the time.
-    server = MemoryServer(MemoryStore(time.time_ns() // 1000)) if store is None else SqliteServer(store, url)
+    server = make()
 
     def serve(frame: frames.ServeState, descriptors: Descriptors) -> None:
         for fd in descriptors.take():

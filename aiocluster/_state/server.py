@@ -2,14 +2,13 @@
 
 ::
 
-    channel ── operations ──▶ _Client.todo ──▶ perform ──▶ Store
+    channel ── operations ──▶ Client.todo ──▶ perform ──▶ Store
        ▲                                          │
        ├──────────── results ◀────────────────────┤
        └──────────── changes, locks ◀─────────────┘  to each client that watches
 
-A store in memory performs at once. One that writes to a file does so in a thread: all that came during one turn of the
-loop, or while the thread was at work, is one transaction, and is answered once that is committed. A client that does
-not read its results has no more of its operations performed, and no more of them are read.
+A store in memory performs at once; `sqlite_server` does so in a thread. A client that does not read its results has no
+more of its operations performed, and no more of them are read.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 from .._wire.channel import Channel
 from .._wire.codec import MAX_FRAME_OF_PEER, MAX_MESSAGE, RawFrame, encode
@@ -30,8 +28,7 @@ from ..errors import ProtocolError
 from . import protocol
 from .backlog import Backlog
 from .engine import Changed
-from .protocol import CHANGES, ENGINE, FAILURE, FREED, LARGE, OPERATIONS, PAGE, PART
-from .sqlite import SqliteStore
+from .protocol import CHANGES, FREED, LARGE, OPERATIONS, PAGE, PART
 from .store import News, Store, perform, take_news
 
 logger = logging.getLogger("aiocluster.state")
@@ -41,7 +38,7 @@ _SOON = 0.02  # seconds: what expires is looked for so often at most
 _LATE = 0.5  # and at least so often while something expires, should the clock be set
 
 
-class _Client:
+class Client:
     """One client.
 
     Attributes:
@@ -106,20 +103,8 @@ class _Client:
             self.channel.send(frame)
 
 
-class Server(Protocol):
-    """What serves a store."""
-
-    def serve(self, sock: socket.socket) -> None:
-        """Serves a client. The socket is the server's from now on."""
-        ...
-
-    async def close(self) -> None:
-        """Finishes what is under way, and closes all."""
-        ...
-
-
-class MemoryServer:
-    """Serves a store that does not wait for anything.
+class Server:
+    """Serves a store that does not wait for anything, as one in memory.
 
     Args:
         store: The store.
@@ -129,7 +114,7 @@ class MemoryServer:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._clients: dict[_Client, None] = {}
+        self._clients: dict[Client, None] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = 0.0
@@ -137,7 +122,7 @@ class MemoryServer:
     def serve(self, sock: socket.socket) -> None:
         """Serves a client. The socket is the server's from now on."""
         channel = Channel(sock, limit=MAX_FRAME_OF_PEER)
-        client = _Client(channel)
+        client = Client(channel)
         self._clients[client] = None
 
         def receive(frame: RawFrame, take: TakeDescriptors) -> None:
@@ -149,7 +134,7 @@ class MemoryServer:
         channel.drained = lambda: self._drained(client)
         channel.attach(self._loop, receive, closed)
 
-    def _gone(self, client: _Client, error: Exception | None) -> None:
+    def _gone(self, client: Client, error: Exception | None) -> None:
         if error is not None:
             logger.error("a client of the state is dropped: %s", error)
         self._clients.pop(client, None)
@@ -157,13 +142,13 @@ class MemoryServer:
         client.prefixes.clear()
         self._look_who_watches()
 
-    def _drop(self, client: _Client, error: ProtocolError) -> None:
+    def _drop(self, client: Client, error: ProtocolError) -> None:
         client.channel.close()
         self._gone(client, error)
 
     # ---- what a client sends
 
-    def _receive(self, client: _Client, frame: RawFrame) -> None:
+    def _receive(self, client: Client, frame: RawFrame) -> None:
         kind, *fields = frame
         if kind == OPERATIONS and len(fields) == 1 and type(fields[0]) is list:
             client.todo.extend(fields[0])
@@ -181,7 +166,7 @@ class MemoryServer:
         if client.todo and (client.has_to_read or kind == LARGE or len(client.todo) > _AT_MOST):
             client.channel.pause()
 
-    def _listen(self, client: _Client, kind: Any, name: Any) -> None:
+    def _listen(self, client: Client, kind: Any, name: Any) -> None:
         if type(kind) is not int or kind not in protocol.LISTENS or type(name) is not str:
             raise ProtocolError(f"a client of the state can't listen to {name!r:.60}")
         of = client.prefixes if kind in (protocol.WATCH, protocol.UNWATCH) else client.locks
@@ -193,7 +178,7 @@ class MemoryServer:
     def _look_who_watches(self) -> None:
         self._store.is_watched = any(client.prefixes for client in self._clients)
 
-    def _drained(self, client: _Client) -> None:
+    def _drained(self, client: Client) -> None:
         """Its channel has room again."""
         self._send_freed(client)
         self._send_backlog(client)
@@ -201,13 +186,13 @@ class MemoryServer:
             self._go_on(client)
         self._resume(client)
 
-    def _resume(self, client: _Client) -> None:
+    def _resume(self, client: Client) -> None:
         if not client.channel.is_closed and not client.has_to_read and len(client.todo) <= _AT_MOST:
             client.channel.resume()
 
     # ---- what it gets
 
-    def _go_on(self, client: _Client) -> None:
+    def _go_on(self, client: Client) -> None:
         """Performs what it has asked for, as long as it reads its results."""
         while client.is_ready:
             try:
@@ -234,7 +219,7 @@ class MemoryServer:
                     client.freed[name] = None
                     self._send_freed(client)
 
-    def _tell_changes(self, client: _Client, changes: list[Changed], frames: dict[tuple[str, ...], bytes]) -> None:
+    def _tell_changes(self, client: Client, changes: list[Changed], frames: dict[tuple[str, ...], bytes]) -> None:
         prefixes = tuple(client.prefixes)
         if client.has_to_read:
             for change in changes:
@@ -245,12 +230,12 @@ class MemoryServer:
             frames[prefixes] = _encoded([change for change in changes if change.key.startswith(prefixes)])
         client.send(frames[prefixes])
 
-    def _send_freed(self, client: _Client) -> None:
+    def _send_freed(self, client: Client) -> None:
         if not client.channel.waits_for_room:
             client.send(b"".join(encode(FREED, name) for name in client.freed))
             client.freed.clear()
 
-    def _send_backlog(self, client: _Client) -> None:
+    def _send_backlog(self, client: Client) -> None:
         while client.backlog and not client.channel.waits_for_room and not client.channel.is_closed:
             changes, size = [], 0
             while client.backlog and size < PAGE:
@@ -304,94 +289,3 @@ def _encoded(changes: list[Changed]) -> bytes:
     if items:
         frames.append(encode(CHANGES, items))
     return b"".join(frames)
-
-
-class SqliteServer(MemoryServer):
-    """Serves a store that waits for the disk, in a thread.
-
-    Args:
-        store: The store.
-        name: What the store is called in errors.
-    """
-
-    def __init__(self, store: SqliteStore, name: str) -> None:
-        super().__init__(store, time.time)
-        self._file = store
-        self._name = name
-        self._thread = ThreadPoolExecutor(1, "aiocluster-sqlite")
-        self._turn: asyncio.Task[None] | None = None
-        self._has_expired = False
-
-    def _go_on(self, client: _Client) -> None:
-        if self._turn is None:
-            self._turn = self._loop.create_task(self._take_turns())
-
-    def _expire(self) -> None:
-        self._has_expired = True
-        if self._turn is None:
-            self._turn = self._loop.create_task(self._take_turns())
-
-    async def _take_turns(self) -> None:
-        """Has the thread perform what waits, one transaction after the other."""
-        try:
-            while True:
-                batch = [client for client in self._clients if client.is_ready]
-                if not batch and not self._has_expired:
-                    break
-                self._has_expired = False
-                todos = [self._begin(client) for client in batch]
-                answers, news = await self._loop.run_in_executor(self._thread, self._perform, todos)
-                self._tell(news)
-                for client, todo, answer in zip(batch, todos, answers, strict=True):
-                    self._answer(client, todo, answer)
-        finally:
-            self._turn = None
-            self._look_at_the_clock()
-
-    def _begin(self, client: _Client) -> deque[Any]:
-        """Takes what it has asked for. What it asks for from now on is not the thread's."""
-        client.is_at_work = True
-        todo, client.todo = client.todo, deque()
-        return todo
-
-    def _answer(self, client: _Client, left: deque[Any], answer: bytes | ProtocolError) -> None:
-        client.is_at_work = False
-        if isinstance(answer, ProtocolError):
-            self._drop(client, answer)
-            return
-        client.todo.extendleft(reversed(left))
-        client.send(answer)
-        if not client.channel.is_closed:
-            client.channel.flush()  # now it is known whether there is room
-        self._resume(client)
-
-    def _perform(self, todos: list[deque[Any]]) -> tuple[list[bytes | ProtocolError], News]:
-        """Performs the operations in one transaction. If that fails, none is done, and each is told so."""
-        now = self._clock()
-        counts = [len(todo) for todo in todos]
-        try:
-            with self._file.transaction():
-                self._store.expire(now)
-                answers = [_performed(self._store, now, todo) for todo in todos]
-            return answers, take_news(self._store)
-        except Exception as error:
-            logger.error("the state in %s could not be written: %s", self._name, error)
-            for todo in todos:
-                todo.clear()
-            failure = encode(FAILURE, ENGINE, f"{self._name}: {error}; nothing of it was done")
-            return [failure * count for count in counts], News()
-
-    async def close(self) -> None:
-        """Finishes what the thread is at, and closes all."""
-        if self._turn is not None:
-            await asyncio.wait([self._turn])
-        self._thread.shutdown()
-        await super().close()
-        self._file.close()
-
-
-def _performed(store: Store, now: float, operations: deque[Any]) -> bytes | ProtocolError:
-    try:
-        return perform(store, now, operations)
-    except ProtocolError as error:
-        return error

@@ -100,6 +100,7 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
             self._control.begin()
             self._primary._claimed_name = self._control.name
             set_title(self._primary._cluster_name, "primary, starting")
+            await self._primary._begin_state()
             self._reconciler.begin()
             self._watch.begin()
             await self._reconciler.start_agents()
