@@ -20,6 +20,8 @@ import psutil
 import pytest
 import uvloop
 
+from tests.support.redis import RedisServer, started
+
 BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -84,6 +86,26 @@ def worker_loop(request: pytest.FixtureRequest) -> str:
     """What a worker's async target runs on."""
     loop: str = request.param
     return loop
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[RedisServer]:
+    with started() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis: RedisServer) -> RedisServer:
+    """An empty Redis, the same for all tests of this process: they may not stop it."""
+    _redis.ask("FLUSHALL")
+    return _redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis of this test alone."""
+    with started() as server:
+        yield server
 
 
 def _descriptors() -> dict[int, str]:
