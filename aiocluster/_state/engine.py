@@ -100,6 +100,10 @@ class Engine(Protocol):
         """Yields an event that is set whenever this lock may have become free: released, expired, or unknown."""
         ...
 
+    def abandon(self) -> None:
+        """Closes the copies of all connections in a forked child of the process. Touches no event loop."""
+        ...
+
     async def close(self) -> None:
         """Lets go of all connections. Operations under way raise `ChannelClosedError`."""
         ...

@@ -187,7 +187,20 @@ class State(metaclass=NoConstructor, made_by="a Cluster"):
         """
         return mirrored(self._engine, _key(prefix, "prefix"))
 
+    async def _reach(self) -> None:
+        """Returns once the engine has answered.
+
+        Raises:
+            ClusterError: It can't be reached.
+        """
+        await self._engine.get("")
+
+    def _abandon(self) -> None:
+        """Closes the copies of connections in a forked child of the process. Touches no event loop."""
+        self._engine.abandon()
+
     async def _close(self) -> None:
+        """Returns when locks that were let go of are free, and all connections are closed."""
         await self._locks.close()
         await self._engine.close()
 

@@ -13,9 +13,10 @@ from .._wire.conversation import Conversation
 from .._wire.peer import InboxPeer
 from .._wire.topic_peer import TopicPeer
 from .._wire.windows import send_to_all
-from ..errors import ChannelClosedError, WorkerNotFoundError
+from ..errors import ChannelClosedError, ClusterError, WorkerNotFoundError
 
 if TYPE_CHECKING:
+    from .._state.state import State
     from .._wire.topics import Topics
     from .session import Session
 
@@ -67,6 +68,18 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
     def peers(self) -> tuple[int, ...]:
         """The pids of the other workers connected now, without agents, which are addressed by name."""
         return tuple(self._session.workers)
+
+    @property
+    def state(self) -> State:
+        """The state that all workers of the cluster share.
+
+        Raises:
+            ClusterError: A bare `Primary` has started this worker, which has no state.
+        """
+        url = self._session.config.state
+        if url is None:
+            raise ClusterError("there is no state: a Primary has none, only a Cluster")
+        return self._session.state(url).state
 
     def is_connected(self) -> bool:
         """Whether the channel to the primary is open."""
