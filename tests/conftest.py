@@ -88,9 +88,13 @@ def worker_loop(request: pytest.FixtureRequest) -> str:
     return loop
 
 
+_OF_THE_SESSION: set[int] = set()  # processes that stay until all tests are done
+
+
 @pytest.fixture(scope="session")
 def _redis() -> Iterator[RedisServer]:
     with started() as server:
+        _OF_THE_SESSION.add(server.pid)
         yield server
 
 
@@ -143,7 +147,7 @@ def nothing_left() -> Iterator[None]:
     yield
     left: set[Any] = set(_descriptors().items()) - set(descriptors.items())
     assert not left, f"descriptors left open: {left}"
-    left = _descendants() - processes
+    left = _descendants() - processes - _OF_THE_SESSION
     assert not left, f"processes left: {[psutil.Process(pid) for pid in left if psutil.pid_exists(pid)]}"
 
 

@@ -90,6 +90,9 @@ class ClusterLine:
             raise failure(self._url, error) from None
         return list(dict.fromkeys(names))
 
+    def abandon(self) -> None:
+        """See `Line.abandon`. What redis-py's client of the cluster has open stays so until the child ends."""
+
     async def close(self) -> None:
         """See `Line.close`."""
         self._is_closed = True

@@ -18,10 +18,10 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 import redis.exceptions as theirs
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 
 from ..errors import BackplaneError
-from .connect import connect, timeout_of
+from .connect import abandon, connect, socket_of, timeout_of
 from .failure import REFUSALS, LostError, failure, lost
 from .url import RedisUrl
 
@@ -42,6 +42,10 @@ class Commands(Protocol):
         """Returns the names of all keys that match, each once. It looks at all keys that there are."""
         ...
 
+    def abandon(self) -> None:
+        """Closes the copies of connections in a forked child of the process. Touches no event loop."""
+        ...
+
     async def close(self) -> None:
         """Closes all connections. Commands without a reply fail, and so do later ones."""
         ...
@@ -60,6 +64,7 @@ class Line:
         self._waiting: list[tuple[tuple[Argument, ...], Reply]] = []  # not sent yet
         self._sent: deque[Reply] = deque()  # those whose replies are to come
         self._answered = 0
+        self._connection: AbstractConnection | None = None
         self._owner: asyncio.Task[None] | None = None  # of a connection, from before it is made until it has ended
         self._wake: asyncio.Future[None] | None = None  # what the writer waits for
         self._alarm: asyncio.TimerHandle | None = None  # only while a reply is due, so that a loop at rest sleeps
@@ -116,6 +121,11 @@ class Line:
             await asyncio.wait([owner])
             self._end()  # it may never have begun
 
+    def abandon(self) -> None:
+        """Closes the copy of the connection in a forked child of the process. Touches no event loop."""
+        if self._connection is not None:
+            abandon(self._connection)
+
     async def _own(self) -> None:
         """Has a connection, and another one if it breaks before everything was sent."""
         try:
@@ -146,6 +156,7 @@ class Line:
         reader = asyncio.create_task(self._read(connection), name="aiocluster redis reader")
         writer = asyncio.create_task(self._write(connection), name="aiocluster redis writer")
         self._silence = asyncio.get_running_loop().create_future()
+        self._connection = connection
         why = "it has been closed"
         try:
             ended, _ = await asyncio.wait((reader, writer, self._silence), return_when=asyncio.FIRST_COMPLETED)
@@ -157,6 +168,7 @@ class Line:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
+            self._connection = None
             with suppress(theirs.RedisError, OSError):
                 await connection.disconnect(nowait=True)
             while self._sent:
@@ -221,11 +233,10 @@ def _end_of(connection: AbstractConnection) -> Callable[[], bool]:
     The reader knows as soon as the loop has looked. But a loop that was busy has not, and then nobody could say whether
     the next command was done: the kernel takes it all the same.
     """
-    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
-    if writer is None or writer.get_extra_info("ssl_object") is not None:
+    if (ours := socket_of(connection)) is None or isinstance(connection, SSLConnection):
         return lambda: False  # TLS has more to read than replies
     ready = select.poll()
-    ready.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
+    ready.register(ours.fileno(), select.POLLIN)
     return lambda: bool(ready.poll(0))
 
 

@@ -53,8 +53,8 @@ class RedisEngine:
     def __repr__(self) -> str:
         return f"<RedisEngine {self._url}>"
 
-    async def check(self) -> None:
-        """Tries a change that nobody sees, which needs all the rights that changes need.
+    async def reach(self) -> None:
+        """See `Engine.reach`. It makes a change that nobody sees, for which it needs all the rights that changes need.
 
         Raises:
             BackplaneError: The server can't be reached, or refuses it.
@@ -246,6 +246,13 @@ class RedisEngine:
             if not error.was_sent:
                 raise
         return await script.run(self._here(), key, *arguments)
+
+    def abandon(self) -> None:
+        """See `Engine.abandon`."""
+        if self._loop is not None:
+            self._line.abandon()
+            self._subscriber.abandon()
+            self._loop = None
 
     async def close(self) -> None:
         """See `Engine.close`."""

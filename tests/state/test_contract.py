@@ -73,7 +73,8 @@ async def test_incr(state: State, other: State) -> None:
     with pytest.raises(OverflowError, match="'n' would be 9223372036854775808, which has more than 64 bits"):
         await state.incr("n")
     assert await state.get("n") == 2**63 - 1
-    for value in (None, True, 1.0, "1", b"1", [1], {}):
+    others: tuple[object, ...] = (None, True, 1.0, "1", b"1", [1], {})
+    for value in others:
         await state.set("n", value)
         with pytest.raises(TypeError, match="the value of 'n' is no int"):
             await state.incr("n")
