@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ._worker.worker import Worker as Worker
     from .address import Address as Address
     from .errors import (
+        BackplaneError as BackplaneError,
+        BackplaneStartupError as BackplaneStartupError,
         ChannelClosedError as ChannelClosedError,
         ChildTimeoutError as ChildTimeoutError,
         ClusterError as ClusterError,
@@ -54,9 +56,9 @@ else:
             "._worker.listening.exclusive": "exclusive",
             "._worker.worker": "Worker",
             ".address": "Address",
-            ".errors": "ChannelClosedError ChildTimeoutError ClusterError HandleError MaxBufferError "
-            "MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError SerializationError "
-            "StartupError StoppingError TargetError WorkerNotFoundError",
+            ".errors": "BackplaneError BackplaneStartupError ChannelClosedError ChildTimeoutError ClusterError "
+            "HandleError MaxBufferError MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError "
+            "SerializationError StartupError StoppingError TargetError WorkerNotFoundError",
             ".settings": "RestartPolicy Settings",
             ".stats": "ClusterStats",
         },

@@ -63,6 +63,18 @@ class SerializationError(ClusterError, ValueError, TypeError):
     """The message holds a value that msgpack can't carry; the text says where. Nothing was sent."""
 
 
+class BackplaneError(ClusterError, ConnectionError):
+    """A Redis can't be reached, refuses what it is asked, or has gone while it was asked.
+
+    Its text says which one, without the URL's passwords. If a change was under way, it says whether that may have been
+    done.
+    """
+
+
+class BackplaneStartupError(StartupError, BackplaneError):
+    """The Redis of a `Cluster`, or what its ``state`` or ``backplane`` names, can't be had at its start."""
+
+
 class ProtocolError(ClusterError):
     """The other process sent bytes that are not a valid frame. Only its channel is closed."""
 
