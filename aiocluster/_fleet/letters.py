@@ -1,7 +1,7 @@
 """Pure: what the clusters of a fleet publish, as bytes and back.
 
-A cluster is one *epoch* of a host: a cluster that has been out of touch for longer than its lease comes back as the next
-epoch, and nothing that was under way before counts any more.
+A cluster has *epochs*: when it has been out of touch for longer than its lease, it comes back as the next one, and
+nothing that was under way before counts any more.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from .._wire.windows import REQUESTS
+from .._wire.windows import WINDOW as MESSAGES
 from ..errors import ProtocolError
-from .letters import Batch
+from .letters import Batch, FlowFields
 
 WINDOW = 1024 * 1024
 """The most bytes that are published to one cluster and not acknowledged: Redis keeps them while that one is slow. By
@@ -19,6 +21,9 @@ default, Redis drops a subscriber for which it has 8 MiB for a minute, or 32 MiB
 
 BATCH = 64 * 1024
 """A batch has one frame more than fit in so many bytes. The longest frames have half of it."""
+
+MOST = 2 * (MESSAGES + REQUESTS.window)
+"""The most bytes that may wait from one process to one other. Both windows full are half of that."""
 
 _OVERHEAD = 32  # bytes that a frame costs besides its own
 
@@ -34,7 +39,8 @@ class Link:
 
     def __init__(self, host: str, epoch: int, to_epoch: int) -> None:
         self._head = (host, epoch, to_epoch)
-        self._queue: deque[tuple[list[Any], int]] = deque()
+        self._queue: deque[tuple[list[Any], int, tuple[int, int] | None]] = deque()
+        self._waiting: dict[tuple[int, int], int] = {}  # bytes of these, by sender and receiver
         self._unacked: deque[tuple[bytes, int, float]] = deque()  # published: the batch, its cost, and when
         self._cost = 0  # of these
         self._sent = 0
@@ -50,9 +56,31 @@ class Link:
         """Whether something is to be acknowledged, if no batch does it soon."""
         return self._owes
 
-    def put(self, frame: list[Any], size: int) -> None:
-        """Queues a frame of about so many bytes."""
-        self._queue.append((frame, size + _OVERHEAD))
+    def put(self, frame: list[Any]) -> None:
+        """Queues a short frame."""
+        self._queue.append((frame, _OVERHEAD, None))
+
+    def put_flow(self, frame: FlowFields) -> None:
+        """Queues a frame between two processes.
+
+        Raises:
+            ProtocolError: More waits from that sender to that receiver than their windows allow.
+        """
+        _, sender, receiver, _, body = frame
+        pair, cost = (sender, receiver), len(body) + _OVERHEAD
+        waiting = self._waiting.get(pair, 0) + cost
+        if waiting > MOST:
+            raise ProtocolError(f"{waiting} bytes wait for pid {receiver} of another cluster: the windows allow less")
+        self._waiting[pair] = waiting
+        self._queue.append((list(frame), cost, pair))
+
+    def _next(self) -> tuple[list[Any], int]:
+        frame, cost, pair = self._queue.popleft()
+        if pair is not None:
+            left = self._waiting.pop(pair) - cost
+            if left:
+                self._waiting[pair] = left
+        return frame, cost
 
     def due(self, now: float, *, acks: bool = False) -> list[bytes]:
         """The batches that are to be published now, in order.
@@ -69,7 +97,7 @@ class Link:
         while self._queue and self._cost < WINDOW:
             frames, size = [], 0
             while self._queue and size < BATCH:
-                frame, cost = self._queue.popleft()
+                frame, cost = self._next()
                 frames.append(frame)
                 size += cost
             self._sent += 1

@@ -5,9 +5,9 @@
     this cluster ──Beat──▶ the fleet's channel ──▶ all, itself included
                  ──Batch, Over──▶ one cluster's channel ──▶ that one
 
-A cluster is in the fleet while it hears its own beats: for the length of its lease from when it published the last one
-that it has heard. Others believe it for that long from when they heard the beat, so longer: when they give it up, it has
-given up itself. Then it is another epoch, has lost touch with all, and comes back.
+A cluster is in the fleet while it hears its own beats: for its lease from when it published the last one that it has
+heard. Others count from when they heard the beat. So before they give it up, it has given up itself: it
+has lost touch with all, and comes back as another epoch.
 """
 
 from __future__ import annotations
@@ -115,17 +115,22 @@ class Roster:
 
     def _tell_all(self, frame: list[Any]) -> None:
         for other in self._others.values():
-            self._put(other, frame, 0)
+            self._put(other, frame)
 
-    def _put(self, other: _Other, frame: list[Any], size: int) -> None:
-        other.link.put(frame, size)
+    def _put(self, other: _Other, frame: list[Any]) -> None:
+        other.link.put(frame)
         self._dirty[other.host] = other
 
     def send(self, host: str, frame: FlowFields) -> None:
-        """Sends a frame to a process of another cluster. Does nothing if that cluster has gone."""
+        """Sends a frame to a process of another cluster. Does nothing if that cluster has gone.
+
+        Raises:
+            ProtocolError: The sender has sent more than its windows allow.
+        """
         other = self._others.get(host)
         if other is not None:
-            self._put(other, list(frame), len(frame[-1]))
+            other.link.put_flow(frame)
+            self._dirty[host] = other
 
     # ---- time
 
@@ -229,7 +234,7 @@ class Roster:
             self._letters.append((host, Over(self.host, self.epoch, epoch)))
             return None
         other = self._others[host] = _Other(host, epoch, Link(self.host, self.epoch, epoch), now, self.lease)
-        self._put(other, Hello(dict(self._processes)).array(), 0)
+        self._put(other, Hello(dict(self._processes)).array())
         return other
 
     def _on_batch(self, other: _Other, batch: Batch, now: float) -> None:

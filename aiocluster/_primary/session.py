@@ -104,6 +104,7 @@ class Shared:
         requests: The handler of their requests.
         router: The workers by pid.
         ports: The shared ports.
+        host: What the fleet calls this cluster; empty if there is none.
         changed: Called when a worker's state has changed.
         untold: Called with the session of a worker whose traceback nobody has written yet.
         gone: Called with the session of a worker that has both disconnected and exited.
@@ -117,6 +118,7 @@ class Shared:
     requests: Requests = field(default_factory=Requests)
     router: Router = field(default_factory=Router)
     ports: PortTable = field(default_factory=PortTable)
+    host: str = ""
     changed: Callable[[], None] = _nothing
     untold: Callable[[Session], None] = log_failure
     gone: Callable[[Session], None] = _nothing
@@ -228,7 +230,7 @@ class Session:
         asyncio.get_running_loop().call_soon(self._emit, Fork(self.worker))
         shared.changed()
 
-    def _deliver(self, sender: int, messages: Any, handles: Any, window: ReceiveWindow) -> None:
+    def _deliver(self, sender: int | str, messages: Any, handles: Any, window: ReceiveWindow) -> None:
         self.hub.emit_messages(sender, messages, handles, self.worker, window.hold)
 
     def _emit(self, event: Event) -> None:
