@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._worker.current import current_worker as current_worker, is_primary as is_primary, is_worker as is_worker
     from ._worker.listening.exclusive import exclusive as exclusive
     from ._worker.listening.listener import listen as listen, listen_fd as listen_fd
+    from ._wire.subscription import Subscription as Subscription
     from ._worker.worker import Worker as Worker
     from .address import Address as Address
     from .errors import (
@@ -52,6 +53,7 @@ else:
             "._primary.primary": "Primary",
             "._primary.worker_process": "WorkerProcess",
             "._supervise.cluster": "Cluster",
+            "._wire.subscription": "Subscription",
             "._worker.current": "current_worker is_primary is_worker",
             "._worker.listening.listener": "listen listen_fd",
             "._worker.listening.exclusive": "exclusive",

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
 
@@ -33,14 +33,16 @@ from .._wire.frames import LeaseHeld, TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.titles import named_after
+from .._wire.topic_peer import TopicPeer
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ClusterError, StartupError, StoppingError, TargetError, WorkerNotFoundError
+from ..errors import ChannelClosedError, ClusterError, StartupError, StoppingError, TargetError, WorkerNotFoundError
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
 from .forkserver import ForkServer
 from .launch import Child, cpu_for, environment, spawn, variables_for
+from .own_topics import OwnTopics
 from .ports.table import Place
 from .relay import Relay, Relays
 from .session import Identity, Session, Shared
@@ -48,11 +50,14 @@ from .target import name_target
 from .term import Term
 from .worker_process import WorkerProcess
 
+if TYPE_CHECKING:
+    from .._wire.topics import Topics
+
 _KILL_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 _ENDING = "fork() works only inside `async with Primary(…)`, until all workers are told to end"
 
 
-class Primary(Emitter[PrimaryEvent], Answerer):
+class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
     """Starts workers and connects them. Use it as an async context manager.
 
     On exit it ends all remaining workers: by SIGTERM, and 2 s later by SIGKILL. Call `disconnect` first to let them
@@ -95,6 +100,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         self._relays = Relays(None, Relay(2))  # the command has its own
         self._orphans = Orphans()
         self._is_open = self._is_left = False
+        self._own_topics: OwnTopics | None = None
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -105,6 +111,7 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         await self._relays.start()
         self._is_open, self._is_left = True, False
         self._all_gone.set()
+        self._topics = self._own_topics = None
         set_title(self._cluster_name, "primary")
         self._orphans.start()
         return self
@@ -139,6 +146,8 @@ class Primary(Emitter[PrimaryEvent], Answerer):
                 for stream in list(self._streams):
                     stream.close()
                 self._shared.ports.close()
+                if self._own_topics is not None:
+                    self._own_topics.close()
                 self._hub.cancel()
                 while self._closing:
                     await asyncio.wait(self._closing)
@@ -486,6 +495,15 @@ class Primary(Emitter[PrimaryEvent], Answerer):
         body = pack(message)
         workers = (session for session in self._all_sessions() if session.identity.name is None)
         await send_to_all([session.conversation.send_window for session in workers], body)
+
+    def _begin_topics(self) -> Topics:
+        if self._is_left:
+            raise ChannelClosedError("the primary has been left: nothing can be published, and nothing subscribed to")
+        if not self._is_open:
+            raise ClusterError("publish() and subscribe() work only inside `async with`")
+        self._own_topics = OwnTopics(self._shared.topics, self._hub)
+        self._topics = self._own_topics.topics
+        return self._topics
 
 
 def _interpreter(settings: Settings) -> Hashable:

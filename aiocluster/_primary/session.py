@@ -43,6 +43,7 @@ from .ports.table import Place, PortTable
 from .reason import IN_WORDS, Cause
 from .router import Router
 from .target import name_target
+from .topics import Board, Timer
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -59,6 +60,11 @@ _AT_MOST_ONCE: Final = frozenset({Fork.name, Online.name, Disconnect.name, Exit.
 
 def _nothing(*args: object) -> None:
     """The default callback."""
+
+
+def _schedule(seconds: float, function: Callable[[], None]) -> Timer:
+    """The board's timer."""
+    return asyncio.get_running_loop().call_later(seconds, function)
 
 
 def log_failure(session: Session) -> None:
@@ -103,6 +109,7 @@ class Shared:
         hub: Receives the events of all workers.
         requests: The handler of their requests.
         router: The workers by pid.
+        topics: Who publishes and subscribes to what.
         ports: The shared ports.
         host: What the fleet calls this cluster; empty if there is none.
         changed: Called when a worker's state has changed.
@@ -117,6 +124,7 @@ class Shared:
     hub: EventHub = field(default_factory=EventHub)
     requests: Requests = field(default_factory=Requests)
     router: Router = field(default_factory=Router)
+    topics: Board = field(default_factory=lambda: Board(_schedule))
     ports: PortTable = field(default_factory=PortTable)
     host: str = ""
     changed: Callable[[], None] = _nothing
@@ -199,6 +207,7 @@ class Session:
         self.conversation: Conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
         self.worker: WorkerProcess = WorkerProcess._create(self)
         mailbox.worker = self.worker
+        self._member = shared.topics.join(child.pid, whom, channel)
         self.backend: Backend = Backend(
             channel,
             self.life,
@@ -222,6 +231,7 @@ class Session:
                 on(frames.Leaving, self._on_leaving),
                 on(frames.Signalled, self._on_signalled),
                 on(frames.Spent, self._on_spent),
+                *self._member.routes,
                 *self.backend.routes,
             ],
         )
@@ -349,7 +359,12 @@ class Session:
                 self._dispatch[frame[0]](frame, take)
                 return
             frame = flow_fields(frame)
-        self.shared.router.route(self, frame, take)
+        if frame[0] < frames.TOPIC:
+            self.shared.router.route(self, frame, take)
+        else:
+            if frame[0] == frames.TOPIC:
+                self.messages += frame[2]
+            self._member.receive(frame)
 
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")
@@ -456,6 +471,7 @@ class Session:
             self._emit(Error(self.worker, error))
         self._deadline.set(self.shared.settings.graceful_timeout)  # also if it has neither failed nor begun to leave
         self.shared.router.leave(self)
+        self._member.leave()
         self.backend.leave()
         self._disconnected.set()
         self._closing = asyncio.get_running_loop().create_task(self.conversation.end())

@@ -16,6 +16,7 @@ from .._primary.worker_process import WorkerProcess
 from .._processes.title import set_title
 from .._processes.watch import to_the_end
 from .._wire.mailbox import RequestHandler
+from .._wire.topic_peer import TopicPeer
 from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
 from ..settings import Agent, ClusterSettings, ClusterSetupSettings, Target
@@ -32,12 +33,13 @@ from .status import Status
 
 if TYPE_CHECKING:
     from .._fleet.member import Member
+    from .._wire.topics import Topics
     from ..fleet import Fleet
 
 logger = logging.getLogger("aiocluster.cluster")
 
 
-class Cluster(Emitter[PrimaryEvent]):
+class Cluster(Emitter[PrimaryEvent], TopicPeer):
     """Keeps ``workers`` workers running, which share their ports; with ``(low, high)`` as many as the load needs.
 
     Entering ``async with`` returns when the agents and all initial workers are online. Leaving it stops them
@@ -216,6 +218,10 @@ class Cluster(Emitter[PrimaryEvent]):
         """
         self._check_is_open("broadcast()")
         await self._primary.broadcast(message)
+
+    def _begin_topics(self) -> Topics:
+        self._topics = self._primary._topics or self._primary._begin_topics()
+        return self._topics
 
     async def call(self, function: Callable[..., Any] | str, *args: Any, timeout: float | None = None) -> Any:
         """Calls an importable function in the least busy worker, and returns its result.

@@ -48,7 +48,7 @@ _FLOW = Struct(">IBBBIBqBI")
 _unpack_flow = _FLOW.unpack_from
 _pack_flow = _FLOW.pack
 _ARRAY_4, _UINT_32, _INT_64, _BIN_32 = 0x94, 0xCE, 0xD3, 0xC6  # msgpack's first bytes
-_KINDS = 15  # of frames of flows: their numbers are below, and not 0
+_KINDS = 19  # of frames of flows: their numbers are below, and not 0
 _HEAD = _FLOW.size
 _HEAD_AFTER_LENGTH = _HEAD - _LENGTH.size
 

@@ -149,7 +149,10 @@ class Conversation:
         """
         flow = self._flows.get(kind)
         if flow is None:
-            self._controls[kind](number)
+            control = self._controls.get(kind)
+            if control is None:
+                raise ProtocolError(f"a frame of kind {kind}, which no conversation has")
+            control(number)
             return
         window, handle = flow
         whole = window.accept(kind, body, abs(number) if kind == kinds.HANDLES else 0)

@@ -203,8 +203,12 @@ class Dispatch(dict[Any, Receiver]):
 
     def __init__(self, sender: str, routes: Iterable[Route]) -> None:
         self._sender = sender
+        self.add(routes)
+
+    def add(self, routes: Iterable[Route]) -> None:
+        """Adds receivers of further kinds."""
         for kind, receiver in routes:
-            assert sender in kind.by, f"{kind.__name__} is not sent by the {sender}"
+            assert self._sender in kind.by, f"{kind.__name__} is not sent by the {self._sender}"
             self[kind.tag] = receiver
 
     def __missing__(self, kind: Any) -> Receiver:

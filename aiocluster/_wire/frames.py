@@ -38,8 +38,12 @@ CALL: Final = 11
 REQUEST_FRAGMENT: Final = 12
 REQUEST_DISCARD: Final = 13
 REQUEST_ACK: Final = 14
+TOPIC: Final = 15
+TOPIC_FRAGMENT: Final = 16
+TOPIC_DISCARD: Final = 17
+TOPIC_ACK: Final = 18
 
-FLOW: Final = range(MESSAGES, REQUEST_ACK + 1)
+FLOW: Final = range(MESSAGES, TOPIC_ACK + 1)
 """The kinds of `FlowFrame`."""
 
 
@@ -109,6 +113,81 @@ class RequestDiscard(FlowFrame, tag=REQUEST_DISCARD):
 
 class RequestAck(FlowFrame, tag=REQUEST_ACK):
     """Like `Ack`, in the flow of requests."""
+
+
+class Topic(FlowFrame, tag=TOPIC, by=(PRIMARY, WORKER)):
+    """``number`` messages that are published, packed one after the other in ``body``.
+
+    In these four kinds, ``peer`` is the number of a flow: of one publisher's messages of one topic. A publisher gives
+    its flows numbers of its own (`OpenTopic`), and the primary gives them those that subscribers see (`TopicFlow`).
+    """
+
+
+class TopicFragment(FlowFrame, tag=TOPIC_FRAGMENT, by=(PRIMARY, WORKER)):
+    """Like `Fragment`, in a flow of a topic."""
+
+
+class TopicDiscard(FlowFrame, tag=TOPIC_DISCARD, by=(PRIMARY, WORKER)):
+    """Like `Discard`, in a flow of a topic."""
+
+
+class TopicAck(FlowFrame, tag=TOPIC_ACK, by=(PRIMARY, WORKER)):
+    """Like `Ack`, for a flow of a topic: the subscriber, or to the publisher the last of them, has handled so many."""
+
+
+class OpenTopic(Frame, tag=80, by=WORKER):
+    """The worker's flow of that number carries what it publishes to that topic."""
+
+    number: int
+    topic: str
+
+
+class CloseTopic(Frame, tag=81, by=WORKER):
+    """The worker's flow of that number has ended; all of it was acknowledged. The number may be used again."""
+
+    number: int
+
+
+class Subscribe(Frame, tag=82, by=WORKER):
+    """The worker subscribes to that topic. The reply is `Subscribed`."""
+
+    topic: str
+
+
+class Unsubscribe(Frame, tag=83, by=WORKER):
+    """The worker no longer subscribes to that topic."""
+
+    topic: str
+
+
+class Subscribed(Frame, tag=84, by=PRIMARY):
+    """The reply to a `Subscribe`. All that comes of that topic before is of an earlier subscription."""
+
+    topic: str
+
+
+class TopicFlow(Frame, tag=85, by=PRIMARY):
+    """The primary's flow of that number carries what the sender publishes to that topic, from now on.
+
+    The sender is a pid, or ``host/pid`` if it is in another cluster.
+    """
+
+    number: int
+    topic: str
+    sender: int | str
+
+
+class TopicFlowEnded(Frame, tag=86, by=PRIMARY):
+    """The flow of that number has ended."""
+
+    number: int
+
+
+class TopicMissed(Frame, tag=87, by=PRIMARY):
+    """The subscriber has missed ``count`` messages of the flow of that number, because it had no room for too long."""
+
+    number: int
+    count: int
 
 
 # ---- what a worker runs

@@ -24,12 +24,12 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .._events.emitter import LetGo
 from ..errors import ChannelClosedError, ProtocolError
 from . import frames as kinds
-from .channel import Channel
+from .channel import Delayed
 from .codec import MAX_MESSAGE, encode_flow, pack, pack_exact, split_batch, within_limit
 
 logger = logging.getLogger("aiocluster.messages")
@@ -67,16 +67,67 @@ class Ancillary(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """One of the flows between two processes: its window in bytes, and the kinds of its control frames."""
+    """One of the flows between two processes: its windows, and the kinds of its frames.
+
+    Attributes:
+        window: The most unacknowledged bytes, at the sender.
+        most: The same at the receiver: with more, the sender breaks its window.
+        batch: The kind of its batches of messages; for requests, which have none, that of a request.
+        fragment: The kind of its fragments.
+        discard: The kind of the frame that discards them.
+        ack: The kind of its acknowledgements.
+    """
 
     window: int
+    most: int
+    batch: int
     fragment: int
     discard: int
     ack: int
 
 
-MESSAGES = Lane(WINDOW, kinds.FRAGMENT, kinds.DISCARD, kinds.ACK)
-REQUESTS = Lane(WINDOW // 4, kinds.REQUEST_FRAGMENT, kinds.REQUEST_DISCARD, kinds.REQUEST_ACK)
+MESSAGES = Lane(WINDOW, 2 * WINDOW, kinds.MESSAGES, kinds.FRAGMENT, kinds.DISCARD, kinds.ACK)
+REQUESTS = Lane(
+    WINDOW // 4, WINDOW // 2, kinds.REQUEST, kinds.REQUEST_FRAGMENT, kinds.REQUEST_DISCARD, kinds.REQUEST_ACK
+)
+
+
+class Outlet(Protocol):
+    """What carries the frames of a flow: a `Channel`, or within the primary a `Loopback`."""
+
+    is_closed: bool
+    is_looked_after: bool
+    loop: asyncio.AbstractEventLoop | None
+
+    def send(
+        self,
+        frame: bytes | Delayed,
+        descriptors: Sequence[int] = (),
+        release: Callable[[], None] | None = None,
+        otherwise: Callable[[], bytes] | None = None,
+    ) -> None:
+        """See `Channel.send`."""
+        ...
+
+    def send_alone(self, frame: bytes) -> None:
+        """See `Channel.send_alone`."""
+        ...
+
+    def flush(self) -> None:
+        """See `Channel.flush`."""
+        ...
+
+    def look_after(self) -> None:
+        """See `Channel.look_after`."""
+        ...
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """See `Channel.later`."""
+        ...
+
+    def hurry(self) -> None:
+        """See `Channel.hurry`."""
+        ...
 
 
 class _Frame:
@@ -139,8 +190,8 @@ class _Batch(_Frame):
             self.flow.end_batch()
         if self._sent:
             bodies = self.bodies[self._sent :]
-            return encode_flow(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
-        frame = encode_flow(kinds.MESSAGES, self.flow.peer, len(self.bodies), self._joined)
+            return encode_flow(self.flow.batch_kind, self.flow.peer, len(bodies), b"".join(bodies))
+        frame = encode_flow(self.flow.batch_kind, self.flow.peer, len(self.bodies), self._joined)
         self.bodies = []
         return frame
 
@@ -152,7 +203,7 @@ class _Batch(_Frame):
         if self._early is None:
             self._early = deque()
         self._early.append(self._sent)
-        return encode_flow(kinds.MESSAGES, self.flow.peer, len(bodies), b"".join(bodies))
+        return encode_flow(self.flow.batch_kind, self.flow.peer, len(bodies), b"".join(bodies))
 
     def acked(self) -> bool:
         if not self._early:
@@ -188,14 +239,16 @@ class SendWindow:
     Attributes:
         left: The units that the current batch has room for; 0 if there is none.
         bodies: The packed messages of the current batch.
+        batch_kind: The kind of its batches.
         batch: The current batch, which messages can still join; None if there is none.
         is_closed: Whether the receiver is gone.
     """
 
-    def __init__(self, channel: Channel, peer: int, label: str, lane: Lane = MESSAGES) -> None:
+    def __init__(self, channel: Outlet, peer: int, label: str, lane: Lane = MESSAGES) -> None:
         self._channel = channel
         self._lane = lane
         self._window = lane.window  # bytes
+        self.batch_kind: int = lane.batch
         self.peer = peer
         self._label = label
         self.batch: _Batch | None = None
@@ -280,9 +333,9 @@ class SendWindow:
             return
         async with self._turn():
             if len(body) <= FRAGMENT:
-                self._put_frame(kinds.MESSAGES, 1, body, [body])
+                self._put_frame(self.batch_kind, 1, body, [body])
             else:
-                await self._send_in_fragments(kinds.MESSAGES, 1, body, [body])
+                await self._send_in_fragments(self.batch_kind, 1, body, [body])
 
     async def send_with_patience(self, body: bytes) -> None:
         """Like `send`, but drops the message once the receiver has acknowledged nothing for `PATIENCE` seconds.
@@ -509,11 +562,11 @@ class ReceiveWindow:
         lane: Which of the flows from the sender this is.
     """
 
-    def __init__(self, channel: Channel, peer: int, lane: Lane = MESSAGES) -> None:
+    def __init__(self, channel: Outlet, peer: int, lane: Lane = MESSAGES) -> None:
         self._channel = channel
         self._peer = peer
         self._lane = lane
-        self._most = 2 * lane.window  # bytes
+        self._most = lane.most  # bytes
         self._early = lane.window // 4  # bytes
         self._of_fragments = (lane.fragment, lane.discard)
         self._received = 0
@@ -524,6 +577,8 @@ class ReceiveWindow:
         self._cost = 0  # of all these
         self._fragments: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
+        self._is_hurried = False
+        self._is_closed = False
 
     def accept(self, kind: int, body: bytes, descriptors: int = 0) -> bytes | None:
         """Counts a frame and its descriptors. Returns the whole body, or None if fragments of it are still missing.
@@ -581,11 +636,19 @@ class ReceiveWindow:
         if not self._held[frame]:
             del self._held[frame]
             self._ack_later()
+            if self._cost > self._early and not self._is_hurried:
+                self._is_hurried = True
+                self._channel.hurry()
 
     def confirm(self) -> None:
         """Acknowledges all that has arrived, even what is held: the channel is closed, and this process goes on."""
         self._held.clear()
         self._ack()
+
+    def close(self) -> None:
+        """The flow is over for this side: nothing of it is acknowledged any more."""
+        self._is_closed = True
+        self._fragments.clear()
 
     def _ack_later(self) -> None:
         if not self._is_due:
@@ -593,7 +656,9 @@ class ReceiveWindow:
             self._channel.later(self._ack)
 
     def _ack(self) -> None:
-        self._is_due = False
+        self._is_due = self._is_hurried = False
+        if self._is_closed:
+            return
         handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._acked and not self._channel.is_closed:
             for _ in range(handled - self._acked):

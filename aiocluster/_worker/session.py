@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .._wire import frames
@@ -32,6 +32,9 @@ from .own_exception import described_as_own
 from .remotes import Remotes
 from .signals import Hold
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .._wire.topics import Topics
 
 logger = logging.getLogger("aiocluster.worker")
 
@@ -105,6 +108,7 @@ class Session:
         for remote in config.remotes:
             self.remotes.add(remote)
         self.backplane_error: BackplaneError | None = None
+        self._topics: Topics | None = None
         self.worker: Worker = Worker._create(self)
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(
@@ -196,7 +200,11 @@ class Session:
                 return
             frame = flow_fields(frame)
         kind, pid, number, body = frame
-        peer = self.peers.get(pid) or (self.remotes.find(pid) if pid >= frames.AFAR else None)
+        peer = (
+            None
+            if kind >= frames.TOPIC
+            else self.peers.get(pid) or (self.remotes.find(pid) if pid >= frames.AFAR else None)
+        )
         if peer is self.primary:
             peer.receive(kind, number, body, take)
         elif peer is not None:
@@ -204,6 +212,9 @@ class Session:
                 peer.receive(kind, number, body, take)
             except ProtocolError as error:  # the peer's fault, not the primary's, which only routed it
                 self._mailbox.complain(ProtocolError(f"pid {peer.pid} sent an invalid message: {error}"))
+        elif kind >= frames.TOPIC:
+            if self._topics is not None:
+                self._topics.receive(frame)
         elif kind == frames.HANDLES and number > 0:
             take().close()
 
@@ -248,6 +259,17 @@ class Session:
         task = asyncio.get_running_loop().create_task(gone.end())
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
+
+    # ---- topics
+
+    def topics(self) -> Topics:
+        """What this process publishes and subscribes to; made when first asked for."""
+        if self._topics is None:
+            from .._wire.topics import Topics
+
+            self._topics = Topics(self.channel, self.pid, self._mailbox.complain)
+            self._dispatch.add(self._topics.routes)
+        return self._topics
 
     # ---- the end
 
@@ -356,6 +378,8 @@ class Session:
             self._end(gone)
         self.peers.clear()
         self.workers.clear()
+        if self._topics is not None:
+            self._topics.close()
         self.inbox.emit(Disconnect())
 
 

@@ -12,10 +12,12 @@ from .._wire.codec import pack
 from .._wire.conversation import Conversation
 from .._wire.frames import AFAR
 from .._wire.peer import InboxPeer
+from .._wire.topic_peer import TopicPeer
 from .._wire.windows import send_to_all
 from ..errors import ChannelClosedError, ClusterError, WorkerNotFoundError
 
 if TYPE_CHECKING:
+    from .._wire.topics import Topics
     from ..fleet import Fleet
     from .session import Session
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 NO_FLEET = "this cluster is in no fleet: start it with Cluster(backplane=…, fleet=…)"
 
 
-class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_worker()"):
+class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by="current_worker()"):
     """This process as a worker of a cluster; `current_worker` returns it.
 
     The inherited methods (`send`, `request`) talk to the primary.
@@ -166,6 +168,10 @@ class Worker(InboxPeer[WorkerEvent], metaclass=NoConstructor, made_by="current_w
         """
         peer = self._session.peers.get(to) or self._not_found(to)
         return await peer.request(message, timeout)
+
+    def _begin_topics(self) -> Topics:
+        self._topics = self._session.topics()
+        return self._topics
 
     def _not_found(self, to: int | str) -> Conversation:
         session = self._session

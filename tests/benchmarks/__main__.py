@@ -52,6 +52,7 @@ MEASUREMENTS = {
         p6_handles.MEASUREMENT,
         p7_memory.MEASUREMENT,
         p8_keep_alive.MEASUREMENT,
+        p8_keep_alive.ONE_WORKER,
         p8_keep_alive.LATENCY,
         p9_tail.MEASUREMENT,
         p9k_staying.MEASUREMENT,

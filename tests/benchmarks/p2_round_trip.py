@@ -209,11 +209,11 @@ MEASUREMENT = Measurement(
         Contender("Node cluster", _node, needs=("node", "taskset") if cores.available() else ("node",)),
     ),
     comparisons=(
-        Comparison("aiocluster, request", "blocking socketpair", at_most(1.3)),
-        Comparison("aiocluster, request", "uvloop, bytes alone"),
+        Comparison("aiocluster, request", "Node cluster", at_most(1.0)),
+        Comparison("aiocluster, request", "uvloop, bytes alone", at_most(1.5)),
+        Comparison("aiocluster, request", "blocking socketpair"),
         Comparison("uvloop, bytes alone", "blocking socketpair"),
         Comparison("aiocluster, messages", "blocking socketpair"),
-        Comparison("aiocluster, request", "Node cluster"),
         Comparison("Node cluster", "blocking socketpair"),
     ),
 )

@@ -1,7 +1,8 @@
 """P8: an ASGI application with two workers, over eight connections that stay.
 
 All contenders run the same application. With so few connections, it decides which worker has how many: a server whose
-workers accept for themselves has 8/0, 7/1 or 4/4, as the kernel wakes them.
+workers accept for themselves has 8/0, 7/1 or 4/4, as the kernel wakes them. With one worker each, nothing is left but
+what a request costs.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ SERVERS: dict[str, Callable[[int], AbstractContextManager[int]]] = {
 """Starts each with so many workers; yields its port."""
 
 
-def _contenders(load: Callable[[int], Sample]) -> tuple[Contender, ...]:
+def _contenders(load: Callable[[int], Sample], workers: int = WORKERS) -> tuple[Contender, ...]:
     def loaded(server: Callable[[int], AbstractContextManager[int]]) -> Callable[[], Sample]:
         def sample() -> Sample:
-            with server(WORKERS) as port:
+            with server(workers) as port:
                 return load(port)
 
         return sample
@@ -67,17 +68,23 @@ def _contenders(load: Callable[[int], Sample]) -> tuple[Contender, ...]:
     return tuple(Contender(name, loaded(server), needs=("wrk",)) for name, server in SERVERS.items())
 
 
-MEASUREMENT = Measurement(
-    "P8",
-    "requests over eight connections, two workers",
-    "requests/s",
-    contenders=_contenders(lambda port: wrk_keep_alive(port, family())),
-    comparisons=(
-        Comparison("aiocluster, uvicorn", "uvicorn --workers", at_least(1.0)),
-        Comparison("aiocluster, uvicorn", "gunicorn, ASGI worker"),
-        Comparison("aiocluster, uvicorn", "granian"),
-    ),
-)
+def _measurement(name: str, what: str, workers: int) -> Measurement:
+    return Measurement(
+        name,
+        what,
+        "requests/s",
+        contenders=_contenders(lambda port: wrk_keep_alive(port, family()), workers),
+        comparisons=(
+            Comparison("aiocluster, uvicorn", "uvicorn --workers", at_least(1.0)),
+            Comparison("aiocluster, uvicorn", "gunicorn, ASGI worker"),
+            Comparison("aiocluster, uvicorn", "granian"),
+        ),
+    )
+
+
+MEASUREMENT = _measurement("P8", "requests over eight connections, two workers", WORKERS)
+
+ONE_WORKER = _measurement("P8ONE", "requests over eight connections, one worker", 1)
 
 LATENCY = Measurement(
     "P8P99",
