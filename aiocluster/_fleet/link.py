@@ -133,7 +133,7 @@ class Link:
         self._owes = True
         if batch.number == self._received + 1:
             self._received += 1
-            self._owed += sum(len(frame[-1]) for frame in batch.frames if type(frame[-1]) is bytes) + _OVERHEAD
+            self._owed += sum(map(_size, batch.frames))
             self._has_wanted = False
             return batch.frames
         if batch.number > self._received and not self._has_wanted:
@@ -149,3 +149,9 @@ class Link:
         self._has_wanted = False
         if self._unacked and self._unacked[0][2] < before:
             self._is_again = True
+
+
+def _size(frame: Any) -> int:
+    """About how long a frame is that has arrived and is not checked yet."""
+    body = frame[-1] if type(frame) is list and frame else b""
+    return len(body) + _OVERHEAD if type(body) is bytes else _OVERHEAD

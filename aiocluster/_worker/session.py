@@ -200,11 +200,9 @@ class Session:
                 return
             frame = flow_fields(frame)
         kind, pid, number, body = frame
-        peer = (
-            None
-            if kind >= frames.TOPIC
-            else self.peers.get(pid) or (self.remotes.find(pid) if pid >= frames.AFAR else None)
-        )
+        peer = self.peers.get(pid) if kind < frames.TOPIC else None
+        if peer is None and pid >= frames.AFAR and kind < frames.TOPIC:
+            peer = self.remotes.find(pid)
         if peer is self.primary:
             peer.receive(kind, number, body, take)
         elif peer is not None:
