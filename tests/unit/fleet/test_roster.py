@@ -175,7 +175,7 @@ def test_one_that_breaks_the_protocol_is_given_up_alone() -> None:
     for bad in ([kinds.CALL, 11, 1, 1, b""], [kinds.MESSAGES, 11, 1, 2**63, b""], ["nonsense"], 5):
         b = world["b"].roster
         letter = Batch("b", b.epoch, 1, b._others["a"].link._sent + 1, 0, False, [bad])
-        with pytest.raises(ProtocolError, match="^b is given up: "):
+        with pytest.raises(ProtocolError, match=r"^b is given up: "):
             world["a"].roster.receive(letter, world.now)
         assert world["a"].there == {("c", 21)}
         world.wait(LEASE)
