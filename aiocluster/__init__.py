@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     # isort: off
     from ._primary.primary import Primary as Primary
     from ._primary.worker_process import WorkerProcess as WorkerProcess
+    from ._state.lock import Lease as Lease
+    from ._state.mirror import Mirror as Mirror
+    from ._state.state import State as State
+    from ._state.watch import Change as Change, Changes as Changes
     from ._supervise.cluster import Cluster as Cluster
     from ._worker.current import current_worker as current_worker, is_primary as is_primary, is_worker as is_worker
     from ._worker.listening.exclusive import exclusive as exclusive
@@ -52,6 +56,10 @@ else:
         {
             "._primary.primary": "Primary",
             "._primary.worker_process": "WorkerProcess",
+            "._state.lock": "Lease",
+            "._state.mirror": "Mirror",
+            "._state.state": "State",
+            "._state.watch": "Change Changes",
             "._supervise.cluster": "Cluster",
             "._wire.subscription": "Subscription",
             "._worker.current": "current_worker is_primary is_worker",

@@ -221,6 +221,15 @@ _CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """It becomes the name of files."""
 
 
+def _state(name: str, value: object) -> str:
+    if value is None:
+        value = os.environ.get("AIOCLUSTER_STATE") or "memory:"
+    if not isinstance(value, str):
+        raise TypeError(f'{name} must be a URL such as "memory:" or "sqlite:///state.db", not a {type(value).__name__}')
+    without_nul(name, value)
+    return value
+
+
 def _agents(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(agent, str) for agent in value):
         raise TypeError(f"{name} must be a mapping of names to targets, not {value!r}")
@@ -290,8 +299,8 @@ class Agent:
 # ---- the table
 
 
-def _setting(default: Any, check: _Check, reader: str, *, shown: bool = True) -> Any:
-    return field(default=default, metadata={"check": check, "reader": reader}, repr=shown)
+def _setting(default: Any, check: _Check, reader: str, *, is_shown: bool = True) -> Any:
+    return field(default=default, metadata={"check": check, "reader": reader}, repr=is_shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +377,10 @@ class Settings:
         name: The name by which the command finds the cluster (``aiocluster list``, ``reload NAME`` and so on), through
             a socket in the user's runtime folder. None: it has no such socket. Where there is no such folder, or it
             can't be written, the cluster runs without.
+        state: Where the state is kept that all workers share, as a URL. ``"memory:"``: in a process of the cluster, for
+            as long as that runs. ``"sqlite:///state.db"``: by such a process in a file; after three slashes a path from
+            ``cwd``, after four one from the root. ``"redis://…"``, ``"rediss://…"``, ``"unix://…"``: in a Redis. None:
+            what the environment variable ``AIOCLUSTER_STATE`` says, or ``"memory:"``.
 
     Raises:
         ValueError: A setting is out of its range. The text names it.
@@ -404,12 +417,13 @@ class Settings:
     reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
     reload_include: Sequence[str] = _setting((), _strings, "cluster")
     reload_exclude: Sequence[str] = _setting((), _strings, "cluster")
-    backplane: str | None = _setting(None, _optional(_redis_url), "start", shown=False)
+    backplane: str | None = _setting(None, _optional(_redis_url), "start", is_shown=False)
     fleet: str | None = _setting(None, _optional(_cluster_name), "start")
     fleet_lease: float = _setting(5.0, partial(number, at_least=0.5, unit="seconds"), "start")
     health: str | None = _setting(None, _optional(_listens_at), "cluster")
     systemd: bool = _setting(False, _is(bool, "True or False"), "start")
     name: str | None = _setting(None, _optional(_cluster_name), "start")
+    state: str | None = _setting(None, _state, "start", is_shown=False)  # a URL may have a password
 
     def __post_init__(self) -> None:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -486,6 +500,7 @@ class ClusterSettings(_ClusterChanges, total=False):
     fleet_lease: float
     systemd: bool
     name: str | None
+    state: str | None
 
 
 class SetupSettings(PrimarySettings, total=False):

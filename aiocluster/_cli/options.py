@@ -184,6 +184,12 @@ SETTINGS: list[click.Parameter] = [
         help="An environment variable of the workers. May be repeated.",
     ),
     SettingOption("health", metavar="ADDRESS", help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000."),
+    SettingOption(
+        "state",
+        metavar="URL",
+        default="memory:",
+        help="Where the state that workers share is kept: memory:, sqlite:///PATH, redis://… and so on.",
+    ),
     SettingOption("cwd", metavar="DIR", help="The working directory of the workers."),
     SettingOption("uid", type=Value("user", values.user), metavar="USER", help="The user that workers run as."),
     SettingOption("gid", type=Value("group", values.group), metavar="GROUP", help="The group that workers run as."),

@@ -88,7 +88,7 @@ class ForkServer:
             with blocked():
                 own = {CHANNEL_FD: str(theirs.fileno())}
                 process = start(
-                    command(settings, "forkserver", folders),
+                    command(settings, "aiocluster._worker.forkserver", folders),
                     streams.theirs,
                     env=environment({**of_this_process(), **variables_for(settings.env, None)}, own),
                     cwd=folders.cwd(settings.cwd),

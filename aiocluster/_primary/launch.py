@@ -216,10 +216,10 @@ def environment(common: Mapping[str, str], env: Mapping[str, str], worker_id: in
 
 
 def command(settings: Settings, module: str, folders: Folders) -> list[str]:
-    """Returns the command line of an interpreter that runs ``main()`` of ``aiocluster._worker.<module>``."""
+    """Returns the command line of an interpreter that runs ``main()`` of this module."""
     # Remove the working directory from sys.path: a queue.py in it would hide the standard module.
     path = f"sys.path[:] = [*filter(None, sys.path), {folders.now(_PACKAGE_PARENT)!r}]"
-    code = f"import sys; {path}; from aiocluster._worker.{module} import main; main()"
+    code = f"import sys; {path}; from {module} import main; main()"
     executable = settings.executable or folders.now(sys.executable)
     return [os.fspath(executable), *_own_options(), *settings.exec_args, "-c", code]
 
@@ -254,7 +254,7 @@ def spawn(
     """
     with open_streams(relays, place, stdin=settings.stdin, silent=settings.silent) as streams, blocked():
         process = start.start(
-            command(settings, "bootstrap", folders),
+            command(settings, "aiocluster._worker.bootstrap", folders),
             streams.theirs,
             env={**env, CHANNEL_FD: str(channel.fileno())},
             cwd=folders.cwd(settings.cwd),

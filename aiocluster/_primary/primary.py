@@ -95,6 +95,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         self._fork_servers: dict[tuple[Hashable, TargetName], ForkServer] = {}  # those of the current settings
         self._all_fork_servers: list[ForkServer] = []
         self._streams: weakref.WeakSet[PipeReader] = weakref.WeakSet()
+        self._state_url: str | None = None  # only a Cluster has a state
         self._all_gone = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._relays = Relays(None, Relay(2))  # the command has its own
@@ -143,6 +144,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
                 for fork_server in self._all_fork_servers:
                     fork_server.kill()
                     await fork_server.wait_gone()
+                await self._end_state()
                 for stream in list(self._streams):
                     stream.close()
                 self._shared.ports.close()
@@ -155,6 +157,9 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             finally:
                 self._orphans.stop()
                 await self._relays.stop()
+
+    async def _end_state(self) -> None:
+        """Ends the process that keeps the state, if there is one."""
 
     # ---- workers
 
@@ -340,6 +345,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             name=None if identity is None else identity.name,
             cpu=cpu_for(slot) if settings.pin_cpus and slot is not None else None,
             tells_failure=self._relays.stderr.presentation is None and not settings.reload_on_change,
+            state=self._state_url,
             peers={},
             fleet=settings.fleet,
             host=self._shared.host,

@@ -30,7 +30,7 @@ from .._wire.frame import Dispatch, TakeDescriptors, on
 from .._wire.mailbox import Mailbox, Requests
 from .._wire.windows import ReceiveWindow
 from ..address import Address
-from ..errors import ProtocolError, RemoteError, TargetError
+from ..errors import ClusterError, ProtocolError, RemoteError, TargetError
 from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
 from ..stats import WorkerStats
 from .deadline import Deadline
@@ -42,6 +42,7 @@ from .ports.busy import SILENT
 from .ports.table import Place, PortTable
 from .reason import IN_WORDS, Cause
 from .router import Router
+from .state import StateProcess
 from .target import name_target
 from .topics import Board, Timer
 
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiocluster.primary")
 
 _FOR_ALL_WITHIN = 0.25  # seconds in which a signal that is sent to all processes reaches them all
+
+_OPENINGS = 64  # channels to the state that a worker may ask for at once: one for each of its loops
 
 _AS_EVENT: Final = {"is_event": True}  # an attribute of records: an event tells the same
 
@@ -110,6 +113,7 @@ class Shared:
         requests: The handler of their requests.
         router: The workers by pid.
         topics: Who publishes and subscribes to what.
+        state: The process that keeps the state; None: there is none.
         ports: The shared ports.
         host: What the fleet calls this cluster; empty if there is none.
         changed: Called when a worker's state has changed.
@@ -125,6 +129,7 @@ class Shared:
     requests: Requests = field(default_factory=Requests)
     router: Router = field(default_factory=Router)
     topics: Board = field(default_factory=lambda: Board(_schedule))
+    state: StateProcess | None = None
     ports: PortTable = field(default_factory=PortTable)
     host: str = ""
     changed: Callable[[], None] = _nothing
@@ -202,6 +207,7 @@ class Session:
         self._disconnected = asyncio.Event()
         self._ready_or_over = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
+        self._openings: set[asyncio.Task[None]] = set()
         whom = f"worker {identity.id} (pid {child.pid})"
         mailbox = Mailbox(self.hub, self._deliver, shared.requests, logger)
         self.conversation: Conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
@@ -231,6 +237,7 @@ class Session:
                 on(frames.Leaving, self._on_leaving),
                 on(frames.Signalled, self._on_signalled),
                 on(frames.Spent, self._on_spent),
+                on(frames.OpenState, self._on_open_state),
                 *self._member.routes,
                 *self.backend.routes,
             ],
@@ -407,6 +414,26 @@ class Session:
         self.spent = frame.why
         self._changed()
 
+    def _on_open_state(self, frame: frames.OpenState) -> None:
+        if self.shared.state is None or len(self._openings) >= _OPENINGS:
+            raise ProtocolError("it asks for a state that it does not have, or too often")
+        task = asyncio.get_running_loop().create_task(self._open_state(self.shared.state, frame.number))
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
+
+    async def _open_state(self, state: StateProcess, number: int) -> None:
+        """Gives the worker a channel to the state's process, or says why not."""
+        try:
+            sock = await state.open()
+        except (ClusterError, OSError) as error:
+            if not self.channel.is_closed:
+                self.channel.send(frames.StateRefused(number, str(error)).encode())
+            return
+        if self.channel.is_closed:
+            sock.close()
+        else:
+            self.channel.send(frames.StateOpened(number).encode(), [sock.fileno()], release=sock.close)
+
     def _await_report(self, seconds: float) -> None:
         self._await_no_report()
         self._silence = asyncio.get_running_loop().call_later(seconds, self._check_report)
@@ -511,3 +538,5 @@ class Session:
         """Frees the remaining resources. The worker must be gone."""
         if self._closing is not None:
             await self._closing
+        if self._openings:
+            await asyncio.wait(self._openings)

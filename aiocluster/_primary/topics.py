@@ -126,8 +126,9 @@ class Member:
         self._due: dict[_Flow, None] = {}  # whose acknowledgement is sent in a moment
         self._behind: dict[_Reader, int] = {}  # when it began to wait: readers that were behind, and where they were
         self._timer: Timer | None = None
-        self.remote_cost = 0
-        self.cost = 0
+        self.cost = 0  # bytes that it has published and that are not acknowledged
+        self.remote_cost = 0  # bytes of remote messages that it has not acknowledged
+        self.lacking: dict[_RemoteReader, None] = {}  # those that have missed messages and were not told so
         self.routes: tuple[Route, ...] = (
             on(kinds.OpenTopic, self._on_open),
             on(kinds.CloseTopic, self._on_close),
@@ -533,6 +534,7 @@ class _RemoteFlow:
         if reader is not None:
             del member._readers[self.number]
             member.remote_cost -= sum(reader.costs)
+            member.lacking.pop(reader, None)
 
     def end(self) -> None:
         """Its sender is gone, or nobody subscribes any more."""
@@ -562,6 +564,7 @@ class _RemoteReader:
         member = self.member
         if member.remote_cost and member.remote_cost + cost > _REMOTE_WINDOW:
             self.missed += count
+            member.lacking[self] = None
             return
         self.tell_missed()
         for frame in frames:
@@ -576,12 +579,14 @@ class _RemoteReader:
         for _ in range(frames - self._acked):
             self.member.remote_cost -= self.costs.popleft()
         self._acked = frames
-        self.tell_missed()
+        for reader in tuple(self.member.lacking):
+            reader.tell_missed()
 
     def tell_missed(self) -> None:
         """Tells the subscriber how many messages it has missed, if any."""
         missed, self.missed = self.missed, 0
         if missed:
+            del self.member.lacking[self]
             self.member.channel.send(kinds.TopicMissed(self.flow.number, missed).encode())
 
 

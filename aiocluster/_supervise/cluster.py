@@ -33,6 +33,7 @@ from .status import Status
 
 if TYPE_CHECKING:
     from .._fleet.member import Member
+    from .._state.state import State
     from .._wire.topics import Topics
     from ..fleet import Fleet
 
@@ -104,6 +105,7 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
             self._primary._claimed_name = self._control.name
             set_title(self._primary._cluster_name, "primary, starting")
             await self._join_fleet()
+            await self._primary._begin_state()
             self._reconciler.begin()
             self._watch.begin()
             await self._reconciler.start_agents()
@@ -189,6 +191,14 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
     def agents(self) -> Mapping[str, WorkerProcess]:
         """The agents by name. An agent that has ended stays here until its replacement is online."""
         return self._reconciler.agents
+
+    @property
+    def state(self) -> State:
+        """The state that all workers share, and this process, too; see the setting ``state``.
+
+        It can be used inside ``async with``, until the last worker has ended.
+        """
+        return self._primary.state
 
     def stats(self) -> ClusterStats:
         """Returns the current numbers of workers and ports."""

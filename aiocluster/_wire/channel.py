@@ -91,6 +91,7 @@ class Channel:
         is_closed: Whether this end is closed.
         is_looked_after: Whether the flusher's thread will look at the outbox.
         hears_one: Whether the frame that is being handled is the only one that has arrived.
+        drained: Called when the socket was full, and all that waited for room in it has left.
     """
 
     def __init__(self, sock: socket.socket, *, limit: int = MAX_FRAME) -> None:
@@ -115,6 +116,8 @@ class Channel:
         self.is_closed: bool = False
         self.is_looked_after: bool = False
         self.hears_one: bool = False
+        self.drained: Callable[[], None] = _nothing
+        self._is_paused = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -160,6 +163,18 @@ class Channel:
                 self.loop.remove_writer(self._sock.fileno())
         self.loop = None
         self._flush_is_due = self.waits_for_room = False
+
+    def pause(self) -> None:
+        """Reads no more than it has read, until `resume`: what the other end sends then waits in the socket."""
+        if not self._is_paused and self.loop is not None and not self.is_closed:
+            self._is_paused = True
+            self.loop.remove_reader(self._sock.fileno())
+
+    def resume(self) -> None:
+        """Reads on."""
+        if self._is_paused and self.loop is not None and not self.is_closed:
+            self._is_paused = False
+            self.loop.add_reader(self._sock.fileno(), self._on_readable)
 
     def later(self, callback: Callable[[], None]) -> None:
         """Calls this in a few milliseconds. If the loop ends first, calls it on the next loop that is attached."""
@@ -305,6 +320,8 @@ class Channel:
                 self.waits_for_room = False
                 if self.loop is not None:
                     self.loop.remove_writer(self._sock.fileno())
+                    if self.drained is not _nothing:
+                        self.loop.call_soon(self.drained)
 
     def _send_next(self, outbox: deque[Queued], still_open: list[Queued] | None = None) -> None:
         """Sends the first frame if it has descriptors; else joins and sends the frames before the next one that has.
@@ -438,7 +455,7 @@ class Channel:
         self._flush_is_due = True  # replies queued in this iteration are sent at the end of this method
         try:
             for _ in range(_READS_PER_TURN):
-                if not self._read_once():
+                if not self._read_once() or self._is_paused:
                     break
         except BaseException:  # Ctrl-C: the loop may go on, and then so must this
             self._flush_is_due = False

@@ -18,6 +18,7 @@ from .frame import Frame, Record
 PRIMARY: Final = "primary"
 WORKER: Final = "worker"
 FORK_SERVER: Final = "fork server"
+STATE: Final = "state's process"
 RELATIVE: Final = "parent or child"
 
 
@@ -281,6 +282,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     """The CPU that it is to run on; None: it is not pinned."""
     tells_failure: bool
     """Whether it writes the traceback of its own failure. Else the primary does, as of what all workers share."""
+    state: str | None
+    """The URL of the cluster's state; None: it has none."""
     peers: dict[int, str | None]
     fleet: str | None
     host: str
@@ -596,3 +599,59 @@ class Ended(Frame, tag=74, by=FORK_SERVER):
 
     pid: int
     code: int
+
+
+# ---- the state: the primary and the process that keeps it, and workers that want to reach that
+
+
+class StateConfig(Frame, tag=90, by=PRIMARY):
+    """The first frame to the process that keeps the state: where, and how the process is to run."""
+
+    url: str
+    cluster: str
+    """The cluster's name, for the process title."""
+    uid: int | None
+    gid: int | None
+    loop: str
+    primary_pid: int
+
+
+class StateReady(Frame, tag=91, by=STATE):
+    """The process can serve."""
+
+
+class StateFailed(Frame, tag=92, by=STATE):
+    """The process can't serve, and ends."""
+
+    text: str
+
+
+class ServeState(Frame, tag=93, by=PRIMARY, descriptors=True):
+    """Its descriptor is the channel of a client. The reply is `StateServed`."""
+
+    number: int
+
+
+class StateServed(Frame, tag=94, by=STATE):
+    """The client of that number is served."""
+
+    number: int
+
+
+class OpenState(Frame, tag=95, by=WORKER):
+    """The worker wants a channel to the state's process. The reply is `StateOpened` or `StateRefused`."""
+
+    number: int
+
+
+class StateOpened(Frame, tag=96, by=PRIMARY, descriptors=True):
+    """The reply to the `OpenState` of that number, with the worker's end of the channel."""
+
+    number: int
+
+
+class StateRefused(Frame, tag=97, by=PRIMARY):
+    """The reply to the `OpenState` of that number: there is no state to be had."""
+
+    number: int
+    text: str

@@ -140,16 +140,18 @@ class Topics:
         return flow
 
     def _close_rested(self) -> None:
-        """Closes the first flow that nothing was published to for a while, if it is among the next few."""
+        """Closes flows that nothing was published to for a while, of the next few in turn, until there is room."""
         for _ in range(_LOOKS):
+            if len(self.flows) < _MOST_OPEN:
+                return
             topic = next(iter(self.flows))
             flow = self.flows.pop(topic)
             if flow.has_rested():
                 del self._by_number[flow.peer]
                 self._free.append(flow.peer)
                 self._tell(kinds.CloseTopic(flow.peer))
-                return
-            self.flows[topic] = flow  # the last one to be looked at again
+            else:
+                self.flows[topic] = flow  # the last one to be looked at again
 
     def _check_is_open(self) -> None:
         if self._channel.is_closed:
@@ -184,8 +186,8 @@ class Topics:
             if topic not in self._subscribed:
                 self._subscribe(topic)
             self._subscribed[topic].subscriptions.add(subscription)
-        for topic in names:
-            await self._answer(self._subscribed[topic])
+        for subscribed in [self._subscribed[topic] for topic in names]:
+            await self._answer(subscribed)
 
     def _subscribe(self, topic: str) -> None:
         subscribed = self._subscribed[topic] = _Subscribed()
@@ -195,7 +197,7 @@ class Topics:
         self._tell(kinds.Subscribe(topic))
 
     async def _answer(self, subscribed: _Subscribed) -> None:
-        while not subscribed.is_live:
+        while not subscribed.is_live and subscribed.subscriptions:  # else it was closed meanwhile
             self._check_is_open()
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             subscribed.waiting.add(future)
@@ -219,6 +221,7 @@ class Topics:
                 self._incoming.pop(number).window.close()
             if topic in self.flows:
                 self.flows[topic].hear(None)
+            subscribed.wake()
             self._tell(kinds.Unsubscribe(topic))
 
     def abandoned(self, holds: list[LetGo]) -> None:

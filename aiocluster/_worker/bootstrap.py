@@ -18,9 +18,10 @@ from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 from .._processes.environment import CHANNEL_FD, WORKER_ID
-from .._processes.login_group import login_group
+from .._processes.parent import die_with_parent
 from .._processes.signals import forget_in_forked_children
 from .._processes.title import set_title
+from .._processes.user import become
 from .._wire import frames
 from .._wire.channel import Channel
 from .._wire.codec import Decoder
@@ -110,6 +111,7 @@ def _end_with(session: Session) -> None:
     On Linux the kernel kills it with its parent, even while it is stopped. On all systems, a thread waits until the
     other end of the channel is closed.
     """
+    # It does nothing in a worker of a fork server, which may outlive that: it kills its workers when the primary ends.
     die_with_parent(session.config.primary_pid)
     poll = select.poll()
     poll.register(session.channel.fileno(), 0)  # POLLHUP is always reported
@@ -125,30 +127,6 @@ def _end_with(session: Session) -> None:
         threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def die_with_parent(primary_pid: int) -> None:
-    """Has the kernel kill this process when the primary ends: ``PR_SET_PDEATHSIG`` (prctl(2)), on Linux only.
-
-    A change of uid or gid resets it. It does nothing in a worker of a fork server, whose parent is the fork server:
-    the worker may outlive that, and the fork server kills it when the primary ends.
-    """
-    if sys.platform == "linux" and os.getppid() == primary_pid:
-        _signal_when_parent_dies(signal.SIGKILL)
-        if os.getppid() != primary_pid:
-            os._exit(1)
-
-
-def outlive_parent() -> None:
-    """Reverts `die_with_parent`, because a fork server must first end its workers."""
-    if sys.platform == "linux":
-        _signal_when_parent_dies(0)
-
-
-def _signal_when_parent_dies(number: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(1, number)
 
 
 # ---- this process
@@ -171,14 +149,8 @@ def _pin(cpu: int | None) -> None:
 
 def _become(config: frames.WorkerConfig) -> None:
     """Applies the settings of the process itself. Its environment and working directory were set at its start."""
-    group = login_group(config.uid) if config.gid is None else config.gid
-    if group is not None:
-        if os.geteuid() == 0:
-            os.setgroups([])
-        os.setgid(group)
-    if config.uid is not None:
-        os.setuid(config.uid)
-    die_with_parent(config.primary_pid)
+    become(config.uid, config.gid)
+    die_with_parent(config.primary_pid)  # a change of uid or gid has reset it
     set_path(config)
 
 

@@ -26,7 +26,7 @@ def _forget() -> None:
         from .._wire import main_guard  # a worker has imported it; asking which process this is need not
 
         main_guard.forget()
-        session.channel.abandon()
+        session.abandon()
 
 
 def is_worker() -> bool:

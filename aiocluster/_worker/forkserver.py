@@ -15,6 +15,7 @@ from collections import deque
 from typing import NoReturn
 
 from .._processes.environment import CHANNEL_FD
+from .._processes.parent import die_with_parent, outlive_parent
 from .._processes.signals import unblock
 from .._processes.title import set_title
 from .._wire import frames, main_guard
@@ -38,7 +39,7 @@ def main() -> NoReturn:
     sock.set_inheritable(False)
     config = bootstrap.read_config(sock)
     channel = Channel(sock)
-    bootstrap.die_with_parent(config.primary_pid)
+    die_with_parent(config.primary_pid)
     try:
         bootstrap.set_path(config)
         patch.install()
@@ -52,7 +53,7 @@ def main() -> NoReturn:
         channel.flush_blocking()
         sys.exit(1)
     set_title(config.cluster, "fork server", title_of(config.target))
-    bootstrap.outlive_parent()
+    outlive_parent()  # to end its workers first
     ForkServer(channel).serve()
     bootstrap.main()
 

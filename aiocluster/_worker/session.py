@@ -35,6 +35,7 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from .._wire.topics import Topics
+    from .state import StateOpener
 
 logger = logging.getLogger("aiocluster.worker")
 
@@ -109,6 +110,7 @@ class Session:
             self.remotes.add(remote)
         self.backplane_error: BackplaneError | None = None
         self._topics: Topics | None = None
+        self._state: StateOpener | None = None
         self.worker: Worker = Worker._create(self)
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(
@@ -258,6 +260,23 @@ class Session:
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
 
+    # ---- the state
+
+    def state(self, url: str) -> StateOpener:
+        """How this process reaches the state; made when first asked for."""
+        if self._state is None:
+            from .state import StateOpener
+
+            self._state = StateOpener(url, self.tell, lambda: self.loop)
+            self._dispatch.add(self._state.routes)
+        return self._state
+
+    def abandon(self) -> None:
+        """Closes the copies of its channels in a forked child of this process."""
+        self.channel.abandon()
+        if self._state is not None:
+            self._state.abandon()
+
     # ---- topics
 
     def topics(self) -> Topics:
@@ -378,6 +397,8 @@ class Session:
         self.workers.clear()
         if self._topics is not None:
             self._topics.close()
+        if self._state is not None:
+            self._state.close()
         self.inbox.emit(Disconnect())
 
 

@@ -17,6 +17,7 @@ from .._wire.windows import send_to_all
 from ..errors import ChannelClosedError, ClusterError, WorkerNotFoundError
 
 if TYPE_CHECKING:
+    from .._state.state import State
     from .._wire.topics import Topics
     from ..fleet import Fleet
     from .session import Session
@@ -95,6 +96,18 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
 
             self._fleet = fleet_of(self._session)
         return self._fleet
+
+    @property
+    def state(self) -> State:
+        """The state that all workers of the cluster share.
+
+        Raises:
+            ClusterError: A bare `Primary` has started this worker, which has no state.
+        """
+        url = self._session.config.state
+        if url is None:
+            raise ClusterError("there is no state: a Primary has none, only a Cluster")
+        return self._session.state(url).state
 
     def is_connected(self) -> bool:
         """Whether the channel to the primary is open."""

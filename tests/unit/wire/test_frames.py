@@ -121,6 +121,7 @@ EXAMPLES = {
     "<class 'bytes'>": b"bytes",
     "<class 'bool'>": True,
     "int | None": None,
+    "int | str": 1,
     "bool | None": None,
     "float | None": None,
     "str | None": None,

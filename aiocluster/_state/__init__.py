@@ -1,0 +1,1 @@
+"""The state that all workers share: one contract, several engines behind it."""
