@@ -131,7 +131,6 @@ EXAMPLES = {
     "list[typing.Any]": [],
     "list[int] | None": None,
     "list[aiocluster._wire.frames.Remote]": [[2**31, "host-1", 100, True]],
-    "int | str": "host-1/100",
     str(Endpoint): list(Endpoint(2, 1, "127.0.0.1", 80)),
     str(frames.TargetName): ["script", "/a/script.py"],
 }
