@@ -116,7 +116,7 @@ async def primary_side(cluster: Cluster, primary: Primary, worker: WorkerProcess
     async for event in primary.events():
         match event:
             case Message(sender=sender, message=message):
-                assert_type(sender, int)
+                assert_type(sender, int | str)
                 print(message)
             case Fork(worker=forked):
                 assert_type(forked, WorkerProcess)
@@ -126,7 +126,7 @@ async def primary_side(cluster: Cluster, primary: Primary, worker: WorkerProcess
         print(event.code)
 
     @cluster.on("message")
-    async def hear(event: Message) -> int:
+    async def hear(event: Message) -> int | str:
         return event.sender
 
     @worker.on("error")
