@@ -46,7 +46,8 @@ if TYPE_CHECKING:
         TargetError as TargetError,
         WorkerNotFoundError as WorkerNotFoundError,
     )
-    from .settings import RestartPolicy as RestartPolicy, Settings as Settings
+    from .fleet import Fleet as Fleet
+    from .settings import Agent as Agent, RestartPolicy as RestartPolicy, Settings as Settings
     from .stats import ClusterStats as ClusterStats
 else:
     # Imported when first used: a worker starts faster without the primary's modules.
@@ -69,7 +70,8 @@ else:
             ".errors": "BackplaneError BackplaneStartupError ChannelClosedError ChildTimeoutError ClusterError "
             "HandleError MaxBufferError MessageTooLargeError ProtocolError ReloadError RemoteError RestartLimitError "
             "SerializationError StartupError StoppingError TargetError WorkerNotFoundError",
-            ".settings": "RestartPolicy Settings",
+            ".fleet": "Fleet",
+            ".settings": "Agent RestartPolicy Settings",
             ".stats": "ClusterStats",
         },
     )

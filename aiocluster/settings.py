@@ -236,6 +236,13 @@ def _agents(name: str, value: object) -> Mapping[str, Any]:
     return MappingProxyType(dict(value))
 
 
+def _redis_url(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be the URL of a Redis, not {type(value).__name__}")
+    without_nul(name, value)
+    return value
+
+
 def _watched(name: str, value: Any) -> tuple[Any, ...]:
     paths = _each((str, os.PathLike), "paths")(name, value)
     if paths and find_spec("watchfiles") is None:
@@ -260,6 +267,33 @@ _seconds = partial(number, at_least=0, unit="seconds")
 _some_seconds = partial(number, above=0, unit="seconds")
 _id = partial(whole_number, at_least=0)
 _count = partial(whole_number, at_least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent, for `Cluster(agents={"name": Agent(…)})`; a target in its place is one without arguments.
+
+    Attributes:
+        target: What it runs; see `Settings`.
+        args: As in `Settings`, for this agent alone.
+        env: Environment variables to add for this agent alone.
+        once: ``"cluster"``: one in this cluster. ``"fleet"``: one among all clusters of the fleet, for as long as one
+            holds a lease in Redis. Its ``current_worker().fencing_token`` is higher than that of each one before.
+
+    Raises:
+        ValueError: A value is out of its range. The text names it.
+        TypeError: A value is of the wrong type. The text names it.
+    """
+
+    target: Target
+    args: Sequence[str] = field(default=(), kw_only=True)
+    env: Mapping[str, str] | None = field(default=None, kw_only=True)
+    once: Literal["cluster", "fleet"] = field(default="cluster", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "args", _strings("args", self.args))
+        object.__setattr__(self, "env", None if self.env is None else variables("env", self.env))
+        _one_of(("cluster", "fleet"))("once", self.once)
 
 
 # ---- the table
@@ -325,6 +359,12 @@ class Settings:
         reload_include: Glob patterns of files in these folders that count beside ``*.py``, such as ``"*.html"``.
         reload_exclude: Glob patterns of files and folders in these folders that do not count. Caches, virtual
             environments and what begins with a dot never do.
+        backplane: The Redis by which this cluster is one of a fleet of clusters: ``"redis://host:6379/0"``, and also
+            ``rediss://``, ``unix://``, ``redis+sentinel://`` and ``redis+cluster://``. None: ``AIOCLUSTER_BACKPLANE``.
+            Needs ``fleet`` and the extra ``redis``.
+        fleet: The name of that fleet: the clusters with the same backplane and name. None: ``AIOCLUSTER_FLEET``.
+        fleet_lease: Seconds after which a cluster of the fleet that has not been heard of is gone, and its leases free.
+            It is to be the same in all clusters of a fleet.
         health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all
             interfaces, both families) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200
             once every slot up to the lower bound has been online (listening, if the application listens) and while at
@@ -367,7 +407,7 @@ class Settings:
     workers: Workers = _setting("auto", _workers, "start")
     weights: Sequence[int] | None = _setting(None, _optional(_weights), "cluster")
     restart: RestartPolicy | Literal[False] | None = _setting(RestartPolicy(), _restart, "cluster")
-    agents: Mapping[str, Target] | None = _setting(None, _optional(_agents), "start")
+    agents: Mapping[str, Target | Agent] | None = _setting(None, _optional(_agents), "start")
     drain_delay: float = _setting(0.0, _seconds, "cluster")
     start_timeout: float = _setting(30.0, _seconds, "cluster")
     hang_timeout: float | None = _setting(None, _optional(_some_seconds), "cluster")
@@ -377,6 +417,9 @@ class Settings:
     reload_on_change: Sequence[StrPath] = _setting((), _watched, "cluster")
     reload_include: Sequence[str] = _setting((), _strings, "cluster")
     reload_exclude: Sequence[str] = _setting((), _strings, "cluster")
+    backplane: str | None = _setting(None, _optional(_redis_url), "start", is_shown=False)
+    fleet: str | None = _setting(None, _optional(_cluster_name), "start")
+    fleet_lease: float = _setting(5.0, partial(number, at_least=0.5, unit="seconds"), "start")
     health: str | None = _setting(None, _optional(_listens_at), "cluster")
     systemd: bool = _setting(False, _is(bool, "True or False"), "start")
     name: str | None = _setting(None, _optional(_cluster_name), "start")
@@ -451,7 +494,10 @@ class ClusterSettings(_ClusterChanges, total=False):
     """The settings of a `Cluster`; see `Settings`."""
 
     workers: Workers
-    agents: Mapping[str, Target] | None
+    agents: Mapping[str, Target | Agent] | None
+    backplane: str | None
+    fleet: str | None
+    fleet_lease: float
     systemd: bool
     name: str | None
     state: str | None

@@ -20,6 +20,8 @@ import psutil
 import pytest
 import uvloop
 
+from tests.support.redis import RedisServer, started
+
 BOTH: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -86,6 +88,30 @@ def worker_loop(request: pytest.FixtureRequest) -> str:
     return loop
 
 
+_OF_THE_SESSION: set[int] = set()  # processes that stay until all tests are done
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[RedisServer]:
+    with started() as server:
+        _OF_THE_SESSION.add(server.pid)
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis: RedisServer) -> RedisServer:
+    """An empty Redis, the same for all tests of this process: they may not stop it."""
+    _redis.ask("FLUSHALL")
+    return _redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis of this test alone."""
+    with started() as server:
+        yield server
+
+
 def _descriptors() -> dict[int, str]:
     found = {}
     for name in os.listdir("/proc/self/fd"):
@@ -121,7 +147,7 @@ def nothing_left() -> Iterator[None]:
     yield
     left: set[Any] = set(_descriptors().items()) - set(descriptors.items())
     assert not left, f"descriptors left open: {left}"
-    left = _descendants() - processes
+    left = _descendants() - processes - _OF_THE_SESSION
     assert not left, f"processes left: {[psutil.Process(pid) for pid in left if psutil.pid_exists(pid)]}"
 
 

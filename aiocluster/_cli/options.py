@@ -136,6 +136,19 @@ SETTINGS: list[click.Parameter] = [
         default="10/60",
         help="How many workers may end unexpectedly in so many seconds before none is replaced; no: none ever is.",
     ),
+    SettingOption(
+        "backplane",
+        metavar="URL",
+        help="The Redis by which this cluster is one of a fleet: redis://HOST:PORT/DB and so on. A password is better "
+        "given in AIOCLUSTER_BACKPLANE, as others can read command lines.",
+    ),
+    SettingOption("fleet", metavar="NAME", help="The fleet: all clusters with this name and the same backplane."),
+    SettingOption(
+        "fleet_lease",
+        type=_SECONDS,
+        metavar="SECONDS",
+        help="After how long a cluster of the fleet is gone that has not been heard of. The same in all of them.",
+    ),
     SettingOption("start_timeout", type=_SECONDS, metavar="SECONDS", help="How long a worker may take to come online."),
     SettingOption(
         "graceful_timeout", type=_SECONDS, metavar="SECONDS", help="How long a leaving worker may finish its work."

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import socket
 
     from ..events import (
+        Backplane,
         ChildExit,
         Close,
         Disconnect,
@@ -60,6 +61,7 @@ Seconds = float | None
 _CANCELLED = 1.0  # seconds between the cancellation of an async handler and the confirmation of its message
 
 Name = Literal[
+    "backplane",
     "close",
     "disconnect",
     "error",
@@ -78,10 +80,10 @@ Name = Literal[
 
 # The events of each kind of emitter. In quotes, because a worker must not import the primary's events.
 PrimaryEvent: TypeAlias = (
-    "Setup | Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | GiveUp"
+    "Setup | Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | GiveUp | Backplane"
 )
 WorkerProcessEvent: TypeAlias = "Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered"
-WorkerEvent: TypeAlias = "Message | Disconnect | Error | Undelivered | Shutdown"
+WorkerEvent: TypeAlias = "Message | Disconnect | Error | Undelivered | Shutdown | Backplane"
 ChildEvent: TypeAlias = "Spawn | Message | Disconnect | ChildExit | Close | Error | Undelivered"
 ParentEvent: TypeAlias = "Message | Disconnect | Error | Undelivered"
 
@@ -152,7 +154,7 @@ class EventHub:
 
     def emit_messages(
         self,
-        sender: int,
+        sender: int | str,
         messages: Iterable[Any],
         handles: tuple[socket.socket, ...],
         worker: Any,
@@ -301,6 +303,12 @@ class Emitter(Generic[E_contra]):
             self: Emitter[GiveUp], name: Literal["give_up"], handler: Callable[[GiveUp], R]
         ) -> Callable[[GiveUp], R]: ...
         @overload
+        def on(self: Emitter[Backplane], name: Literal["backplane"]) -> Decorator[Backplane]: ...
+        @overload
+        def on(
+            self: Emitter[Backplane], name: Literal["backplane"], handler: Callable[[Backplane], R]
+        ) -> Callable[[Backplane], R]: ...
+        @overload
         def on(self: Emitter[Message], name: Literal["message"]) -> Decorator[Message]: ...
         @overload
         def on(
@@ -389,6 +397,10 @@ class Emitter(Generic[E_contra]):
         @overload
         async def wait_for(self: Emitter[GiveUp], name: Literal["give_up"], *, timeout: Seconds = None) -> GiveUp: ...
         @overload
+        async def wait_for(
+            self: Emitter[Backplane], name: Literal["backplane"], *, timeout: Seconds = None
+        ) -> Backplane: ...
+        @overload
         async def wait_for(self: Emitter[Message], name: Literal["message"], *, timeout: Seconds = None) -> Message: ...
         @overload
         async def wait_for(
@@ -442,6 +454,8 @@ class Emitter(Generic[E_contra]):
         def events(self: Emitter[Exit], name: Literal["exit"], /) -> EventStream[Exit]: ...
         @overload
         def events(self: Emitter[GiveUp], name: Literal["give_up"], /) -> EventStream[GiveUp]: ...
+        @overload
+        def events(self: Emitter[Backplane], name: Literal["backplane"], /) -> EventStream[Backplane]: ...
         @overload
         def events(self: Emitter[Message], name: Literal["message"], /) -> EventStream[Message]: ...
         @overload

@@ -9,9 +9,10 @@ import signal
 import socket
 import sys
 import weakref
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -28,7 +29,7 @@ from .._wire.addresses import addresses
 from .._wire.channel import Channel
 from .._wire.codec import MAX_FRAME_OF_PEER, pack
 from .._wire.endpoint import Endpoint, port_number
-from .._wire.frames import TargetName, WorkerConfig
+from .._wire.frames import LeaseHeld, TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.titles import named_after
@@ -46,6 +47,7 @@ from .ports.table import Place
 from .relay import Relay, Relays
 from .session import Identity, Session, Shared
 from .target import name_target
+from .term import Term
 from .worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -253,6 +255,8 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         weight: int = 1,
         place: Place | None = None,
         target: Any = ...,
+        args: Sequence[str] | None = None,
+        term: Term | None = None,
         timeout: float | None = None,
     ) -> WorkerProcess:
         """Like `fork`, with more options for a Cluster.
@@ -262,6 +266,8 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             weight: As for `fork`.
             place: Its slot, from 0 on, or an agent's name; None: a new slot.
             target: The target of this worker, in place of the one in the settings.
+            args: Its arguments, likewise; None: those in the settings.
+            term: What an agent needs to know of the lease that it has in the fleet.
             timeout: Seconds that a fork server may take; None: no limit.
         """
         if self._is_left:
@@ -269,11 +275,13 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         if not self._is_open:
             raise ClusterError("fork() works only inside `async with Primary(…)`")
         settings = self.settings if target is ... else replace(self.settings, target=target)
+        if args is not None:
+            settings = replace(settings, args=args)
         named = self._name(settings)
         worker_id = self._last_id = self._last_id + 1
         place = self._free_slot() if place is None else place
         identity = Identity(worker_id, place, weight, MappingProxyType(dict(env or {})))
-        config = self._config(settings, named, identity)
+        config = self._config(settings, named, identity, token=None if term is None else term.token)
         config.encode()  # what can't be packed is refused before there is a process
         try:
             common = variables_for(settings.env, identity.slot)
@@ -294,7 +302,10 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
                 raise StoppingError("this Primary has been left")
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
-            channel.send(config.with_peers(self._shared.router.peers).encode())
+            channel.send(config.with_peers(self._shared.router.peers, self._shared.router.remotes).encode())
+            if term is not None:
+                fd = os.dup(term.fd)
+                channel.send(LeaseHeld().encode(), [fd], partial(os.close, fd))
             session = Session(identity, child, channel, self._shared, settings)
             undo.pop_all()
             del self._starting[worker_id]
@@ -304,13 +315,16 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         self._all_gone.clear()
         return session.worker
 
-    def _config(self, settings: Settings, target: TargetName, identity: Identity | None) -> WorkerConfig:
+    def _config(
+        self, settings: Settings, target: TargetName, identity: Identity | None, *, token: int | None = None
+    ) -> WorkerConfig:
         """Returns the worker config, the first frame to a worker or a fork server. It has no peers yet.
 
         Args:
             settings: The settings.
             target: What it runs.
             identity: The worker's ids; None for a fork server.
+            token: The fencing token of the lease that it has in the fleet.
         """
         slot = None if identity is None else identity.slot
         return WorkerConfig(
@@ -333,6 +347,10 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             tells_failure=self._relays.stderr.presentation is None and not settings.reload_on_change,
             state=self._state_url,
             peers={},
+            fleet=settings.fleet,
+            host=self._shared.host,
+            token=token,
+            remotes=[],
         )
 
     def _free_slot(self) -> int:

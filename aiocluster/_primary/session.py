@@ -115,6 +115,7 @@ class Shared:
         topics: Who publishes and subscribes to what.
         state: The process that keeps the state; None: there is none.
         ports: The shared ports.
+        host: What the fleet calls this cluster; empty if there is none.
         changed: Called when a worker's state has changed.
         untold: Called with the session of a worker whose traceback nobody has written yet.
         gone: Called with the session of a worker that has both disconnected and exited.
@@ -130,6 +131,7 @@ class Shared:
     topics: Board = field(default_factory=lambda: Board(_schedule))
     state: StateProcess | None = None
     ports: PortTable = field(default_factory=PortTable)
+    host: str = ""
     changed: Callable[[], None] = _nothing
     untold: Callable[[Session], None] = log_failure
     gone: Callable[[Session], None] = _nothing
@@ -245,7 +247,7 @@ class Session:
         asyncio.get_running_loop().call_soon(self._emit, Fork(self.worker))
         shared.changed()
 
-    def _deliver(self, sender: int, messages: Any, handles: Any, window: ReceiveWindow) -> None:
+    def _deliver(self, sender: int | str, messages: Any, handles: Any, window: ReceiveWindow) -> None:
         self.hub.emit_messages(sender, messages, handles, self.worker, window.hold)
 
     def _emit(self, event: Event) -> None:

@@ -7,6 +7,8 @@ Each is one connection, without redis-py's pool and its retries: who uses it sen
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from typing import Any
 from urllib.parse import urlencode
 
@@ -73,6 +75,23 @@ async def connect(url: RedisUrl) -> AbstractConnection:
         raise failure(url, TimeoutError(f"no connection within {timeout:g} s")) from None
     except (theirs.RedisError, OSError) as error:
         raise failure(url, error) from None
+
+
+def socket_of(connection: AbstractConnection) -> socket.socket | None:
+    """The socket of a connection of redis-py's, which has no public name; None if it is not connected."""
+    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
+    return None if writer is None else writer.get_extra_info("socket")
+
+
+def abandon(connection: AbstractConnection) -> None:
+    """Closes the copy of a connection in a forked child of the process. Touches no event loop.
+
+    The descriptor's number stays in use, for what else in the child may close it one day.
+    """
+    if (ours := socket_of(connection)) is not None:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, ours.fileno(), inheritable=False)
+        os.close(null)
 
 
 async def _connected(url: RedisUrl, connection: AbstractConnection) -> AbstractConnection:

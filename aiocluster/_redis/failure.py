@@ -24,6 +24,9 @@ _SAYING: tuple[tuple[type[Exception], str, str], ...] = (
     (OSError, "can't be reached", "is it running, and is the URL right?"),
 )
 
+_NOT_PERMITTED = "The user executing the script can't"
+"""How a server says that a command in a script is not permitted."""
+
 REFUSALS = (
     theirs.ResponseError,
     theirs.AuthenticationError,
@@ -51,10 +54,12 @@ def failure(url: RedisUrl, error: Exception) -> BackplaneError:
     """One line about an exception of redis-py's: a `RefusedError` or a `LostError`."""
     if isinstance(error, BackplaneError):
         return error
+    details = " ".join(str(error).split())
+    told = theirs.NoPermissionError() if _NOT_PERMITTED in details else error
     what, advice = next(
-        ((what, advice) for kind, what, advice in _SAYING if isinstance(error, kind)), ("can't be used", "")
+        ((what, advice) for kind, what, advice in _SAYING if isinstance(told, kind)), ("can't be used", "")
     )
-    text = ": ".join(part for part in (f"{url} {what}", " ".join(str(error).split()), advice) if part)
+    text = ": ".join(part for part in (f"{url} {what}", details, advice) if part)
     kind = RefusedError if isinstance(error, REFUSALS) else LostError
     failed = kind(text)
     failed.__cause__ = error

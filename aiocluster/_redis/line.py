@@ -11,20 +11,44 @@ write. Somebody always reads, so a connection that ends at rest is known at once
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import redis.exceptions as theirs
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 
 from ..errors import BackplaneError
-from .connect import connect, timeout_of
-from .failure import REFUSALS, failure, lost
+from .connect import abandon, connect, socket_of, timeout_of
+from .failure import REFUSALS, LostError, failure, lost
 from .url import RedisUrl
+
+_TRIES = 3
 
 Argument: TypeAlias = bytes | str | int
 Reply: TypeAlias = "asyncio.Future[Any]"
+
+
+class Commands(Protocol):
+    """What a `Line` does, and a `ClusterLine` for a Redis Cluster."""
+
+    def call(self, *command: Argument) -> Awaitable[Any]:
+        """Sends a command. See `Line.call`."""
+        ...
+
+    async def scan(self, pattern: bytes) -> list[bytes]:
+        """Returns the names of all keys that match, each once. It looks at all keys that there are."""
+        ...
+
+    def abandon(self) -> None:
+        """Closes the copies of connections in a forked child of the process. Touches no event loop."""
+        ...
+
+    async def close(self) -> None:
+        """Closes all connections. Commands without a reply fail, and so do later ones."""
+        ...
 
 
 class Line:
@@ -40,6 +64,7 @@ class Line:
         self._waiting: list[tuple[tuple[Argument, ...], Reply]] = []  # not sent yet
         self._sent: deque[Reply] = deque()  # those whose replies are to come
         self._answered = 0
+        self._connection: AbstractConnection | None = None
         self._owner: asyncio.Task[None] | None = None  # of a connection, from before it is made until it has ended
         self._wake: asyncio.Future[None] | None = None  # what the writer waits for
         self._alarm: asyncio.TimerHandle | None = None  # only while a reply is due, so that a loop at rest sleeps
@@ -66,6 +91,28 @@ class Line:
             wake.set_result(None)
         return reply
 
+    async def scan(self, pattern: bytes) -> list[bytes]:
+        """Returns the names of all keys that match, each once. It looks at all keys that there are.
+
+        Raises:
+            RefusedError: The server does not permit it.
+            LostError: There is no reply, or several times none.
+        """
+        found: dict[bytes, None] = {}
+        cursor = b"0"
+        tries = _TRIES
+        while True:
+            try:
+                cursor, names = await self.call(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", 1000)
+            except LostError as error:  # a cursor belongs to no connection
+                tries -= 1
+                if not tries or not error.was_sent:
+                    raise
+                continue
+            found.update(dict.fromkeys(names))
+            if cursor == b"0":
+                return list(found)
+
     async def close(self) -> None:
         """Closes the connection. Commands without a reply fail, and so do later ones."""
         self._is_closed = True
@@ -73,6 +120,11 @@ class Line:
             owner.cancel()
             await asyncio.wait([owner])
             self._end()  # it may never have begun
+
+    def abandon(self) -> None:
+        """Closes the copy of the connection in a forked child of the process. Touches no event loop."""
+        if self._connection is not None:
+            abandon(self._connection)
 
     async def _own(self) -> None:
         """Has a connection, and another one if it breaks before everything was sent."""
@@ -104,10 +156,11 @@ class Line:
         reader = asyncio.create_task(self._read(connection), name="aiocluster redis reader")
         writer = asyncio.create_task(self._write(connection), name="aiocluster redis writer")
         self._silence = asyncio.get_running_loop().create_future()
+        self._connection = connection
         why = "it has been closed"
         try:
             ended, _ = await asyncio.wait((reader, writer, self._silence), return_when=asyncio.FIRST_COMPLETED)
-            why = "; ".join(" ".join(str(one.exception()).split()) for one in ended)
+            why = "; ".join(" ".join(str(error).split()) for one in ended if (error := one.exception()))
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -115,6 +168,7 @@ class Line:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
+            self._connection = None
             with suppress(theirs.RedisError, OSError):
                 await connection.disconnect(nowait=True)
             while self._sent:
@@ -123,10 +177,13 @@ class Line:
 
     async def _write(self, connection: AbstractConnection) -> None:
         loop = asyncio.get_running_loop()
+        has_ended = _end_of(connection)
         while True:
             if not self._waiting:
                 self._wake = loop.create_future()
                 await self._wake
+            if not self._sent and has_ended():
+                return  # and what waits is sent over another one
             commands = []
             for command, reply in self._taken():
                 if not reply.done():
@@ -168,6 +225,19 @@ class Line:
 
     def _set_alarm(self) -> None:
         self._alarm = asyncio.get_running_loop().call_later(self._timeout, self._look, self._answered)
+
+
+def _end_of(connection: AbstractConnection) -> Callable[[], bool]:
+    """Returns a function that tells whether a connection, on which nothing is due, was closed by the server.
+
+    The reader knows as soon as the loop has looked. But a loop that was busy has not, and then nobody could say whether
+    the next command was done: the kernel takes it all the same.
+    """
+    if (ours := socket_of(connection)) is None or isinstance(connection, SSLConnection):
+        return lambda: False  # TLS has more to read than replies
+    ready = select.poll()
+    ready.register(ours.fileno(), select.POLLIN)
+    return lambda: bool(ready.poll(0))
 
 
 def _copy(error: BackplaneError) -> BackplaneError:

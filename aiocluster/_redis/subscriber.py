@@ -12,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.backoff import ExponentialWithJitterBackoff
 
 from ..errors import BackplaneError
-from .connect import connect, timeout_of
+from .connect import abandon, connect, timeout_of
 from .failure import REFUSALS, failure, lost
 from .url import RedisUrl
 
@@ -71,7 +71,7 @@ class Subscriber:
         self._asked: deque[_Channel | None] = deque()  # for each command sent or not, whose reply is to come
         self._wake: asyncio.Future[None] | None = None  # what the writer waits for
         self._owner: asyncio.Task[None] | None = None  # of connections
-        self._is_connected = False
+        self._connection: AbstractConnection | None = None
         self._is_up: bool | None = None  # as told to `change`
         self._replies = 0  # of all kinds
         self._is_closed = False
@@ -91,7 +91,7 @@ class Subscriber:
             raise lost(self._url, "it has been closed", was_sent=False)
         if (channel := self._channels.get((name, is_pattern))) is None:
             channel = self._channels[name, is_pattern] = _Channel(name, is_pattern, insists)
-            if self._is_connected:
+            if self._connection is not None:
                 self._send(channel.command(b"SUBSCRIBE"), channel)
             elif self._owner is None:
                 self._owner = asyncio.create_task(self._own(), name="aiocluster redis subscriber")
@@ -111,7 +111,7 @@ class Subscriber:
         channel.wanted_by -= 1
         if not channel.wanted_by and self._channels.get((channel.name, channel.is_pattern)) is channel:
             del self._channels[channel.name, channel.is_pattern]
-            if self._is_connected:
+            if self._connection is not None:
                 self._send(channel.command(b"UNSUBSCRIBE"), None)
 
     async def close(self) -> None:
@@ -121,6 +121,11 @@ class Subscriber:
             owner.cancel()
             await asyncio.wait([owner])
             self._end()  # it may never have begun
+
+    def abandon(self) -> None:
+        """Closes the copy of the connection in a forked child of the process. Touches no event loop."""
+        if self._connection is not None:
+            abandon(self._connection)
 
     # ---- the connection
 
@@ -164,7 +169,7 @@ class Subscriber:
 
     async def _use(self, connection: AbstractConnection) -> BackplaneError | None:
         """Returns why the connection has broken, or None if there was nothing to hear any more."""
-        self._is_connected = True
+        self._connection = connection
         for channel in self._channels.values():
             self._send(channel.command(b"SUBSCRIBE"), channel)
         reader = asyncio.create_task(self._read(connection, len(self._asked)), name="aiocluster redis reader")
@@ -186,7 +191,7 @@ class Subscriber:
                         return None
                     self._send((b"PING",), None)
         finally:
-            self._is_connected = False
+            self._connection = None
             self._wake = None
             self._commands.clear()
             self._asked.clear()

@@ -333,6 +333,10 @@ class ChannelEngine:
         except ChannelClosedError:
             return await (await self._connection()).ask(operation, size)
 
+    async def reach(self) -> None:
+        """See `Engine.reach`."""
+        await self.get("")
+
     def abandon(self) -> None:
         """Closes the copies in a forked child of the process. Touches no event loop."""
         for connection in self._connections.values():

@@ -100,6 +100,14 @@ class Engine(Protocol):
         """Yields an event that is set whenever this lock may have become free: released, expired, or unknown."""
         ...
 
+    async def reach(self) -> None:
+        """Returns once it has answered, and would take a change.
+
+        Raises:
+            ClusterError: It can't be reached, or takes none.
+        """
+        ...
+
     def abandon(self) -> None:
         """Closes the copies of all connections in a forked child of the process. Touches no event loop."""
         ...

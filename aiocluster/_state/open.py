@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from .._redis.url import is_redis, redacted, scheme_of
 from ..errors import BackplaneError
 from .client import ChannelEngine, Open
 from .engine import Engine
 from .state import State
-from .url import check_hidden, is_hidden, scheme
+from .url import check_hidden, is_hidden
 
 
 def engine_for(url: str, open: Open) -> Engine:
@@ -25,10 +26,24 @@ def engine_for(url: str, open: Open) -> Engine:
         except ValueError as error:
             raise BackplaneError(str(error)) from None
         return ChannelEngine(open)
+    if is_redis(url):
+        return _redis(url)
     raise BackplaneError(
-        f'there is no state with the scheme {scheme(url)!r}: take "memory:", "sqlite:///path", or a URL of a Redis, '
-        "such as redis://host:6379, rediss://host:6379 or unix:///path/of/socket"
+        f"{redacted(url)!r} is no URL of a state: there is no scheme {scheme_of(url)!r}. Take memory:, sqlite:///path, "
+        "or a Redis, such as redis://host:6379, rediss://host:6379 or unix:///path/of/socket"
     )
+
+
+def _redis(url: str) -> Engine:
+    try:
+        from .redis import RedisEngine
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise BackplaneError(
+            f"{redacted(url)!r} needs redis-py, which is not installed: pip install aiocluster[redis]"
+        ) from None
+    return RedisEngine(url)
 
 
 def open_state(url: str, open: Open) -> State:

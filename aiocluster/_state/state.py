@@ -193,7 +193,7 @@ class State(metaclass=NoConstructor, made_by="a Cluster"):
         Raises:
             ClusterError: It can't be reached.
         """
-        await self._engine.get("")
+        await self._engine.reach()
 
     def _abandon(self) -> None:
         """Closes the copies of connections in a forked child of the process. Touches no event loop."""

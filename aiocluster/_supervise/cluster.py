@@ -19,21 +19,23 @@ from .._wire.mailbox import RequestHandler
 from .._wire.topic_peer import TopicPeer
 from ..address import Address
 from ..errors import ClusterError, WorkerNotFoundError
-from ..settings import ClusterSettings, ClusterSetupSettings, Target
+from ..settings import Agent, ClusterSettings, ClusterSetupSettings, Target
 from ..stats import ClusterStats
 from .bounds import Bounds
 from .cluster_primary import ClusterPrimary
 from .control import Control
 from .cpus import available_cpus
-from .given import Given
+from .given import Given, is_of_fleet
 from .reconcile import Reconciler
 from .reload_on_change import ReloadOnChange
 from .signals import Commands, Signals
 from .status import Status
 
 if TYPE_CHECKING:
+    from .._fleet.member import Member
     from .._state.state import State
     from .._wire.topics import Topics
+    from ..fleet import Fleet
 
 logger = logging.getLogger("aiocluster.cluster")
 
@@ -61,7 +63,7 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         self._primary = ClusterPrimary(given, self._first_bounds.high)
         self._hub = self._primary._hub
         for agent in (given.settings.agents or {}).values():
-            self._primary._check_target(agent)
+            self._primary._check_target(agent.target if isinstance(agent, Agent) else agent)
         self._reconciler = Reconciler(self._primary)
         self._watch = ReloadOnChange(self._primary, self._reconciler)
         self._status = Status(self._primary, self._reconciler)
@@ -80,6 +82,8 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         self._primary._shared.is_stopping = lambda: self._reconciler.is_stopping
         self._primary._shared.is_ending = lambda: self._signals.has_ended_it or self._reconciler.is_stopping
         self._control = Control(self, given.settings.name)
+        self._member: Member | None = None
+        self._fleet: Fleet | None = None
         self._is_entered = False
 
     async def __aenter__(self) -> Self:
@@ -100,6 +104,7 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
             self._control.begin()
             self._primary._claimed_name = self._control.name
             set_title(self._primary._cluster_name, "primary, starting")
+            await self._join_fleet()
             await self._primary._begin_state()
             self._reconciler.begin()
             self._watch.begin()
@@ -131,6 +136,7 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
                 await self._primary.__aexit__(None, None, None)
             finally:
                 try:
+                    await self._leave_fleet()
                     await self._control.end(error)
                 finally:
                     try:
@@ -138,7 +144,38 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
                     finally:
                         await self._status.end()
 
+    async def _join_fleet(self) -> None:
+        settings = self._primary.settings
+        if settings.backplane is not None and settings.fleet is not None:
+            from .._fleet.join import join
+
+            lone = [name for name, agent in (settings.agents or {}).items() if is_of_fleet(agent)]
+            self._member = await join(self._primary, settings.backplane, settings.fleet, lone)
+            self._reconciler.leases = self._member.leases
+            self._member.leases_changed = self._reconciler.wake
+
+    async def _leave_fleet(self) -> None:
+        if self._member is not None:
+            await self._member.end()
+
     # ---- status
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet that this cluster is one of.
+
+        Raises:
+            ClusterError: It is in none, or the ``async with`` block has not been entered.
+        """
+        if self._fleet is None:
+            if self._member is None:
+                raise ClusterError(
+                    "this cluster is in no fleet: that takes Cluster(backplane=…, fleet=…), and its async with block"
+                )
+            from .._fleet.join import fleet_of
+
+            self._fleet = fleet_of(self._member, self._primary)
+        return self._fleet
 
     @property
     def primary(self) -> ClusterPrimary:

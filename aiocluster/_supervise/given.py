@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ..scheduling._registry import WEIGHTED
-from ..settings import AT_THE_START, Settings
+from ..settings import AT_THE_START, Agent, Settings, check_setting
 
 REPORTS_PER_HANG = 4
 """How many reports of its event loop a worker has missed, at least, when it is taken for blocked."""
@@ -40,9 +40,11 @@ class Given:
         """Returns the settings to run with: the policy goes by the weights, and ``heartbeat`` suits ``hang_timeout``.
 
         Raises:
-            ValueError: The policy that was chosen, here or by ``AIOCLUSTER_SCHEDULING``, has no weights.
+            ValueError: The policy that was chosen, here or by ``AIOCLUSTER_SCHEDULING``, has no weights; or there is a
+                backplane without a fleet, a fleet without a backplane, or an agent of a fleet without one.
         """
         settings = _with_weighted_policy(self.settings, self.is_policy_chosen)
+        settings = _with_fleet(settings)
         if (limit := settings.hang_timeout) is not None:
             settings = replace(settings, heartbeat=min(settings.heartbeat, limit / REPORTS_PER_HANG))
         return settings
@@ -59,6 +61,28 @@ def check_weights(settings: Settings, most: int) -> None:
     """Raises ValueError if there are weights, but not one for each of so many workers."""
     if settings.weights is not None and len(settings.weights) != most:
         raise ValueError(f"weights must be {most} numbers, one per worker, not {settings.weights!r}")
+
+
+def _with_fleet(given: Settings) -> Settings:
+    changes = {
+        name: check_setting(name, os.environ[variable])
+        for name, variable in (("backplane", "AIOCLUSTER_BACKPLANE"), ("fleet", "AIOCLUSTER_FLEET"))
+        if getattr(given, name) is None and os.environ.get(variable)
+    }
+    settings = replace(given, **changes)
+    if settings.fleet is None and settings.backplane is not None:
+        raise ValueError("backplane needs fleet, the name of the fleet that this cluster is one of")
+    if settings.backplane is None and settings.fleet is not None:
+        raise ValueError("fleet needs backplane, the URL of the Redis that its clusters share")
+    alone = [name for name, agent in (settings.agents or {}).items() if is_of_fleet(agent)]
+    if alone and settings.fleet is None:
+        raise ValueError(f"the agent {alone[0]!r} is to be one in the fleet: that needs backplane and fleet")
+    return settings
+
+
+def is_of_fleet(agent: Any) -> bool:
+    """Whether the fleet has one agent of that name, not each cluster."""
+    return isinstance(agent, Agent) and agent.once == "fleet"
 
 
 def _with_weighted_policy(given: Settings, is_chosen: bool) -> Settings:

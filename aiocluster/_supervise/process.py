@@ -18,6 +18,7 @@ class Process(Seen):
         fork: The task that forks the worker.
         fork_error: Why the fork failed.
         is_first: Whether it is the first one in its slot since the cluster was entered.
+        token: The fencing token of the lease that it runs under; None: it needs none.
         chance: Its share of chance in the limits, from 0 to 1, see `HealthCheck`; None before the first sample.
     """
 
@@ -26,3 +27,4 @@ class Process(Seen):
     fork_error: Exception | None = None
     is_first: bool = False
     chance: float | None = None
+    token: int | None = None

@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from .._fleet.lease import Lease
 from .._primary.primary import Primary
 from .._primary.session import Session, log_failure
 from .._primary.worker_process import WorkerProcess
 from ..errors import ClusterError, RestartLimitError
 from ..events import Error, GiveUp, Listening, Reason
-from ..settings import RestartPolicy
+from ..settings import Agent, RestartPolicy
 from .autoscaler import Autoscaler
 from .bounds import Bounds
 from .failures import Failure, Failures, last_words, why_failed, why_in_vain
+from .given import is_of_fleet
 from .health import HealthCheck, Limits, Sample
 from .plan import Accept, Action, Close, Count, Fail, Forget, Kill, Leave, Slot, Start, awaits_heir, plan
 from .process import Process
@@ -99,6 +101,7 @@ class Reconciler:
         autoscaler: Has the number of workers follow the load.
         readiness: Whether the workers are ready to serve.
         looked: Called after each step, when `readiness` may have changed.
+        leases: The leases of the agents that the fleet has one of, by name.
     """
 
     def __init__(self, primary: Primary, *, chance: Callable[[], float] = random.random) -> None:
@@ -107,6 +110,7 @@ class Reconciler:
         self.is_filled: asyncio.Event = asyncio.Event()
         self.readiness = Readiness(primary.settings.start_timeout)
         self.looked: Callable[[], None] = lambda: None
+        self.leases: Mapping[str, Lease] = {}
         self._primary = primary
         self._chance = chance
         settings = primary.settings
@@ -197,7 +201,8 @@ class Reconciler:
 
     async def start_agents(self) -> None:
         """Starts the agents. Returns when all are online; raises the first failure."""
-        await self._ask(StartAgents(agents=tuple(self._agents)))
+        own = tuple(name for name, agent in self._agents.items() if not is_of_fleet(agent))
+        await self._ask(StartAgents(agents=own))
 
     async def scale(self, bounds: Bounds) -> None:
         """Changes the number of workers. Returns when the new ones are online and the surplus ones gone."""
@@ -339,6 +344,7 @@ class Reconciler:
         if wanted.want.stop and not self._stopped.is_set():
             self._take_over_others()
         self._check_health_if_due(now)
+        self._go_by_leases()
         while True:
             self._look(now)
             actions, wake = plan(wanted.want, self._processes.values(), wanted.not_before, now)
@@ -361,6 +367,18 @@ class Reconciler:
         ready = self.look_whether_ready(now)
         self.looked()
         return min(wake, ready, self._next_check, self.autoscaler.next_look, self._close_ports_without_heirs(now))
+
+    def _go_by_leases(self) -> None:
+        """Wants the agents whose leases this cluster has. The others must not run, not even until they have left."""
+        if not self.leases:
+            return
+        self._wanted.hold(tuple(name for name, lease in self.leases.items() if lease.is_held))
+        for process in self._processes.values():
+            lease = self.leases.get(process.slot) if isinstance(process.slot, str) else None
+            if lease is None or process.worker is None or process.is_gone:
+                continue
+            if not lease.is_held or process.token != lease.token:
+                process.worker._session.kill(signal.SIGKILL, "told")
 
     def look_whether_ready(self, now: float) -> float:
         """Updates `readiness`. Returns when to look again."""
@@ -452,13 +470,21 @@ class Reconciler:
 
     def _arguments(self, slot: Slot) -> dict[str, Any]:
         if isinstance(slot, str):
-            return {"place": slot, "target": self._agents[slot]}
+            agent = self._agents[slot]
+            if not isinstance(agent, Agent):
+                return {"place": slot, "target": agent}
+            lease = self.leases.get(slot)
+            term = None if lease is None else lease.term()
+            return {"place": slot, "target": agent.target, "args": agent.args, "env": agent.env, "term": term}
         weights = self._primary.settings.weights or ()
         return {"place": slot, "weight": weights[slot] if slot < len(weights) else 1}
 
     async def _fork(self, process: Process) -> None:
         try:
-            process.worker = await self._primary._fork(**self._arguments(process.slot), timeout=self.start_timeout)
+            arguments = self._arguments(process.slot)
+            term = arguments.get("term")
+            process.token = term.token if term is not None else None
+            process.worker = await self._primary._fork(**arguments, timeout=self.start_timeout)
         except Exception as error:
             process.fork_error = error
 

@@ -83,6 +83,8 @@ class Wanted:
         self.restarts = 0
         self.is_given_up = False
         self._history = None if policy is None else RestartHistory(policy)
+        self._agents: tuple[str, ...] = ()  # those of this cluster alone
+        self._held: tuple[str, ...] = ()
         self._requests: deque[Request] = deque()  # the first one is under way if `_is_begun`
         self._is_begun = False
         self._bounds = self._bounds_before = Bounds(0, 0)
@@ -162,7 +164,8 @@ class Wanted:
         match request:
             case StartAgents(agents=agents):
                 self._opening = set(agents)
-                self.want = replace(want, agents=agents)
+                self._agents = agents
+                self.want = replace(want, agents=(*agents, *self._held))
             case Scale(bounds=bounds):
                 self._bounds_before, self._bounds = self._bounds, bounds
                 slots = range(bounds.nearest(len(want.workers)))  # dense, also if only a part of the last ones came up
@@ -200,6 +203,13 @@ class Wanted:
         self.shortages.pop(slot, None)
         self._opening.discard(slot)
         self.closed(slot)
+
+    def hold(self, agents: tuple[str, ...]) -> None:
+        """These are the agents that the fleet has one of, and that are this cluster's now."""
+        if agents != self._held:
+            self._held = agents
+            others = tuple(name for name in self.want.agents if name in self._agents)
+            self.want = replace(self.want, agents=(*others, *agents))
 
     def _want_workers(self, slots: Iterable[int]) -> set[Slot]:
         """Wants a worker in each of these slots. Returns those that are new."""

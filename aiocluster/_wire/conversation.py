@@ -41,12 +41,12 @@ class Conversation:
     Args:
         channel: Carries the frames.
         peer: The pid in its frames: in a worker the other process's, in the primary the primary's own.
-        pid: The other process's pid.
+        pid: What users call the other process: its pid, or ``"host/pid"`` in another cluster.
         label: What error texts call the other process.
         mailbox: Receives messages and requests.
     """
 
-    def __init__(self, channel: Channel, peer: int, pid: int, label: str, mailbox: Mailbox) -> None:
+    def __init__(self, channel: Channel, peer: int, pid: int | str, label: str, mailbox: Mailbox) -> None:
         self.pid = pid
         self._channel = channel
         self.send_window: SendWindow = SendWindow(channel, peer, label)

@@ -8,7 +8,7 @@ the primary. ``port`` is the number that the primary gave a shared port.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .._bind import BindAddress
 from .endpoint import Endpoint
@@ -244,6 +244,19 @@ TargetName = FunctionTarget | ScriptTarget | ModuleTarget | MainTarget | AsgiTar
 """How another process finds a target."""
 
 
+AFAR: Final = 2**31
+"""From this number on, a ``peer`` is no pid: the primary has given it to a process of another cluster of its fleet."""
+
+
+class Remote(NamedTuple):
+    """A process of another cluster of the fleet, and the number that frames call it by."""
+
+    number: int
+    host: str
+    pid: int
+    is_worker: bool
+
+
 class WorkerConfig(Frame, tag=20, by=PRIMARY):
     """The first frame on a channel: what the worker (or the fork server) runs, and how."""
 
@@ -272,10 +285,17 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     state: str | None
     """The URL of the cluster's state; None: it has none."""
     peers: dict[int, str | None]
+    fleet: str | None
+    host: str
+    """What the fleet calls this cluster; empty if there is none."""
+    token: int | None
+    """The fencing token of an agent that is the only one in the fleet."""
+    remotes: list[Remote]
 
-    def with_peers(self, peers: dict[int, str | None]) -> WorkerConfig:
-        """Returns the same with these peers: the names, or None, of the workers that are online, by pid."""
-        return WorkerConfig(**{**vars(self), "peers": peers})
+    def with_peers(self, peers: dict[int, str | None], remotes: list[Remote]) -> WorkerConfig:
+        """Returns the same with these peers: the names, or None, of the workers that are online, by pid; and those of
+        other clusters."""
+        return WorkerConfig(**{**vars(self), "peers": peers, "remotes": remotes})
 
 
 # ---- primary to worker
@@ -294,6 +314,35 @@ class PeerLeft(Frame, tag=22, by=PRIMARY):
     """Another worker is gone."""
 
     pid: int
+
+
+class RemoteJoined(Frame, tag=33, by=PRIMARY):
+    """A process of another cluster of the fleet is there. The fields are those of `Remote`."""
+
+    number: int
+    host: str
+    pid: int
+    is_worker: bool
+
+
+class RemoteLeft(Frame, tag=34, by=PRIMARY):
+    """The process of that number is gone, or out of touch."""
+
+    number: int
+
+
+class BackplaneChanged(Frame, tag=35, by=PRIMARY):
+    """Whether the fleet can be reached, and if not, why."""
+
+    is_connected: bool
+    why: str
+
+
+class LeaseHeld(Frame, tag=36, by=PRIMARY, descriptors=True):
+    """The second frame, to an agent that is the only one in the fleet: shared memory that says until when.
+
+    It has that time twice, as doubles, in seconds on the clock of `_processes.clock`.
+    """
 
 
 class Listened(Frame, tag=23, by=PRIMARY, descriptors=True):

@@ -68,7 +68,11 @@ class Inbox(EventHub):
             let_go()
 
     def deliver(
-        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
+        self,
+        sender: int | str,
+        messages: Iterable[Any],
+        handles: tuple[socket.socket, ...],
+        receive_window: ReceiveWindow,
     ) -> None:
         """The messages of one frame have arrived."""
         if self._unheard is not None:
@@ -84,7 +88,11 @@ class Inbox(EventHub):
             self._hand_out(Message(sender, message, handles), hold)
 
     def _keep(
-        self, sender: int, messages: Iterable[Any], handles: tuple[socket.socket, ...], receive_window: ReceiveWindow
+        self,
+        sender: int | str,
+        messages: Iterable[Any],
+        handles: tuple[socket.socket, ...],
+        receive_window: ReceiveWindow,
     ) -> None:
         assert self._unheard is not None
         if not self._unheard:
@@ -123,12 +131,12 @@ class MessageQueue(metaclass=NoConstructor, made_by="messages()"):
     """What ``messages()`` returns: an async iterator over the messages.
 
     Attributes:
-        sender: The pid that sent the last message returned; 0 before the first.
+        sender: Who sent the last message returned: a pid, or ``"host/pid"``; 0 before the first.
         handles: The sockets that came with that message.
     """
 
     def __init__(self, queues: weakref.WeakSet[MessageQueue]) -> None:
-        self.sender: int = 0
+        self.sender: int | str = 0
         self.handles: tuple[socket.socket, ...] = ()
         self._waiting: deque[tuple[Message, LetGo]] = deque()
         self._wakeup = asyncio.Event()

@@ -12,8 +12,10 @@ from ..errors import ProtocolError
 from ..events import Error, Undelivered
 from .windows import ReceiveWindow
 
-RequestHandler = Callable[[Any, int], Any]
-Deliver = Callable[[int, Iterable[Any], tuple[socket.socket, ...], ReceiveWindow], None]
+RequestHandler = Callable[[Any, Any], Any]
+"""Called with a request and its sender: a pid, or ``"host/pid"`` in another cluster of the fleet."""
+
+Deliver = Callable[[int | str, Iterable[Any], tuple[socket.socket, ...], ReceiveWindow], None]
 Call = Callable[[Any, list[Any]], Awaitable[Any]]
 
 
@@ -69,6 +71,6 @@ class Mailbox:
             self._logger.error("%r: %s", self.worker, error)
         self._hub.emit(Error(self.worker, error))
 
-    def give_back(self, pid: int, message: Any) -> None:
+    def give_back(self, pid: int | str, message: Any) -> None:
         """Emits a message whose receiver is gone and did not acknowledge it."""
         self._hub.emit(Undelivered(pid, message))

@@ -97,7 +97,7 @@ class Answerer:
     _requests: Requests
 
     def handle_requests(self, handler: RequestHandler | None) -> None:
-        """Answers requests with ``handler(message, sender)``, sync or async.
+        """Answers requests with ``handler(message, sender)``, sync or async. The sender is a pid, or ``"host/pid"``.
 
         Its result is the reply. If it raises, the requester gets a `RemoteError`. With None, requests are refused.
 

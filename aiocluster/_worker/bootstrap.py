@@ -45,6 +45,10 @@ def main() -> NoReturn:
     sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
     config = read_config(sock)
+    if config.token is not None:
+        from .lease import end_with_lease, read_lease  # few need it
+
+        end_with_lease(read_lease(sock))
     channel = Channel(sock)
     session = Session(int(os.environ[WORKER_ID]), channel, config)
     current.adopt(session)

@@ -20,8 +20,8 @@ from .._wire.conversation import Conversation
 from .._wire.frame import Dispatch, Frame, TakeDescriptors, on
 from .._wire.inbox import Inbox
 from .._wire.mailbox import Mailbox, Requests
-from ..errors import ProtocolError
-from ..events import Disconnect, Shutdown
+from ..errors import BackplaneError, ProtocolError
+from ..events import Backplane, Disconnect, Shutdown
 from .failure import what_repeats, why_it_repeats
 from .heartbeat import Heartbeat
 from .leave import Leave
@@ -29,6 +29,7 @@ from .listening.kept_files import keep
 from .listening.port import Ports
 from .load import find_function
 from .own_exception import described_as_own
+from .remotes import Remotes
 from .signals import Hold
 from .worker import Worker
 
@@ -58,6 +59,8 @@ class Session:
         ports: The shared ports that this process has open.
         peers: The conversations with other processes, the primary included: by pid, and for agents also by name.
         workers: The conversations with other workers, without agents, by pid.
+        remotes: The processes of other clusters of the fleet. Those spoken to are in `peers`, by number and by address.
+        backplane_error: Why the fleet can't be reached; None: it can, or there is none.
         mains: The future that each running loop runs until complete.
         has_left: Whether its work is done, and the main thread, which has no event loop, is to end.
         is_interrupted: Whether KeyboardInterrupt or SystemExit ended a loop's main task, as aiohttp's do at a signal.
@@ -102,6 +105,10 @@ class Session:
         self.workers: dict[int, Conversation] = {}
         for pid, name in config.peers.items():
             self._add_peer(pid, name)
+        self.remotes: Remotes = Remotes(channel, self._mailbox, self._open_remote)
+        for remote in config.remotes:
+            self.remotes.add(remote)
+        self.backplane_error: BackplaneError | None = None
         self._topics: Topics | None = None
         self._state: StateOpener | None = None
         self.worker: Worker = Worker._create(self)
@@ -111,6 +118,9 @@ class Session:
             [
                 on(frames.PeerJoined, lambda frame: self._add_peer(frame.pid, frame.name)),
                 on(frames.PeerLeft, self._on_peer_left),
+                on(frames.RemoteJoined, self._on_remote_joined),
+                on(frames.RemoteLeft, self._on_remote_left),
+                on(frames.BackplaneChanged, self._on_backplane_changed),
                 on(frames.Leave, self._on_leave),
                 *self.ports.routes,
             ],
@@ -193,13 +203,15 @@ class Session:
             frame = flow_fields(frame)
         kind, pid, number, body = frame
         peer = self.peers.get(pid) if kind < frames.TOPIC else None
+        if peer is None and pid >= frames.AFAR and kind < frames.TOPIC:
+            peer = self.remotes.find(pid)
         if peer is self.primary:
             peer.receive(kind, number, body, take)
         elif peer is not None:
             try:
                 peer.receive(kind, number, body, take)
             except ProtocolError as error:  # the peer's fault, not the primary's, which only routed it
-                self._mailbox.complain(ProtocolError(f"pid {pid} sent an invalid message: {error}"))
+                self._mailbox.complain(ProtocolError(f"pid {peer.pid} sent an invalid message: {error}"))
         elif kind >= frames.TOPIC:
             if self._topics is not None:
                 self._topics.receive(frame)
@@ -224,6 +236,24 @@ class Session:
         if gone is not None:
             self.peers = {key: peer for key, peer in self.peers.items() if peer is not gone}  # under its name, too
             self._end(gone)
+
+    def _on_remote_joined(self, frame: frames.RemoteJoined) -> None:
+        self.remotes.add(frames.Remote(frame.number, frame.host, frame.pid, frame.is_worker))
+
+    def _open_remote(self, number: int, address: str, peer: Conversation) -> None:
+        self.peers[number] = self.peers[address] = peer
+
+    def _on_remote_left(self, frame: frames.RemoteLeft) -> None:
+        address = self.remotes.remove(frame.number)
+        gone = self.peers.pop(frame.number, None)
+        if gone is not None:
+            if address is not None and self.peers.get(address) is gone:
+                del self.peers[address]
+            self._end(gone)
+
+    def _on_backplane_changed(self, frame: frames.BackplaneChanged) -> None:
+        self.backplane_error = None if frame.is_connected else BackplaneError(frame.why)
+        self.inbox.emit(Backplane(frame.is_connected, self.backplane_error))
 
     def _end(self, gone: Conversation) -> None:
         task = asyncio.get_running_loop().create_task(gone.end())

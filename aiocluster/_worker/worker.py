@@ -10,6 +10,7 @@ from .._events.emitter import WorkerEvent
 from .._no_constructor import NoConstructor
 from .._wire.codec import pack
 from .._wire.conversation import Conversation
+from .._wire.frames import AFAR
 from .._wire.peer import InboxPeer
 from .._wire.topic_peer import TopicPeer
 from .._wire.windows import send_to_all
@@ -18,7 +19,11 @@ from ..errors import ChannelClosedError, ClusterError, WorkerNotFoundError
 if TYPE_CHECKING:
     from .._state.state import State
     from .._wire.topics import Topics
+    from ..fleet import Fleet
     from .session import Session
+
+
+NO_FLEET = "this cluster is in no fleet: start it with Cluster(backplane=…, fleet=…)"
 
 
 class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by="current_worker()"):
@@ -32,6 +37,7 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
         self._hub = session.inbox
         self._conversation = session.primary
         self._requests = session.requests
+        self._fleet: Fleet | None = None
 
     def __repr__(self) -> str:
         return f"<Worker {self.id}, pid {self.pid}>"
@@ -70,6 +76,28 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
         return tuple(self._session.workers)
 
     @property
+    def fencing_token(self) -> int | None:
+        """Of an agent with ``once="fleet"``: a number that is higher than that of each one before it in the fleet.
+
+        Have whatever the agent writes to refuse lower numbers than it has seen: then a process that does not know yet
+        that it is no longer the one can do no harm. None for all others.
+        """
+        return self._session.config.token
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet that this worker's cluster is one of.
+
+        Raises:
+            ClusterError: It is in none.
+        """
+        if self._fleet is None:
+            from .fleet import fleet_of
+
+            self._fleet = fleet_of(self._session)
+        return self._fleet
+
+    @property
     def state(self) -> State:
         """The state that all workers of the cluster share.
 
@@ -94,14 +122,17 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
         acknowledged comes back as the event ``undelivered``.
 
         Args:
-            to: A pid or an agent's name. The primary's pid addresses the primary.
+            to: A pid or an agent's name. The primary's pid addresses the primary; ``"host/pid"`` a worker of another
+                cluster of the fleet (`Fleet.members`).
             message: Anything that msgpack can carry; see the documentation's page on messages.
-            handles: Sockets to send along. A connected one is closed here once it has been sent.
+            handles: Sockets to send along, but not to another cluster. A connected one is closed here once it has been
+                sent.
             keep_open: Keeps connected sockets open here too.
 
         Raises:
             WorkerNotFoundError: There is no such worker.
             ChannelClosedError: The worker went while this waited, or the primary is gone.
+            HandleError: Sockets can't be sent to another cluster.
             SerializationError: The message holds something that msgpack can't carry. Nothing was sent.
             MessageTooLargeError: The packed message is larger than 64 MiB. Nothing was sent.
         """
@@ -136,7 +167,7 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
         """Sends another worker a request, and returns its handler's reply.
 
         Args:
-            to: A pid, or an agent's name.
+            to: A pid, an agent's name, or ``"host/pid"``; see `send_to`.
             message: As for `send_to`.
             timeout: Seconds to wait at most; None waits as long as that worker lives.
 
@@ -161,9 +192,25 @@ class Worker(InboxPeer[WorkerEvent], TopicPeer, metaclass=NoConstructor, made_by
             return session.primary  # it is gone; using it raises that error
         if session.channel.is_closed:
             raise ChannelClosedError("the primary is gone")
+        if isinstance(to, str) and "/" in to:
+            return self._find_remote(to)
         what = "name" if isinstance(to, str) else "pid"
-        pids = sorted(pid for pid in session.peers if isinstance(pid, int) and pid != session.config.primary_pid)
+        own = session.config.primary_pid
+        pids = sorted(pid for pid in session.peers if isinstance(pid, int) and pid != own and pid < AFAR)
         raise WorkerNotFoundError(f"no connected worker has the {what} {to!r}; there are {pids or 'none'}")
+
+    def _find_remote(self, to: str) -> Conversation:
+        session = self._session
+        peer = session.remotes.find(to)
+        if peer is None:
+            if not session.config.host:
+                raise ClusterError(NO_FLEET)
+            host, _, pid = to.rpartition("/")
+            if host == session.config.host and pid.isascii() and pid.isdigit():
+                return session.peers.get(int(pid)) or self._not_found(int(pid))
+            hosts = ", ".join(session.remotes.members) or "no other cluster"
+            raise WorkerNotFoundError(f"no worker of the fleet is {to!r}; there is {hosts}")
+        return peer
 
     async def disconnect(self, *, timeout: float | None = None) -> None:
         """Leaves as if the primary had asked for it. Returns when leaving has begun.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..address import Address as Address
     from ._child import ChildExit as ChildExit, Close as Close, Spawn as Spawn
     from ._either import (
+        Backplane as Backplane,
         Disconnect as Disconnect,
         Error as Error,
         Shutdown as Shutdown,
@@ -36,7 +37,7 @@ else:
         {
             "..address": "Address",
             "._child": "ChildExit Close Spawn",
-            "._either": "Disconnect Error Shutdown Undelivered",
+            "._either": "Backplane Disconnect Error Shutdown Undelivered",
             "._message": "Event Message",
             "._primary": "Exit Fork GiveUp Listening Online Reason Setup",
         },

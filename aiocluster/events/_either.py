@@ -9,6 +9,7 @@ from ._message import Event
 
 if TYPE_CHECKING:
     from .._primary.worker_process import WorkerProcess
+    from ..errors import BackplaneError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,23 @@ class Error(Event):
 
 @dataclass(frozen=True, slots=True)
 class Undelivered(Event):
-    """A message is returned to its sender: its receiver disconnected before it acknowledged it."""
+    """A message is returned to its sender: its receiver disconnected before it acknowledged it.
+
+    ``pid`` is the receiver's, and ``"host/pid"`` in another cluster of the fleet.
+    """
 
     name: ClassVar[Literal["undelivered"]] = "undelivered"
-    pid: int
+    pid: int | str
     message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Backplane(Event):
+    """The cluster has reached the Redis of its fleet, or has lost touch with it; then ``error`` says why."""
+
+    name: ClassVar[Literal["backplane"]] = "backplane"
+    connected: bool
+    error: BackplaneError | None = None
 
 
 @dataclass(frozen=True, slots=True)

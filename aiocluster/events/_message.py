@@ -27,7 +27,7 @@ class MessageDraft(Event):
     """
 
     __slots__ = ("handles", "message", "sender", "worker")
-    sender: int
+    sender: int | str
     message: Any
     handles: tuple[socket.socket, ...]
     worker: WorkerProcess | None
@@ -35,10 +35,13 @@ class MessageDraft(Event):
 
 @dataclass(frozen=True, slots=True)
 class Message(MessageDraft):
-    """A message has arrived. In the primary, ``worker`` is its sender; inside a worker it is None."""
+    """A message has arrived. In the primary, ``worker`` is its sender; inside a worker it is None.
+
+    ``sender`` is a pid, and ``"host/pid"`` if it is in another cluster of the fleet.
+    """
 
     name: ClassVar[Literal["message"]] = "message"
-    sender: int
+    sender: int | str
     message: Any
     handles: tuple[socket.socket, ...] = ()
     worker: WorkerProcess | None = None

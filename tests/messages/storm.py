@@ -39,6 +39,7 @@ async def storm(directory: str, workers: str) -> None:
 
     @worker.on("message")
     def handle(event: Message) -> None:
+        assert isinstance(event.sender, int)
         os.write(journal, ENTRY.pack(HANDLED, event.sender, event.message[0]))
         handled[event.sender] += 1
 

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from aiocluster._state.state import State
+from tests.support.redis import RedisServer
 
-from .engines import ENGINES, URLS, Connect
+from .engines import ENGINES, URLS, Connect, in_redis
 
 
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(params=[*sorted(ENGINES), "redis"])
 async def connect(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Connect]:
     """Makes clients of an engine that is empty."""
-    async with ENGINES[request.param](tmp_path) as connect:
+    is_redis = request.param == "redis"
+    engine = in_redis(request.getfixturevalue("redis_server").url) if is_redis else ENGINES[request.param](tmp_path)
+    async with engine as connect:
         yield connect
 
 
@@ -31,7 +34,10 @@ async def other(connect: Connect, state: State) -> State:
     return State._create(connect())
 
 
-@pytest.fixture(params=sorted(URLS))
+@pytest.fixture(params=[*sorted(URLS), "redis"])
 def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """What a cluster is given as its state."""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        return server.url
     return URLS[request.param](tmp_path)

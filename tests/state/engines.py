@@ -10,6 +10,7 @@ from pathlib import Path
 from aiocluster._state.client import ChannelEngine
 from aiocluster._state.engine import Engine
 from aiocluster._state.memory import MemoryStore
+from aiocluster._state.redis import RedisEngine
 from aiocluster._state.server import Server
 from aiocluster._state.sqlite import SqliteStore
 from aiocluster._state.sqlite_server import SqliteServer
@@ -52,11 +53,26 @@ async def in_sqlite(folder: Path) -> AsyncIterator[Connect]:
         yield connect
 
 
+@asynccontextmanager
+async def in_redis(url: str) -> AsyncIterator[Connect]:
+    engines: list[RedisEngine] = []
+
+    def connect() -> Engine:
+        engines.append(RedisEngine(url))
+        return engines[-1]
+
+    try:
+        yield connect
+    finally:
+        for engine in engines:
+            await engine.close()
+
+
 ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Connect]]] = {
     "memory": in_memory,
     "sqlite": in_sqlite,
 }
-"""What opens each engine, empty, and closes it."""
+"""What opens each engine, empty, and closes it. A Redis is a fixture's."""
 
 URLS: dict[str, Callable[[Path], str]] = {
     "memory": lambda folder: "memory:",

@@ -192,7 +192,7 @@ async def test_what_a_worker_may_do_with_it(worker_loop: Any) -> None:
             assert told == "answered" or "may or may not have been done" in told
             assert await one._session.run(inside.call, ["incr", "n"]) > 1
         assert hidden.is_running()
-        assert hidden.num_fds() == before
+        assert hidden.num_fds() <= before  # that of the other thread's loop has been closed
         assert await other._session.run(inside.call, ["incr", "n"]) == 2 + len(NO_FRAMES)
 
 

@@ -130,6 +130,7 @@ EXAMPLES = {
     "list[str]": [],
     "list[typing.Any]": [],
     "list[int] | None": None,
+    "list[aiocluster._wire.frames.Remote]": [[2**31, "host-1", 100, True]],
     str(Endpoint): list(Endpoint(2, 1, "127.0.0.1", 80)),
     str(frames.TargetName): ["script", "/a/script.py"],
 }

@@ -1,0 +1,281 @@
+"""`Member`: one cluster as a member of its fleet: what connects Redis, the roster and the router.
+
+::
+
+    workers ◀─▶ router ◀─▶ Member ─┬─ Roster: who is there, numbered batches (pure)
+    topics  ◀─▶ board  ◀─▶         ├─ Backplane: two connections to Redis
+    agents  ◀── reconciler ◀───────┴─ Lease: one for each agent that is the only one in the fleet
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from .._events.emitter import EventHub
+from .._primary.router import Router
+from .._processes.clock import now
+from .._redis import url as urls
+from .._redis.connect import cluster, timeout_of
+from .._redis.failure import failure
+from .._redis.line import Line
+from .._redis.url import RedisUrl
+from .._wire.frames import BackplaneChanged, Remote
+from .._wire.windows import SendWindow
+from ..errors import BackplaneError, BackplaneStartupError, ProtocolError
+from ..events import Backplane as BackplaneEvent
+from .backplane import Backplane
+from .lease import Lease
+from .letters import Beat, Bye, parse
+from .names import Names
+from .numbers import Numbers
+from .roster import BEATS, Roster
+
+logger = logging.getLogger("aiocluster.fleet")
+
+_ACK_WITHIN = 0.02  # seconds
+
+
+class Member:
+    """This cluster in its fleet.
+
+    Args:
+        url: The URL of the backplane.
+        fleet: The fleet's name.
+        lease: Seconds after which a silent cluster is gone.
+        agents: The agents of which the fleet has one.
+        router: This cluster's workers.
+        hub: Emits ``backplane``.
+
+    Attributes:
+        name: The fleet's name.
+        host: This cluster's name in it.
+        error: Why the fleet can't be reached; None: it can.
+        leases: The leases of these agents, by name.
+        leases_changed: Called when a lease has been taken or lost.
+
+    Raises:
+        BackplaneError: That is not the URL of a Redis.
+    """
+
+    def __init__(
+        self, url: str, fleet: str, lease: float, agents: Iterable[str], router: Router, hub: EventHub
+    ) -> None:
+        self.name = fleet
+        self.host: str = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self.error: BackplaneError | None = None
+        self.leases_changed: Callable[[], None] = lambda: None
+        self._url = _within(urls.parse(url), lease)
+        self._lease = lease
+        self._router = router
+        self._hub = hub
+        self._names = Names(self._url.prefix, fleet)
+        self._roster = Roster(self.host, lease, Numbers(router))
+        self._epoch = self._roster.epoch
+        self._backplane = Backplane(self._url, self, [self._names.all, self._names.host(self.host)])
+        self._is_in = asyncio.Event()
+        self._heard = 0.0  # when the last of its own beats was heard
+        self._scripts = _Scripts(self._url)
+        self.leases: Mapping[str, Lease] = MappingProxyType(
+            {name: Lease(name, self.host, lease, self._names, self._scripts, self._leases_changed) for name in agents}
+        )
+        self._beat: asyncio.TimerHandle | None = None
+        self._flush: asyncio.Handle | None = None
+        self._ack: asyncio.TimerHandle | None = None
+
+    # ---- its life
+
+    async def begin(self, timeout: float) -> None:
+        """Joins the fleet.
+
+        Args:
+            timeout: Seconds that this may take.
+
+        Raises:
+            BackplaneStartupError: The backplane can't be had.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._backplane.begin()
+                self._beat = loop.call_later(self._lease / BEATS, self._on_time)
+                await self._is_in.wait()
+        except BackplaneError as error:
+            raise BackplaneStartupError(str(error)) from None
+        except TimeoutError:
+            raise BackplaneStartupError(
+                f"{self._url} has not passed on what was published within {timeout:g} s: is it reachable, and may this "
+                "user publish and subscribe?"
+            ) from None
+        self._router.connect(self)
+        for lease in self.leases.values():
+            lease.begin()
+
+    async def end(self) -> None:
+        """Leaves the fleet. All agents must have ended."""
+        await asyncio.gather(*(lease.end() for lease in self.leases.values()))
+        for timer in (self._beat, self._ack, self._flush):
+            if timer is not None:
+                timer.cancel()
+        self._beat = None
+        if self._backplane.is_up:
+            self._roster.stop()
+            self._flush_now()
+        await self._backplane.end()
+        await self._scripts.close()
+
+    def _leases_changed(self) -> None:
+        self.leases_changed()
+
+    @property
+    def members(self) -> Mapping[str, tuple[int, ...]]:
+        """The pids of each cluster's workers, by host."""
+        self._look()
+        return self._roster.members
+
+    def own_windows(self) -> Iterable[SendWindow]:
+        """The flows from this process to the workers of other clusters."""
+        return ()
+
+    # ---- time
+
+    def _on_time(self) -> None:
+        self._beat = asyncio.get_running_loop().call_later(self._lease / BEATS, self._on_time)
+        at = now()
+        if self._backplane.is_up:
+            if at - self._heard > 2 * self._lease / BEATS:
+                self._backplane.give_up("what was published has not come back")
+            self._roster.beat(at)
+            self._schedule()
+        self._look()
+
+    def _look(self) -> None:
+        """What has happened may have taken this cluster out of the fleet, or back into it."""
+        roster = self._roster
+        at = now()
+        roster.look(at)
+        if roster.epoch != self._epoch:
+            self._epoch = roster.epoch
+            logger.warning("out of touch with the fleet %s for longer than the lease: it is joined anew", self.name)
+            if self._backplane.is_up:
+                roster.beat(at)
+                self._schedule()
+        if roster.is_in and not self._is_in.is_set():
+            self._is_in.set()
+        elif not roster.is_in:
+            self._is_in.clear()
+
+    # ---- out
+
+    def _schedule(self) -> None:
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_soon(self._flush_now)
+
+    def _flush_now(self, *, acks: bool = False) -> None:
+        self._flush = None
+        if not self._backplane.is_up:
+            return
+        for host, data in self._roster.due(now(), acks=acks):
+            self._backplane.publish(self._names.all if host is None else self._names.host(host), data)
+        if self._ack is None and self._roster.owes_acks:
+            self._ack = asyncio.get_running_loop().call_later(_ACK_WITHIN, self._on_ack_due)
+
+    def _on_ack_due(self) -> None:
+        self._ack = None
+        self._flush_now(acks=True)
+
+    # ---- the router
+
+    def send(self, to: Remote, kind: int, sender: int, number: int, body: bytes) -> None:
+        """A frame of a worker of this cluster for a process of another one."""
+        self._roster.send(to.host, (kind, sender, to.pid, number, body))
+        self._schedule()
+
+    def joined(self, pid: int, is_worker: bool) -> None:
+        """A worker or an agent of this cluster is online."""
+        self._roster.add(pid, is_worker)
+        self._schedule()
+
+    def left(self, pid: int) -> None:
+        """It is gone."""
+        self._roster.remove(pid)
+        self._schedule()
+
+    @property
+    def news(self) -> bytes | None:
+        """What workers that start are to know: the frame that says why the fleet can't be reached."""
+        return None if self.error is None else BackplaneChanged(False, str(self.error)).encode()
+
+    # ---- the backplane
+
+    def connected(self) -> None:
+        """There are connections to Redis."""
+        self.error = None
+        self._heard = now()
+        self._roster.reconnected(now())
+        self._look()
+        self._schedule()
+        self._tell()
+
+    def disconnected(self, error: BackplaneError) -> None:
+        """There are none any more."""
+        self.error = error
+        logger.warning("the fleet %s can't be reached: %s", self.name, error)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._router.tell_all(BackplaneChanged(self.error is None, str(self.error or "")).encode())
+        self._hub.emit(BackplaneEvent(self.error is None, self.error))
+
+    def heard(self, channel: str, data: bytes) -> None:
+        """Something has been published."""
+        letter = parse(data)
+        if isinstance(letter, Beat) and letter.host == self.host:
+            self._heard = now()
+        elif isinstance(letter, Bye):
+            for lease in self.leases.values():
+                lease.hurry()
+        try:
+            self._roster.receive(letter, now())
+        except ProtocolError as error:
+            logger.error("%s", error)
+        self._look()
+        self._schedule()
+
+
+class _Scripts:
+    """Runs Lua scripts."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._line = None if url.kind == "cluster" else Line(url)
+        self._cluster = cluster(url) if url.kind == "cluster" else None
+
+    async def run(self, script: str, keys: Iterable[str], arguments: Iterable[str | int]) -> object:
+        """Returns the script's reply; raises `BackplaneError`."""
+        keys, arguments = list(keys), list(arguments)
+        if self._line is not None:
+            return await self._line.call("EVAL", script, len(keys), *keys, *arguments)
+        assert self._cluster is not None
+        try:
+            return await self._cluster.eval(script, len(keys), *keys, *arguments)
+        except Exception as error:
+            raise failure(self._url, error) from None
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        if self._line is not None:
+            await self._line.close()
+        if self._cluster is not None:
+            await self._cluster.aclose()
+
+
+def _within(url: RedisUrl, lease: float) -> RedisUrl:
+    """That URL with a ``socket_timeout`` that suits the lease."""
+    seconds = min(timeout_of(url), lease / BEATS)
+    return replace(url, options=MappingProxyType({**url.options, "socket_timeout": str(seconds)}))
