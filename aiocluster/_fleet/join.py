@@ -25,7 +25,7 @@ async def join(primary: Primary, backplane: str, fleet: str, lone_agents: Iterab
     """
     settings, shared = primary.settings, primary._shared
     try:
-        member = Member(backplane, fleet, settings.fleet_lease, lone_agents, shared.router, shared.hub)
+        member = Member(backplane, fleet, settings.fleet_lease, lone_agents, shared.router, shared.topics, shared.hub)
     except BackplaneError as error:
         raise BackplaneStartupError(str(error)) from None
     try:
@@ -34,6 +34,8 @@ async def join(primary: Primary, backplane: str, fleet: str, lone_agents: Iterab
         await member.end()
         raise
     shared.host = member.host
+    member.told = primary._unreachable
+    primary._unreachable(member.error)
     return member
 
 

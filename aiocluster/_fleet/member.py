@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from .._events.emitter import EventHub
 from .._primary.router import Router
+from .._primary.topics import Board
 from .._processes.clock import now
 from .._redis import url as urls
 from .._redis.connect import cluster, timeout_of
@@ -35,6 +36,7 @@ from .letters import Beat, Bye, parse
 from .names import Names
 from .numbers import Numbers
 from .roster import BEATS, Roster
+from .topics import TopicUplink
 
 logger = logging.getLogger("aiocluster.fleet")
 
@@ -50,6 +52,7 @@ class Member:
         lease: Seconds after which a silent cluster is gone.
         agents: The agents of which the fleet has one.
         router: This cluster's workers.
+        board: This cluster's topics.
         hub: Emits ``backplane``.
 
     Attributes:
@@ -58,26 +61,30 @@ class Member:
         error: Why the fleet can't be reached; None: it can.
         leases: The leases of these agents, by name.
         leases_changed: Called when a lease has been taken or lost.
+        told: Called with `error` when it has changed.
 
     Raises:
         BackplaneError: That is not the URL of a Redis.
     """
 
     def __init__(
-        self, url: str, fleet: str, lease: float, agents: Iterable[str], router: Router, hub: EventHub
+        self, url: str, fleet: str, lease: float, agents: Iterable[str], router: Router, board: Board, hub: EventHub
     ) -> None:
         self.name = fleet
         self.host: str = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.error: BackplaneError | None = None
         self.leases_changed: Callable[[], None] = lambda: None
+        self.told: Callable[[BackplaneError | None], None] = lambda error: None
         self._url = _within(urls.parse(url), lease)
         self._lease = lease
         self._router = router
         self._hub = hub
         self._names = Names(self._url.prefix, fleet)
-        self._roster = Roster(self.host, lease, Numbers(router))
+        self._roster = Roster(self.host, lease, Numbers(router, board))
         self._epoch = self._roster.epoch
         self._backplane = Backplane(self._url, self, [self._names.all, self._names.host(self.host)])
+        self._board = board
+        self._topics = TopicUplink(self.host, self._names, self._backplane, board)
         self._is_in = asyncio.Event()
         self._heard = 0.0  # when the last of its own beats was heard
         self._scripts = _Scripts(self._url)
@@ -113,6 +120,7 @@ class Member:
                 "user publish and subscribe?"
             ) from None
         self._router.connect(self)
+        self._board.connect(self._topics)
         for lease in self.leases.values():
             lease.begin()
 
@@ -123,6 +131,7 @@ class Member:
             if timer is not None:
                 timer.cancel()
         self._beat = None
+        self._board.disconnect()
         if self._backplane.is_up:
             self._roster.stop()
             self._flush_now()
@@ -230,10 +239,14 @@ class Member:
 
     def _tell(self) -> None:
         self._router.tell_all(BackplaneChanged(self.error is None, str(self.error or "")).encode())
+        self.told(self.error)
         self._hub.emit(BackplaneEvent(self.error is None, self.error))
 
     def heard(self, channel: str, data: bytes) -> None:
         """Something has been published."""
+        if (topic := self._names.topic_of(channel)) is not None:
+            self._topics.heard(topic, data)
+            return
         letter = parse(data)
         if isinstance(letter, Beat) and letter.host == self.host:
             self._heard = now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._primary.router import Router
+from .._primary.topics import Board
 from .letters import FlowFields
 
 
@@ -11,10 +12,12 @@ class Numbers:
 
     Args:
         router: This cluster's workers.
+        board: This cluster's topics.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, board: Board) -> None:
         self._router = router
+        self._board = board
         self._numbers: dict[tuple[str, int], int] = {}
 
     def joined(self, host: str, pid: int, is_worker: bool) -> None:
@@ -24,6 +27,10 @@ class Numbers:
     def left(self, host: str, pid: int) -> None:
         """It has gone, or is out of touch."""
         self._router.remote_left(self._numbers.pop((host, pid)))
+
+    def host_left(self, host: str) -> None:
+        """Another cluster has gone, or is out of touch."""
+        self._board.host_left(host)
 
     def flow(self, host: str, frame: FlowFields) -> None:
         """It has sent a frame."""

@@ -39,6 +39,10 @@ class Listener(Protocol):
         """A process of another cluster has gone, or is out of touch."""
         ...
 
+    def host_left(self, host: str) -> None:
+        """Another cluster has gone, or is out of touch. So are its processes."""
+        ...
+
     def flow(self, host: str, frame: FlowFields) -> None:
         """A frame from a process of another cluster, which has joined."""
         ...
@@ -186,6 +190,7 @@ class Roster:
         other.is_known = False
         for pid in other.processes:
             self._listener.left(other.host, pid)
+        self._listener.host_left(other.host)
 
     def receive(self, letter: Letter, now: float) -> None:
         """A letter has arrived.

@@ -36,7 +36,15 @@ from .._wire.titles import named_after
 from .._wire.topic_peer import TopicPeer
 from .._wire.windows import send_to_all
 from ..address import Address
-from ..errors import ChannelClosedError, ClusterError, StartupError, StoppingError, TargetError, WorkerNotFoundError
+from ..errors import (
+    BackplaneError,
+    ChannelClosedError,
+    ClusterError,
+    StartupError,
+    StoppingError,
+    TargetError,
+    WorkerNotFoundError,
+)
 from ..events import Setup
 from ..settings import PrimarySettings, Settings, SetupSettings, Target, variables
 from ..stats import PortStats, WorkerStats
@@ -102,6 +110,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         self._orphans = Orphans()
         self._is_open = self._is_left = False
         self._own_topics: OwnTopics | None = None
+        self._fleet_error: BackplaneError | None = None
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -502,6 +511,12 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         workers = (session for session in self._all_sessions() if session.identity.name is None)
         await send_to_all([session.conversation.send_window for session in workers], body)
 
+    def _unreachable(self, error: BackplaneError | None) -> None:
+        """Notes why the fleet can't be reached; None: it can, or there is none."""
+        self._fleet_error = error
+        if self._topics is not None:
+            self._topics.unreachable = error
+
     def _begin_topics(self) -> Topics:
         if self._is_left:
             raise ChannelClosedError("the primary has been left: nothing can be published, and nothing subscribed to")
@@ -509,6 +524,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             raise ClusterError("publish() and subscribe() work only inside `async with`")
         self._own_topics = OwnTopics(self._shared.topics, self._hub)
         self._topics = self._own_topics.topics
+        self._topics.unreachable = self._fleet_error
         return self._topics
 
 

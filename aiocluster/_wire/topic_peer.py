@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import BackplaneError
 from .codec import pack, pack_exact, within_limit
 from .windows import UNIT
 
@@ -22,7 +23,8 @@ class TopicPeer:
         raise NotImplementedError
 
     async def publish(self, topic: str, message: Any) -> None:
-        """Publishes a message: each subscription to this topic gets it, in every process of the cluster.
+        """Publishes a message: each subscription to this topic gets it, in every process of the cluster,
+        and of the other clusters of its fleet (there at most once, and without waiting for them).
 
         The messages that one process publishes to a topic arrive in their order. This waits while 256 KiB of what was
         published to this topic are not acknowledged by its slowest subscriber, or 2 MiB of all topics. One that
@@ -36,6 +38,7 @@ class TopicPeer:
             message: Anything that msgpack can carry; see the documentation's page on messages.
 
         Raises:
+            BackplaneError: The other clusters of the fleet can't be reached. Those who subscribe in this one get it.
             ChannelClosedError: The channel to the primary has ended.
             SerializationError: The message holds something that msgpack can't carry. Nothing was sent.
             MessageTooLargeError: The packed message is larger than 64 MiB. Nothing was sent.
@@ -59,6 +62,8 @@ class TopicPeer:
             flow.bodies.append(body)
         elif not flow.put_into_new_batch(body):
             await flow.send(within_limit(body))
+        if topics.unreachable is not None:
+            raise BackplaneError(f"published in this cluster only: {topics.unreachable}")
 
     def subscribe(self, *topics: str, on_full: OnFull = "wait") -> Subscription:
         """Subscribes to topics: ``async with …subscribe("news") as messages:``, then ``async for message in messages``.

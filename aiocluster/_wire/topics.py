@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._events.emitter import LetGo
-from ..errors import ChannelClosedError, ClusterError
+from ..errors import BackplaneError, ChannelClosedError, ClusterError
 from . import frames as kinds
 from .codec import FlowFields
 from .frame import Frame, Route, on
@@ -91,10 +91,12 @@ class Topics:
         pid: This process's own.
         flows: The flows that it has open, by topic.
         routes: Its frames from the primary, besides those of flows.
+        unreachable: Why what is published does not reach other clusters; None: it does, or there are none.
     """
 
     def __init__(self, channel: Outlet, pid: int, complain: Callable[[Exception], None]) -> None:
         self.pid = pid
+        self.unreachable: BackplaneError | None = None
         self.complain = complain
         self._channel = channel
         self.flows: dict[str, Publication] = {}

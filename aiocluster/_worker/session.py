@@ -253,6 +253,8 @@ class Session:
 
     def _on_backplane_changed(self, frame: frames.BackplaneChanged) -> None:
         self.backplane_error = None if frame.is_connected else BackplaneError(frame.why)
+        if self._topics is not None:
+            self._topics.unreachable = self.backplane_error
         self.inbox.emit(Backplane(frame.is_connected, self.backplane_error))
 
     def _end(self, gone: Conversation) -> None:
@@ -285,6 +287,7 @@ class Session:
             from .._wire.topics import Topics
 
             self._topics = Topics(self.channel, self.pid, self._mailbox.complain)
+            self._topics.unreachable = self.backplane_error
             self._dispatch.add(self._topics.routes)
         return self._topics
 

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 
-from aiocluster import current_worker
-from aiocluster.events import Message, Undelivered
+from aiocluster import BackplaneError, current_worker
+from aiocluster.events import Backplane, Message, Undelivered
 
 
 async def answer() -> None:
-    """Answers requests with this process's pid, the request and its sender, and tells the primary of messages."""
+    """Does what requests say, and tells the primary what arrives."""
     worker = current_worker()
+    tasks = set()
+
+    async def hear(topic: str, entered: asyncio.Event) -> None:
+        async with worker.subscribe(topic) as messages:
+            entered.set()
+            async for message in messages:
+                await worker.send(["heard", messages.topic, messages.sender, message])
 
     async def do(request: list[Any], sender: int | str) -> Any:
         match request:
             case ["echo", message]:
                 return [os.getpid(), message, sender]
             case ["ask", to, message]:
-                return await worker.request_to(to, message, timeout=10)
+                return await worker.request_to(to, message, timeout=30)
             case ["send", to, message]:
                 await worker.send_to(to, message)
             case ["members"]:
                 return {host: list(pids) for host, pids in worker.fleet.members.items()}
             case ["broadcast", message]:
                 await worker.fleet.broadcast(message)
-            case ["freeze"]:
-                worker.handle_requests(lambda request, sender: asyncio.Event().wait())
+            case ["subscribe", topic]:
+                entered = asyncio.Event()
+                task = asyncio.get_running_loop().create_task(hear(topic, entered))
+                tasks.add(task)
+                await entered.wait()
+            case ["publish", topic, message]:
+                try:
+                    await worker.publish(topic, message)
+                except BackplaneError as error:
+                    return str(error)
+            case ["never"]:
+                await asyncio.Event().wait()
         return None
 
     @worker.on("message")
@@ -38,5 +56,26 @@ async def answer() -> None:
     async def give_back(event: Undelivered) -> None:
         await worker.send(["undelivered", event.pid, event.message])
 
+    @worker.on("backplane")
+    async def note(event: Backplane) -> None:
+        await worker.send(["backplane", event.connected])
+
     worker.handle_requests(do)
+    await asyncio.Event().wait()
+
+
+def write(path: str) -> None:
+    """Writes its token, its pid and the time into a file, again and again: a job that must not run twice at once.
+
+    It never lets its thread rest for long, nor has it an event loop.
+    """
+    token = current_worker().fencing_token
+    with open(path, "a", buffering=1) as file:
+        while True:
+            file.write(f"{token} {os.getpid()} {time.clock_gettime(time.CLOCK_MONOTONIC)}\n")
+            time.sleep(0.005)
+
+
+async def wait() -> None:
+    """Does nothing."""
     await asyncio.Event().wait()

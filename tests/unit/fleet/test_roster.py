@@ -30,6 +30,9 @@ class Cluster:
     def left(self, host: str, pid: int) -> None:
         self.there.remove((host, pid))
 
+    def host_left(self, host: str) -> None:
+        assert not any(there == host for there, _ in self.there)
+
     def flow(self, host: str, frame: FlowFields) -> None:
         assert (host, frame[1]) in self.there
         self.got.append((host, frame[3]))
