@@ -334,6 +334,9 @@ class Settings:
         heartbeat: Seconds between two samples of a worker's event loop; at most a quarter of ``hang_timeout``. Without
             that, a worker that has no connections and nothing to do for ten of these rests: it takes thirty times as
             long, until a connection comes.
+        slow_loop: Seconds after which an event loop that is blocked is told of while it still is: in the log and by the
+            event ``slow``, with the line of code where it stands; at least 0.01. A thread in the worker wakes the loop
+            up four times in that. None: it is not watched, and there is no such thread.
         scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or ``least_busy``.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
         drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
@@ -402,6 +405,7 @@ class Settings:
     start_method: StartMethod = _setting("spawn", _one_of(get_args(StartMethod)), "fork")
     preload: Sequence[str] = _setting((), _strings, "fork")
     heartbeat: float = _setting(1.0, _some_seconds, "fork")
+    slow_loop: float | None = _setting(None, _optional(partial(number, at_least=0.01, unit="seconds")), "fork")
     scheduling: Any = _setting(None, _scheduling, "port")
     graceful_timeout: float = _setting(30.0, _seconds, "leave")
     workers: Workers = _setting("auto", _workers, "start")
@@ -469,6 +473,7 @@ class PrimarySettings(TypedDict, total=False):
     start_method: StartMethod
     preload: Sequence[str]
     heartbeat: float
+    slow_loop: float | None
     scheduling: Any
     graceful_timeout: float
 

@@ -8,6 +8,21 @@ from .address import Address
 
 
 @dataclass(frozen=True, slots=True)
+class SlowLoop:
+    """A time when an event loop was blocked for longer than the setting ``slow_loop``.
+
+    Attributes:
+        seconds: For how long; if it still is, how long it had been when it was found.
+        where: Where its thread was: ``"shop/web.py:88 in quote"``.
+        at: When it was found, in seconds since the epoch.
+    """
+
+    seconds: float
+    where: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStats:
     """One worker, or agent.
 
@@ -29,6 +44,8 @@ class WorkerStats:
         tasks: How many asyncio tasks it had in the last sample.
         age: Seconds since it came online; 0 before that.
         messages: How many messages it has sent, to other workers and to the primary.
+        slow: How often its event loop was blocked for longer than the setting ``slow_loop``.
+        last_slow: The last time; None: there was none.
     """
 
     id: int
@@ -47,6 +64,8 @@ class WorkerStats:
     tasks: int
     age: float
     messages: int
+    slow: int = 0
+    last_slow: SlowLoop | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,12 @@ SETTINGS: list[click.Parameter] = [
     ),
     SettingOption("heartbeat", type=_SECONDS, metavar="SECONDS", help="How often a worker reports its load."),
     SettingOption(
+        "slow_loop",
+        type=_SECONDS,
+        metavar="SECONDS",
+        help="Tell where in the code an event loop has been blocked for so long.",
+    ),
+    SettingOption(
         "env",
         type=Value("env", values.pair("NAME=VALUE")),
         metavar="NAME=VALUE",

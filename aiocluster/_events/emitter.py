@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Online,
         Setup,
         Shutdown,
+        Slow,
         Spawn,
         Undelivered,
     )
@@ -73,6 +74,7 @@ Name = Literal[
     "online",
     "setup",
     "shutdown",
+    "slow",
     "spawn",
     "undelivered",
 ]
@@ -80,9 +82,9 @@ Name = Literal[
 
 # The events of each kind of emitter. In quotes, because a worker must not import the primary's events.
 PrimaryEvent: TypeAlias = (
-    "Setup | Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | GiveUp | Backplane"
+    "Setup | Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | Slow | GiveUp | Backplane"
 )
-WorkerProcessEvent: TypeAlias = "Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered"
+WorkerProcessEvent: TypeAlias = "Fork | Online | Listening | Message | Disconnect | Exit | Error | Undelivered | Slow"
 WorkerEvent: TypeAlias = "Message | Disconnect | Error | Undelivered | Shutdown | Backplane"
 ChildEvent: TypeAlias = "Spawn | Message | Disconnect | ChildExit | Close | Error | Undelivered"
 ParentEvent: TypeAlias = "Message | Disconnect | Error | Undelivered"
@@ -303,6 +305,10 @@ class Emitter(Generic[E_contra]):
             self: Emitter[GiveUp], name: Literal["give_up"], handler: Callable[[GiveUp], R]
         ) -> Callable[[GiveUp], R]: ...
         @overload
+        def on(self: Emitter[Slow], name: Literal["slow"]) -> Decorator[Slow]: ...
+        @overload
+        def on(self: Emitter[Slow], name: Literal["slow"], handler: Callable[[Slow], R]) -> Callable[[Slow], R]: ...
+        @overload
         def on(self: Emitter[Backplane], name: Literal["backplane"]) -> Decorator[Backplane]: ...
         @overload
         def on(
@@ -397,6 +403,8 @@ class Emitter(Generic[E_contra]):
         @overload
         async def wait_for(self: Emitter[GiveUp], name: Literal["give_up"], *, timeout: Seconds = None) -> GiveUp: ...
         @overload
+        async def wait_for(self: Emitter[Slow], name: Literal["slow"], *, timeout: Seconds = None) -> Slow: ...
+        @overload
         async def wait_for(
             self: Emitter[Backplane], name: Literal["backplane"], *, timeout: Seconds = None
         ) -> Backplane: ...
@@ -454,6 +462,8 @@ class Emitter(Generic[E_contra]):
         def events(self: Emitter[Exit], name: Literal["exit"], /) -> EventStream[Exit]: ...
         @overload
         def events(self: Emitter[GiveUp], name: Literal["give_up"], /) -> EventStream[GiveUp]: ...
+        @overload
+        def events(self: Emitter[Slow], name: Literal["slow"], /) -> EventStream[Slow]: ...
         @overload
         def events(self: Emitter[Backplane], name: Literal["backplane"], /) -> EventStream[Backplane]: ...
         @overload

@@ -29,7 +29,7 @@ from .._wire.addresses import addresses
 from .._wire.channel import Channel
 from .._wire.codec import MAX_FRAME_OF_PEER, pack
 from .._wire.endpoint import Endpoint, port_number
-from .._wire.frames import LeaseHeld, TargetName, WorkerConfig
+from .._wire.frames import LeaseHeld, SideChannel, TargetName, WorkerConfig
 from .._wire.peer import Answerer
 from .._wire.socket_file import whole_path
 from .._wire.titles import named_after
@@ -297,7 +297,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         except (TypeError, ValueError) as error:
             raise StartupError(str(error)) from error
         whole = environment(common, identity.env, worker_id, identity.slot)
-        with open_channel() as (ours, theirs), ExitStack() as undo:
+        with open_channel() as (ours, theirs), open_channel() as (side, far_side), ExitStack() as undo:
             self._starting[worker_id] = place
             undo.callback(self._starting.pop, worker_id)
             if settings.start_method == "spawn":
@@ -312,10 +312,12 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             channel = Channel(ours, limit=MAX_FRAME_OF_PEER)
             undo.callback(channel.close)
             channel.send(config.with_peers(self._shared.router.peers, self._shared.router.remotes).encode())
+            fd = os.dup(far_side.fileno())
+            channel.send(SideChannel().encode(), [fd], partial(os.close, fd))
             if term is not None:
                 fd = os.dup(term.fd)
                 channel.send(LeaseHeld().encode(), [fd], partial(os.close, fd))
-            session = Session(identity, child, channel, self._shared, settings)
+            session = Session(identity, child, channel, self._shared, settings, side)
             undo.pop_all()
             del self._starting[worker_id]
         self._shared.router.add(session)
@@ -360,6 +362,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             host=self._shared.host,
             token=token,
             remotes=[],
+            slow_loop=settings.slow_loop,
         )
 
     def _free_slot(self) -> int:

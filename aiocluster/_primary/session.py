@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,8 +32,8 @@ from .._wire.mailbox import Mailbox, Requests
 from .._wire.windows import ReceiveWindow
 from ..address import Address
 from ..errors import ClusterError, ProtocolError, RemoteError, TargetError
-from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason
-from ..stats import WorkerStats
+from ..events import Disconnect, Error, Event, Exit, Fork, Listening, Online, Reason, Slow
+from ..stats import SlowLoop, WorkerStats
 from .deadline import Deadline
 from .folders import Folders
 from .launch import Child
@@ -42,6 +43,7 @@ from .ports.busy import SILENT
 from .ports.table import Place, PortTable
 from .reason import IN_WORDS, Cause
 from .router import Router
+from .side import Side
 from .state import StateProcess
 from .target import name_target
 from .topics import Board, Timer
@@ -148,11 +150,13 @@ class Session:
         channel: The worker's channel.
         shared: State shared with the other workers.
         settings: The settings that it has been started with.
+        side: The socket of its side channel.
 
     Attributes:
         worker: The public object for this worker.
         life: The worker's state machine.
         cause: What explains its end.
+        side: Its side channel.
         backend: The worker as ports and policies know it.
         exit: Done when the process has ended.
         exit_status: How it ended, once it has.
@@ -170,7 +174,15 @@ class Session:
         messages: Number of messages it has sent.
     """
 
-    def __init__(self, identity: Identity, child: Child, channel: Channel, shared: Shared, settings: Settings) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        child: Child,
+        channel: Channel,
+        shared: Shared,
+        settings: Settings,
+        side: socket.socket,
+    ) -> None:
         from .worker_process import WorkerProcess
 
         self.identity = identity
@@ -213,6 +225,7 @@ class Session:
         self.conversation: Conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
         self.worker: WorkerProcess = WorkerProcess._create(self)
         mailbox.worker = self.worker
+        self.side: Side = Side(side, whom, self._on_slow, self._on_ran_again)
         self._member = shared.topics.join(child.pid, whom, channel)
         self.backend: Backend = Backend(
             channel,
@@ -294,6 +307,8 @@ class Session:
             tasks=self.tasks,
             age=self.age,
             messages=self.messages,
+            slow=self.side.times,
+            last_slow=self.side.last,
         )
 
     @property
@@ -451,6 +466,14 @@ class Session:
             self.backend.silent(left)
         self._await_report(left)
 
+    def _on_slow(self, found: SlowLoop) -> None:
+        text = "worker %d (pid %d): its event loop has been blocked for %.1f s, at %s"
+        logger.warning(text, self.identity.id, self.pid, found.seconds, found.where, extra=_AS_EVENT)
+        self._emit(Slow(self.worker, found.seconds, found.where))
+
+    def _on_ran_again(self, seconds: float) -> None:
+        logger.info("worker %d (pid %d): its event loop runs again, after %.1f s", self.identity.id, self.pid, seconds)
+
     def _on_listening(self, address: Address) -> None:
         self.life.move("listen")
         logger.info("worker %d (pid %d) listens on %s", self.identity.id, self.pid, address, extra=_AS_EVENT)
@@ -509,6 +532,7 @@ class Session:
     def _on_exit(self, end: ExitStatus) -> None:
         self.exit_status = end
         self.channel.finish()
+        self.side.finish()
         self.life.move("exit")
         self._deadline.cancel()
         reason = self.cause.reason(end)

@@ -291,6 +291,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     token: int | None
     """The fencing token of an agent that is the only one in the fleet."""
     remotes: list[Remote]
+    slow_loop: float | None
+    """Seconds after which a blocked event loop is told of; None: it is not watched."""
 
     def with_peers(self, peers: dict[int, str | None], remotes: list[Remote]) -> WorkerConfig:
         """Returns the same with these peers: the names, or None, of the workers that are online, by pid; and those of
@@ -655,3 +657,43 @@ class StateRefused(Frame, tag=97, by=PRIMARY):
 
     number: int
     text: str
+
+
+# ---- the side channel: between the primary and threads of a worker, so that it works while the worker's loop is blocked
+
+
+class SideChannel(Frame, tag=110, by=PRIMARY, descriptors=True):
+    """The second frame to a worker, with its end of the side channel."""
+
+
+class Inspect(Frame, tag=111, by=PRIMARY):
+    """Asks for a look inside: ``tasks``, ``stacks``, or a ``profile`` of so many seconds, ``rate`` times a second.
+
+    The reply is `Inspected`.
+    """
+
+    number: int
+    what: str
+    seconds: float
+    rate: float
+
+
+class Inspected(Frame, tag=112, by=WORKER):
+    """A part of the reply to the `Inspect` of that number. All parts together are a packed dict."""
+
+    number: int
+    part: bytes
+    is_last: bool
+
+
+class Slow(Frame, tag=113, by=WORKER):
+    """The event loop has been blocked for so long, and its thread is ``where`` (``shop/web.py:88 in quote``)."""
+
+    seconds: float
+    where: str
+
+
+class SlowEnded(Frame, tag=114, by=WORKER):
+    """The event loop that the last `Slow` was about runs again, after so many seconds."""
+
+    seconds: float

@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
@@ -24,17 +23,18 @@ from .._processes.title import set_title
 from .._processes.user import become
 from .._wire import frames
 from .._wire.channel import Channel
-from .._wire.codec import Decoder
 from .._wire.flusher import flush_at_os_exit
 from .._wire.titles import title_of
-from ..errors import ProtocolError
 from . import current
 from .asgi.recognize import refuse_returned_app
 from .failure import why_it_repeats
+from .first_frames import read_config, read_descriptor
 from .listening import patch
 from .load import load
 from .session import Session
+from .side import Side
 from .signals import Signals, end_by_sigterm
+from .thread import start_thread
 
 
 def main() -> NoReturn:
@@ -45,12 +45,14 @@ def main() -> NoReturn:
     sock = socket.socket(fileno=int(os.environ[CHANNEL_FD]))
     sock.set_inheritable(False)
     config = read_config(sock)
+    side = Side(read_descriptor(sock, frames.SideChannel))
     if config.token is not None:
         from .lease import end_with_lease, read_lease  # few need it
 
         end_with_lease(read_lease(sock))
     channel = Channel(sock)
-    session = Session(int(os.environ[WORKER_ID]), channel, config)
+    session = Session(int(os.environ[WORKER_ID]), channel, config, side)
+    side.session = session
     current.adopt(session)
     flush_at_os_exit(channel)
     signals.session = session
@@ -82,51 +84,28 @@ def main() -> NoReturn:
 # ---- the primary
 
 
-def read_config(sock: socket.socket) -> frames.WorkerConfig:
-    """Reads the worker config, and nothing after it: later frames and descriptors are for the event loop."""
-    head = _read(sock, 4)
-    frame, *_ = Decoder().feed(head + _read(sock, int.from_bytes(head, "big")))
-    try:
-        return frames.WorkerConfig.parse(frame)
-    except ProtocolError as error:
-        sys.exit(
-            f"aiocluster: the channel does not begin with the worker's configuration ({error}); "
-            "do both sides have the same version?"
-        )
-
-
-def _read(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        if not more:
-            sys.exit(1)  # the primary ended before it sent the worker config
-        data += more
-    return data
-
-
 def _end_with(session: Session) -> None:
     """Ends this process when the primary ends, for whatever reason.
 
     On Linux the kernel kills it with its parent, even while it is stopped. On all systems, a thread waits until the
-    other end of the channel is closed.
+    other end of the channel is closed. That thread also reads the side channel.
     """
     # It does nothing in a worker of a fork server, which may outlive that: it kills its workers when the primary ends.
     die_with_parent(session.config.primary_pid)
+    channel, side = session.channel.fileno(), session.side.fileno()
     poll = select.poll()
-    poll.register(session.channel.fileno(), 0)  # POLLHUP is always reported
+    poll.register(channel, 0)  # POLLHUP is always reported
+    if side >= 0:
+        poll.register(side, select.POLLIN)
 
     def wait() -> None:
-        poll.poll()
+        while all(fd == side for fd, _ in poll.poll()):
+            if not session.side.read():
+                poll.unregister(side)
         if not session.is_over:  # not channel.is_closed: the loop may have seen the hang-up first
             os.kill(os.getpid(), signal.SIGKILL)
 
-    # A signal that the kernel gives to another thread would not wake the main thread, which has the handlers.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        threading.Thread(target=wait, name="aiocluster-primary-watch", daemon=True).start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    start_thread("aiocluster-primary-watch", wait)
 
 
 # ---- this process

@@ -25,6 +25,7 @@ from .._wire.frame import Dispatch, Frame, on_descriptors
 from .._wire.titles import title_of
 from . import bootstrap
 from .failure import why_it_repeats
+from .first_frames import read_config
 from .listening import patch
 from .load import warm_up
 from .own_exception import described_as_own
@@ -37,7 +38,7 @@ def main() -> NoReturn:
     unblock()
     sock = socket.socket(fileno=int(os.environ.pop(CHANNEL_FD)))
     sock.set_inheritable(False)
-    config = bootstrap.read_config(sock)
+    config = read_config(sock)
     channel = Channel(sock)
     die_with_parent(config.primary_pid)
     try:

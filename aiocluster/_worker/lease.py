@@ -7,36 +7,23 @@ import signal
 import socket
 import struct
 import sys
-import threading
 import time
 
 from .._processes.clock import now
 from .._wire import frames
-from .._wire.codec import Decoder
-from .._wire.descriptors import ANCILLARY_SIZE, RECEIVE_FLAGS, received
+from .first_frames import read_descriptor
+from .thread import start_thread
 
 _LOOK = 0.25
 """Seconds between two looks, at most. Waiting stands still while the machine sleeps; the clock of leases does not."""
 
-_LENGTH = 4  # bytes of a frame's length
-
 
 def read_lease(sock: socket.socket) -> int:
     """Reads the `frames.LeaseHeld`, which is the next frame, and nothing after it. Returns its descriptor."""
-    head, ancillary, _, _ = sock.recvmsg(_LENGTH, ANCILLARY_SIZE, RECEIVE_FLAGS)
-    fds = received(ancillary).take()
-    data = head
-    while len(data) < _LENGTH or len(data) < _LENGTH + int.from_bytes(data[:_LENGTH], "big"):
-        wanted = _LENGTH if len(data) < _LENGTH else _LENGTH + int.from_bytes(data[:_LENGTH], "big")
-        more = sock.recv(wanted - len(data))
-        if not more:
-            sys.exit(1)  # the primary has ended
-        data += more
-    frame, *_ = Decoder().feed(data)
-    frames.LeaseHeld.parse(frame)
-    if len(fds) != 1:
+    fd = read_descriptor(sock, frames.LeaseHeld)
+    if fd is None:
         sys.exit("aiocluster: the agent was sent no lease: the process had no room for a descriptor")
-    return fds[0]
+    return fd
 
 
 def end_with_lease(fd: int) -> None:
@@ -52,11 +39,7 @@ def end_with_lease(fd: int) -> None:
 
     if _until(fd) <= now():
         os.kill(os.getpid(), signal.SIGKILL)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        threading.Thread(target=watch, name="aiocluster-lease", daemon=True).start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    start_thread("aiocluster-lease", watch)
 
 
 def _until(fd: int) -> float:

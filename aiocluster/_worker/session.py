@@ -35,6 +35,8 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from .._wire.topics import Topics
+    from .side import Side
+    from .slow_loop import SlowLoop
     from .state import StateOpener
 
 logger = logging.getLogger("aiocluster.worker")
@@ -53,6 +55,7 @@ class Session:
         id: The worker's number.
         channel: The channel to the primary.
         config: The worker config.
+        side: The side channel to the primary.
 
     Attributes:
         worker: The public object for this process.
@@ -74,11 +77,12 @@ class Session:
         is_failure_told: Whether this process itself writes the traceback of its uncaught exception.
     """
 
-    def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig) -> None:
+    def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig, side: Side) -> None:
         self.id = id
         self.pid: int = os.getpid()
         self.config = config
         self.channel = channel
+        self.side = side
         self.ports: Ports = Ports(channel)
         self.inbox: Inbox = Inbox()
         self.requests: Requests = Requests()
@@ -97,6 +101,7 @@ class Session:
         self._attaching = threading.Lock()
         self._have_heard: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._heartbeat = Heartbeat(config.heartbeat, self._report, self._may_rest)
+        self._slow_loop = None if config.slow_loop is None else _slow_loop(config.slow_loop, side)
         self.ports.woken = self._heartbeat.wake
         self.ports.ready_clock.idle_time = self._heartbeat.meter.idle_time
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
@@ -138,6 +143,8 @@ class Session:
         self.tell(frames.Attached())
         self.channel.attach(loop, self._receive, self._on_channel_end)
         self._heartbeat.start(loop)
+        if self._slow_loop is not None:
+            self._slow_loop.start(loop)
         if self.leaving is not None:
             self.leaving.begin(loop)
         self.hold.end()
@@ -164,6 +171,8 @@ class Session:
         self.hold.begin()
         self.loop = None
         self._heartbeat.stop()
+        if self._slow_loop is not None:
+            self._slow_loop.stop()
         self.ports.detach()
         if self.leaving is not None:
             self.leaving.pause()
@@ -276,6 +285,7 @@ class Session:
     def abandon(self) -> None:
         """Closes the copies of its channels in a forked child of this process."""
         self.channel.abandon()
+        self.side.abandon()
         if self._state is not None:
             self._state.abandon()
 
@@ -403,6 +413,12 @@ class Session:
         if self._state is not None:
             self._state.close()
         self.inbox.emit(Disconnect())
+
+
+def _slow_loop(seconds: float, side: Side) -> SlowLoop:
+    from .slow_loop import SlowLoop  # most need none
+
+    return SlowLoop(seconds, side.tell)
 
 
 async def _call(target: Any, args: list[Any]) -> Any:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Online as Online,
         Reason as Reason,
         Setup as Setup,
+        Slow as Slow,
     )
 else:
     __getattr__, __dir__, __all__ = _exports(
@@ -39,6 +40,6 @@ else:
             "._child": "ChildExit Close Spawn",
             "._either": "Backplane Disconnect Error Shutdown Undelivered",
             "._message": "Event Message",
-            "._primary": "Exit Fork GiveUp Listening Online Reason Setup",
+            "._primary": "Exit Fork GiveUp Listening Online Reason Setup Slow",
         },
     )

@@ -77,6 +77,22 @@ class Exit(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Slow(Event):
+    """A worker's event loop is blocked (the setting ``slow_loop``). It is told once for each time.
+
+    Attributes:
+        worker: The worker.
+        seconds: How long it has been blocked so far.
+        where: Where its thread is, in the application's own code if it is there: ``"shop/web.py:88 in quote"``.
+    """
+
+    name: ClassVar[Literal["slow"]] = "slow"
+    worker: WorkerProcess
+    seconds: float
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp(Event):
     """More workers ended unexpectedly than the `RestartPolicy` allows. No more are replaced."""
 
