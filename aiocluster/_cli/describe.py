@@ -8,10 +8,24 @@ from typing import Any
 import click
 
 from .background import JSON, find, one_line
-from .table import duration, ending, share, show_table, size, text
+from .table import duration, ending, share, show_table, size, slow, text
 
-_HEADS = ("SLOT", "PID", "STATE", "AGE", "BUSY", "CPU", "MEMORY", "OPEN", "TAKEN", "MESSAGES", "RESTARTS", "LAST EXIT")
-_FIRST_TO_GO = ("LAST EXIT", "MESSAGES", "TAKEN", "CPU", "RESTARTS", "BUSY", "OPEN", "AGE", "MEMORY")
+_HEADS = (
+    "SLOT",
+    "PID",
+    "STATE",
+    "AGE",
+    "BUSY",
+    "CPU",
+    "MEMORY",
+    "OPEN",
+    "TAKEN",
+    "MESSAGES",
+    "RESTARTS",
+    "SLOW",
+    "LAST EXIT",
+)
+_FIRST_TO_GO = ("LAST EXIT", "SLOW", "MESSAGES", "TAKEN", "CPU", "RESTARTS", "BUSY", "OPEN", "AGE", "MEMORY")
 
 
 @click.command("describe")
@@ -69,5 +83,6 @@ def _row(worker: dict[str, Any]) -> tuple[str, ...]:
         str(worker["taken"]),
         str(worker["messages"]),
         str(worker["restarts"]),
+        slow(worker),
         text(ending(worker["last_exit"])),
     )

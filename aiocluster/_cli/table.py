@@ -73,6 +73,12 @@ def text(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
+def slow(worker: Mapping[str, Any]) -> str:
+    """Returns how often a worker's event loop was blocked, and where the last time; the setting ``slow_loop``."""
+    last = worker.get("last_slow")
+    return "-" if last is None else f"{worker['slow']}× {last['where']} ({last['seconds']:.1f} s)"
+
+
 def ending(end: Mapping[str, Any] | None) -> str | None:
     """Returns how a process has ended, in words; None if it has not."""
     if end is None:

@@ -54,6 +54,19 @@ class Stop(Record, tag=6):
     graceful: bool
 
 
+class Inspect(Record, tag=7):
+    """Look inside the worker of that slot, or the agent of that name; None: inside all of them.
+
+    ``what`` is ``tasks``, ``stacks`` or ``profile``; a profile takes so many seconds, and looks ``rate`` times in each.
+    The answer has ``workers``, each with what was found (``found``, a packed dict) or why there is nothing (``error``).
+    """
+
+    place: int | str | None
+    what: str
+    seconds: float
+    rate: float
+
+
 class Progress(Record, tag=64):
     """What has happened meanwhile: to a worker, in fields as JSON carries them."""
 
@@ -72,10 +85,12 @@ class Refused(Record, tag=66):
     text: str
 
 
-Request = Describe | Up | Reload | Scale | Resize | Stop
+Request = Describe | Up | Reload | Scale | Resize | Stop | Inspect
 Answer = Progress | Done | Refused
 
-_REQUESTS: Final[dict[Any, type[Request]]] = {kind.tag: kind for kind in (Describe, Up, Reload, Scale, Resize, Stop)}
+_REQUESTS: Final[dict[Any, type[Request]]] = {
+    kind.tag: kind for kind in (Describe, Up, Reload, Scale, Resize, Stop, Inspect)
+}
 _ANSWERS: Final[dict[Any, type[Answer]]] = {kind.tag: kind for kind in (Progress, Done, Refused)}
 
 

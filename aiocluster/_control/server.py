@@ -56,6 +56,9 @@ class Controlled(Protocol):
     def stop(self, graceful: bool) -> None:
         """Begins to stop."""
 
+    async def inspect(self, place: int | str | None, what: str, seconds: float, rate: float) -> dict[str, Any]:
+        """Looks inside workers; see `protocol.Inspect`."""
+
 
 class ControlServer:
     """Listens on a control socket.
@@ -192,12 +195,15 @@ class ControlServer:
                 await self._carry_out(client, cluster.resize(request.by))
             case protocol.Stop():
                 await self._carry_out(client, self._stop(request.graceful))
+            case protocol.Inspect():
+                look = cluster.inspect(request.place, request.what, request.seconds, request.rate)
+                await self._carry_out(client, look)
 
     async def _stop(self, graceful: bool) -> None:
         self._cluster.stop(graceful)
         await self._over.wait()
 
-    async def _carry_out(self, client: _Client, work: Coroutine[Any, Any, None]) -> None:
+    async def _carry_out(self, client: _Client, work: Coroutine[Any, Any, dict[str, Any] | None]) -> None:
         """Tells the client of the progress until the work is done. A client that goes does not undo it."""
         loop = asyncio.get_running_loop()
         working = loop.create_task(work)
@@ -222,12 +228,12 @@ class ControlServer:
     async def _end(self) -> None:
         await self._over.wait()
 
-    def _outcome(self, working: asyncio.Task[None]) -> protocol.Answer:
+    def _outcome(self, working: asyncio.Task[dict[str, Any] | None]) -> protocol.Answer:
         if working.cancelled():
             return protocol.Refused(self._why_over or "the cluster has ended")
         error = working.exception()
         if error is None:
-            return protocol.Done(self._cluster.describe())
+            return protocol.Done(working.result() or self._cluster.describe())
         if not isinstance(error, self._errors):
             logger.error("a request on the control socket has failed", exc_info=error)
         return protocol.Refused(str(error) or type(error).__name__)

@@ -88,7 +88,8 @@ class Side:
         if self._channel.is_closed:
             raise ClusterError(f"{self._whom} has no side channel any more: it has ended, or had no descriptor for it")
         number = next(self._numbers)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
         self._parts[number] = bytearray()
         try:
             self._channel.send(frames.Inspect(number, what, float(seconds), float(rate)).encode())

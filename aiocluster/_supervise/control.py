@@ -20,14 +20,15 @@ from .._control.server import ControlServer, Tell
 from .._processes.environment import OWN
 from .._processes.usage import usage
 from .._wire.conversation import described
-from ..errors import ClusterError, ReloadError
+from ..errors import ClusterError, ReloadError, WorkerNotFoundError
 from ..events import Exit, Fork, Listening, Online
 from ..integrations.asgi import AsgiApp
 from ..settings import Target
-from ..stats import WorkerStats
+from ..stats import SlowLoop, WorkerStats
 from .history import History
 
 if TYPE_CHECKING:
+    from .._primary.session import Session
     from .cluster import Cluster
 
 logger = logging.getLogger("aiocluster.control")
@@ -190,6 +191,25 @@ class Control:
         elif not signals.has_ended_it and not self._cluster._reconciler.is_stopping:
             signals.hear(signal.SIGTERM)
 
+    async def inspect(self, place: int | str | None, what: str, seconds: float, rate: float) -> dict[str, Any]:
+        """Looks inside the worker of that slot, or the agent of that name; see `protocol.Inspect`. None: inside all.
+
+        During a reload two workers may share a slot; then the newer one is meant.
+
+        Raises:
+            WorkerNotFoundError: There is no such slot or agent.
+        """
+        sessions = {one._session.identity.place: one._session for one in self._cluster._primary.workers.values()}
+        if place is None:
+            meant = list(sessions.values())
+        elif place in sessions:
+            meant = [sessions[place]]
+        else:
+            there = ", ".join(sorted(map(str, sessions))) or "none"
+            raise WorkerNotFoundError(f"no worker has the slot {place!r}: there are {there}")
+        found = await asyncio.gather(*(_inspected(one, what, seconds, rate) for one in meant))
+        return {"workers": list(found)}
+
     # ---- what it tells
 
     @property
@@ -261,6 +281,8 @@ class Control:
             "connections": worker.connections,
             "taken": worker.accepted,
             "messages": worker.messages,
+            "slow": worker.slow,
+            "last_slow": _slow(worker.last_slow),
             "restarts": ends.restarts,
             "last_exit": ends.last,
         }
@@ -275,6 +297,18 @@ def _told(event: Fork | Online | Listening | Exit) -> dict[str, Any]:
     if isinstance(event, Exit):
         told |= {"reason": event.reason, "code": event.code, "signal": event.signal and event.signal.name}
     return told
+
+
+async def _inspected(session: Session, what: str, seconds: float, rate: float) -> dict[str, Any]:
+    who: dict[str, Any] = {"slot": session.identity.slot, "name": session.identity.name, "pid": session.pid}
+    try:
+        return who | {"found": await session.side.inspect(what, seconds, rate)}
+    except ClusterError as error:
+        return who | {"error": str(error)}
+
+
+def _slow(last: SlowLoop | None) -> dict[str, Any] | None:
+    return None if last is None else {"seconds": last.seconds, "where": last.where, "at": _iso(last.at)}
 
 
 def _add_to_environment(variables: Mapping[str, str | None]) -> None:

@@ -659,7 +659,7 @@ class StateRefused(Frame, tag=97, by=PRIMARY):
     text: str
 
 
-# ---- the side channel: between the primary and threads of a worker, so that it works while the worker's loop is blocked
+# ---- the side channel: between the primary and threads of a worker, whose loop may be blocked
 
 
 class SideChannel(Frame, tag=110, by=PRIMARY, descriptors=True):

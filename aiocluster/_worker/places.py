@@ -33,7 +33,7 @@ def place(code: CodeType, line: int | None) -> str:
 def is_own(code: CodeType) -> bool:
     """Whether code is the application's: neither Python's, nor installed, nor of this package."""
     path = code.co_filename
-    if path.startswith("<") or path.startswith(_OURS) or any(folder in path for folder in _INSTALLED):
+    if path.startswith(("<", _OURS)) or any(folder in path for folder in _INSTALLED):
         return False
     return not path.startswith(_STANDARD)
 

@@ -39,4 +39,6 @@ async def with_tasks() -> Any:
             group.create_task(leaf("a"), name="first leaf")
             group.create_task(leaf("b"), name="second leaf")
 
-    await asyncio.gather(asyncio.create_task(middle(), name="middle"), asyncio.create_task(leaf("c"), name="third leaf"))
+    await asyncio.gather(
+        asyncio.create_task(middle(), name="middle"), asyncio.create_task(leaf("c"), name="third leaf")
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from ..table import duration, ending, share, size, text
+from ..table import duration, ending, share, size, slow, text
 
 
 class Column(NamedTuple):
@@ -34,10 +34,11 @@ COLUMNS: Final[Sequence[Column]] = (
     Column("TAKEN", lambda worker: str(worker["taken"])),
     Column("MESSAGES", lambda worker: str(worker["messages"])),
     Column("RESTARTS", lambda worker: str(worker["restarts"])),
+    Column("SLOW", slow, is_number=False),
     Column("LAST EXIT", lambda worker: text(ending(worker["last_exit"])), is_number=False),
 )
 
-_FIRST_TO_GO: Final = ("LAST EXIT", "MESSAGES", "TAKEN", "AGE", "RESTARTS", "OPEN", "BUSY", "MEMORY", "PID")
+_FIRST_TO_GO: Final = ("LAST EXIT", "SLOW", "MESSAGES", "TAKEN", "AGE", "RESTARTS", "OPEN", "BUSY", "MEMORY", "PID")
 
 
 def shown(workers: Sequence[dict[str, Any]], width: int, padding: int) -> tuple[list[Column], list[list[str]]]:

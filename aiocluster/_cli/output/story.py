@@ -14,7 +14,7 @@ from ..._primary.worker_process import WorkerProcess
 from ..._supervise.cluster import Cluster
 from ..._wire.frames import AsgiTarget, ModuleTarget
 from ...address import Address
-from ...events import Exit, Listening, Online, Reason
+from ...events import Exit, Listening, Online, Reason, Slow
 from ...scheduling._registry import DEFAULT
 
 logger = logging.getLogger("aiocluster.command")
@@ -59,6 +59,7 @@ class Story:
         self._cluster.on("online", self._on_online)
         self._cluster.on("listening", self._on_listening)
         self._cluster.on("exit", self._on_exit)
+        self._cluster.on("slow", self._on_slow)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -66,6 +67,7 @@ class Story:
         self._cluster.off("online", self._on_online)
         self._cluster.off("listening", self._on_listening)
         self._cluster.off("exit", self._on_exit)
+        self._cluster.off("slow", self._on_slow)
         if kind is None and self._is_up:
             logger.info("stopped", extra={"event": "stopped"})
 
@@ -115,6 +117,10 @@ class Story:
             signal=None if event.signal is None else event.signal.name,
             reason=reason,
         )
+
+    def _on_slow(self, event: Slow) -> None:
+        text = f"has had its event loop blocked for {event.seconds:.1f} s, at {event.where}"
+        self._tell(logging.WARNING, "slow", event.worker, text, seconds=event.seconds, where=event.where)
 
     def _tell(self, level: int, event: str, worker: WorkerProcess, text: str, **fields: Any) -> None:
         extra = {"event": event, "slot": worker.slot, "agent": worker.name, "pid": worker.pid, **fields}

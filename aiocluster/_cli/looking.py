@@ -1,0 +1,61 @@
+"""What ``tasks``, ``stacks`` and ``profile`` have in common: they look inside workers, by the control socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .._control import protocol
+from .._control.client import ask
+from .._control.clusters import Known
+from .._wire.codec import unpack
+from .background import fail, one_line, running
+
+_ANSWERS_WITHIN = 15.0  # seconds, beside those that a look takes
+
+SLOT = click.argument("slot", metavar="[SLOT]", required=False)
+"""A worker's slot, or an agent's name."""
+
+
+def look(name: str, slot: str | None, what: str, seconds: float = 0.0, rate: float = 0.0) -> list[dict[str, Any]]:
+    """Looks inside the worker in a slot, or inside all; see `protocol.Inspect`.
+
+    Ends with code 2 if there is no such cluster or slot, and with code 1 if none of the workers answers.
+
+    Returns:
+        What was found in each worker, with its ``slot``, ``name`` and ``pid``; of one that does not answer, an
+        ``error``.
+    """
+    with one_line():
+        one = running(name)
+        place = None if slot is None else _place(one, slot)
+        assert one.claimed is not None
+        request = protocol.Inspect(place, what, seconds, rate)
+        workers = ask(one.claimed.socket, request, within=seconds + _ANSWERS_WITHIN)["workers"]
+    found = [{**worker, **unpack(worker.pop("found"))} if "found" in worker else worker for worker in workers]
+    if all("error" in worker for worker in found):
+        fail(found[0]["error"] if found else f"{name} has no workers just now", 1)
+    return found
+
+
+def who(worker: dict[str, Any]) -> str:
+    """Returns which worker it is, in words."""
+    role = f"agent {worker['name']}" if worker["slot"] is None else f"worker {worker['slot']}"
+    return f"{role} (pid {worker['pid']})"
+
+
+def where(line: dict[str, Any]) -> str:
+    """Returns a line of a stack in words."""
+    return f"{line['function']} ({line['file']}:{line['line']})"
+
+
+def _place(one: Known, slot: str) -> int | str:
+    """Returns the slot, or the agent's name. Ends with code 2 if there is none."""
+    workers = one.describe()["workers"]
+    places = {str(worker["name"] if worker["slot"] is None else worker["slot"]): worker for worker in workers}
+    if slot not in places:
+        fail(f"{one.name} has no worker in slot {slot}: there are {', '.join(sorted(places)) or 'none'}", 2)
+    found = places[slot]
+    place: int | str = found["name"] if found["slot"] is None else found["slot"]
+    return place
