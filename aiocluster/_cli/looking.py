@@ -33,7 +33,7 @@ def look(name: str, slot: str | None, what: str, seconds: float = 0.0, rate: flo
         assert one.claimed is not None
         request = protocol.Inspect(place, what, seconds, rate)
         workers = ask(one.claimed.socket, request, within=seconds + _ANSWERS_WITHIN)["workers"]
-    found = [{**worker, **unpack(worker.pop("found"))} if "found" in worker else worker for worker in workers]
+    found = [_unpacked(**worker) for worker in workers]
     if all("error" in worker for worker in found):
         fail(found[0]["error"] if found else f"{name} has no workers just now", 1)
     return found
@@ -48,6 +48,10 @@ def who(worker: dict[str, Any]) -> str:
 def where(line: dict[str, Any]) -> str:
     """Returns a line of a stack in words."""
     return f"{line['function']} ({line['file']}:{line['line']})"
+
+
+def _unpacked(found: bytes | None = None, **who: Any) -> dict[str, Any]:
+    return who if found is None else {**who, **unpack(found)}
 
 
 def _place(one: Known, slot: str) -> int | str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import signal
+import time
+from typing import Any
 
+import psutil
 import pytest
 
 from aiocluster import Cluster
@@ -12,18 +18,51 @@ from tests.support.events import several
 from .inside_insight import block_when_told
 
 
-async def test_it_tells_where_a_loop_is_blocked_while_it_is(worker_loop: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_blocked_loop_is_told_of_while_it_is(worker_loop: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aiocluster")
-    cluster = Cluster(block_when_told, workers=1, loop=worker_loop, slow_loop=0.2)  # type: ignore[arg-type]
-    async with cluster, several(cluster, "slow", "exit") as heard:
+    cluster = Cluster(block_when_told, workers=1, loop=worker_loop, slow_loop=0.2)
+    async with cluster, several(cluster, "slow") as heard:
         (worker,) = cluster.workers.values()
-        for name in ("wait", "compute"):
-            await worker.send([name, 60.0])
+        for number, name in enumerate(("wait", "compute"), 1):
+            began = time.monotonic()
+            await worker.send([name, 1.0])
             event = await anext(heard)
-            assert (event.name, event.worker) == ("slow", worker)
-            assert 0.2 <= event.seconds < 30.0
+            assert event.worker is worker
+            assert 0.2 <= event.seconds <= time.monotonic() - began
             assert event.where.startswith("tests/insight/inside_insight.py:")
             assert event.where.endswith(f" in {name}")
-            assert f"blocked for {event.seconds:.1f} s, at {event.where}" in caplog.text
-            break
-        worker.kill()
+            assert f"its event loop has been blocked for {event.seconds:.1f} s, at {event.where}" in caplog.text
+            stats = cluster.stats().workers[0]
+            assert stats.slow == number
+            assert stats.last_slow is not None
+            assert stats.last_slow.where == event.where
+            assert await worker.request("runs again") == "runs again"
+            while caplog.text.count("its event loop runs again, after ") < number:  # told by another channel
+                await asyncio.sleep(0.005)
+            stats = cluster.stats().workers[0]
+            assert stats.last_slow is not None
+            assert stats.last_slow.seconds > event.seconds
+
+
+async def test_a_process_that_was_stopped_had_no_slow_loop() -> None:
+    async with Cluster(block_when_told, workers=1, slow_loop=0.05) as cluster:
+        async with several(cluster, "slow") as heard:
+            (worker,) = cluster.workers.values()
+            for _ in range(3):
+                os.kill(worker.pid, signal.SIGSTOP)
+                while psutil.Process(worker.pid).status() != psutil.STATUS_STOPPED:
+                    await asyncio.sleep(0.005)
+                await asyncio.sleep(0.3)
+                os.kill(worker.pid, signal.SIGCONT)
+                assert await worker.request("runs again") == "runs again"
+            await worker.send(["wait", 60.0])
+            event = await anext(heard)
+            assert event.where.endswith(" in wait")
+            worker.kill(signal.SIGKILL)
+
+
+async def test_what_is_not_watched_costs_nothing() -> None:
+    async with Cluster(block_when_told, workers=1) as cluster:
+        (worker,) = cluster.workers.values()
+        assert await worker.request("its loop runs") == "its loop runs"
+        assert psutil.Process(worker.pid).num_threads() == 2  # the main one, and that which waits for our end
