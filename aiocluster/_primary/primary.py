@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
 
+from .._bind import DEFAULT
 from .._checks import whole_number
 from .._events.emitter import Emitter, PrimaryEvent
 from .._processes.orphans import Orphans
@@ -94,6 +95,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             raise
         self._hub = self._shared.hub
         self._requests = self._shared.requests
+        self._app_address = DEFAULT  # of an app that is named as a function is
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
         self._last_id = 0
@@ -362,6 +364,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             host=self._shared.host,
             token=token,
             remotes=[],
+            app_address=self._app_address,
             slow_loop=settings.slow_loop,
         )
 

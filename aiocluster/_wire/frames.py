@@ -291,6 +291,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     token: int | None
     """The fencing token of an agent that is the only one in the fleet."""
     remotes: list[Remote]
+    app_address: BindAddress
+    """Where a function target that turns out to be an ASGI app is served."""
     slow_loop: float | None
     """Seconds after which a blocked event loop is told of; None: it is not watched."""
 

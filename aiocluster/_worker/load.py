@@ -55,7 +55,7 @@ def _load(config: WorkerConfig) -> Callable[[], Any]:
         return app_of(find_function(target.app), target)
     if isinstance(target, FunctionTarget):
         function = find_function(target)
-        if not args and (app := recognized(function, target)) is not None:
+        if not args and (app := recognized(function, target, config.app_address)) is not None:
             return app
         if _takes(function, args):
             return partial(function, *args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..._bind import DEFAULT
+from ..._bind import BindAddress
 from ..._wire.frames import AsgiTarget, FunctionTarget
 from ..failure import CannotStartError
 from .recognize import is_asgi, refuse_wsgi
@@ -26,8 +26,13 @@ def app_of(found: Any, target: AsgiTarget) -> Serve:
     )
 
 
-def recognized(found: Any, target: FunctionTarget) -> Serve | None:
+def recognized(found: Any, target: FunctionTarget, address: BindAddress) -> Serve | None:
     """Returns the async function that serves what was imported without arguments for it; None if it is no ASGI app.
+
+    Args:
+        found: What was imported.
+        target: Its name.
+        address: Where it is served.
 
     Raises:
         TargetError: It is a WSGI app.
@@ -36,7 +41,7 @@ def recognized(found: Any, target: FunctionTarget) -> Serve | None:
     if not is_asgi(found):
         refuse_wsgi(found, str(target))
         return None
-    return app_of(found, AsgiTarget(target, False, [DEFAULT], {}))
+    return app_of(found, AsgiTarget(target, False, [address], {}))
 
 
 def warm() -> None:
