@@ -165,6 +165,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
                 while self._closing:
                     await asyncio.wait(self._closing)
                 await self._hub.drain()
+                await self._shared.logs.close()
             finally:
                 self._orphans.stop()
                 await self._relays.stop()

@@ -38,6 +38,7 @@ from .deadline import Deadline
 from .folders import Folders
 from .launch import Child
 from .life import Life
+from .log_writer import LogWriter
 from .ports.backend import Backend
 from .ports.busy import SILENT
 from .ports.table import Place, PortTable
@@ -116,6 +117,7 @@ class Shared:
         router: The workers by pid.
         topics: Who publishes and subscribes to what.
         state: The process that keeps the state; None: there is none.
+        logs: Writes the workers' log records.
         ports: The shared ports.
         host: What the fleet calls this cluster; empty if there is none.
         changed: Called when a worker's state has changed.
@@ -132,6 +134,7 @@ class Shared:
     router: Router = field(default_factory=Router)
     topics: Board = field(default_factory=lambda: Board(_schedule))
     state: StateProcess | None = None
+    logs: LogWriter = field(default_factory=LogWriter)
     ports: PortTable = field(default_factory=PortTable)
     host: str = ""
     changed: Callable[[], None] = _nothing
@@ -225,7 +228,7 @@ class Session:
         self.conversation: Conversation = Conversation(channel, os.getpid(), child.pid, whom, mailbox)
         self.worker: WorkerProcess = WorkerProcess._create(self)
         mailbox.worker = self.worker
-        self.side: Side = Side(side, whom, self._on_slow, self._on_ran_again)
+        self.side: Side = Side(side, whom, self._on_slow, self._on_ran_again, shared.logs, identity.place, child.pid)
         self._member = shared.topics.join(child.pid, whom, channel)
         self.backend: Backend = Backend(
             channel,

@@ -10,6 +10,7 @@ import itertools
 import logging
 import math
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,11 +20,13 @@ from .._wire.codec import MAX_FRAME_OF_PEER
 from .._wire.frame import Dispatch, on
 from ..errors import ClusterError, ProtocolError
 from ..stats import SlowLoop
+from .log_writer import LogWriter, Source
 
 logger = logging.getLogger("aiocluster.primary")
 
 _ANSWERS_WITHIN = 5.0  # seconds, beside those that a look takes
 _LONGEST = 16 * 1024 * 1024  # bytes of an answer. A security limit: a worker could send for ever
+_UNWRITTEN = 256 * 1024  # bytes of log records that may wait; then no more are read
 _LONGEST_PLACE = 500  # characters
 
 
@@ -35,6 +38,9 @@ class Side:
         whom: The worker, for texts.
         slow: Called when the worker's loop has been found blocked.
         ran_again: Called with the seconds that it was, when it runs again.
+        logs: Writes its log records.
+        place: Its slot, or an agent's name.
+        pid: Its process id.
 
     Attributes:
         times: How often its loop has been found blocked.
@@ -47,12 +53,21 @@ class Side:
         whom: str,
         slow: Callable[[SlowLoop], None],
         ran_again: Callable[[float], None],
+        logs: LogWriter,
+        place: int | str,
+        pid: int,
     ) -> None:
         self.times: int = 0
         self.last: SlowLoop | None = None
         self._whom = whom
         self._slow = slow
         self._ran_again = ran_again
+        self._logs = logs
+        slot, agent = (place, None) if isinstance(place, int) else (None, place)
+        self._source = Source(whom, pid, slot, agent, self._on_written)
+        self._unwritten = 0  # bytes
+        self._lock = threading.Lock()  # of that number
+        self._is_paused = False
         self._numbers = itertools.count(1)
         self._parts: dict[int, bytearray] = {}
         self._answers: dict[int, asyncio.Future[bytes]] = {}
@@ -63,9 +78,11 @@ class Side:
                 on(frames.Slow, self._on_slow),
                 on(frames.SlowEnded, self._on_slow_ended),
                 on(frames.Inspected, self._on_inspected),
+                on(frames.LogRecord, self._on_log_record),
             ],
         )
-        self._channel.attach(asyncio.get_running_loop(), dispatch, self._on_end)
+        self._loop = asyncio.get_running_loop()
+        self._channel.attach(self._loop, dispatch, self._on_end)
 
     def finish(self) -> None:
         """The process has ended: reads what it has sent, and closes this end."""
@@ -126,6 +143,30 @@ class Side:
             raise ProtocolError(f"an answer has more than {_LONGEST} bytes")
         if frame.is_last:
             answer.set_result(bytes(parts))
+
+    def _on_log_record(self, frame: frames.LogRecord) -> None:
+        with self._lock:
+            self._unwritten += len(frame.body)
+            is_much = self._unwritten > _UNWRITTEN
+        if is_much and not self._is_paused:
+            self._is_paused = True
+            self._channel.pause()
+        self._logs.put(self._source, frame.lost, frame.body)
+
+    def _on_written(self, size: int) -> None:
+        """Called in the thread that writes."""
+        with self._lock:
+            self._unwritten -= size
+        if self._is_paused and self._unwritten < _UNWRITTEN // 2:
+            try:
+                self._loop.call_soon_threadsafe(self._resume)
+            except RuntimeError:
+                pass  # the loop has been closed: the cluster is over
+
+    def _resume(self) -> None:
+        if self._is_paused and self._unwritten < _UNWRITTEN:
+            self._is_paused = False
+            self._channel.resume()
 
     def _on_end(self, error: Exception | None) -> None:
         if error is not None:

@@ -699,3 +699,10 @@ class SlowEnded(Frame, tag=114, by=WORKER):
     """The event loop that the last `Slow` was about runs again, after so many seconds."""
 
     seconds: float
+
+
+class LogRecord(Frame, tag=115, by=WORKER):
+    """A record of `logs.Handler`: a packed dict of its attributes. Before it, so many could not be sent."""
+
+    lost: int
+    body: bytes

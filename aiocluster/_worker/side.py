@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from .._wire import frames
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .._wire.descriptors import Descriptors
     from .session import Session
 
+_ROOM_WITHIN = 5.0  # seconds
 _READ_SIZE = 4096  # the primary asks seldom, and in a few bytes
 
 
@@ -42,22 +45,64 @@ class Side:
         self._socket = None if fd is None else socket.socket(fileno=fd)
         self._decoder = Decoder()
         self._dispatch = Dispatch(frames.PRIMARY, [on(frames.Inspect, self._on_inspect)])
-        self._lock = threading.Lock()  # held by the thread that sends
+        self._lock = threading.RLock()  # held by the thread that sends
+        self._is_sending = False
+        self._after: list[bytes] = []  # frames that the sending thread was given meanwhile
+        self._rest = b""  # of a frame that there was no room for
+        self._is_stuck = False  # the primary does not read
 
     def fileno(self) -> int:
         """The descriptor; -1 if there is none."""
         return -1 if self._socket is None else self._socket.fileno()
 
-    def tell(self, frame: Frame) -> None:
-        """Sends the primary a frame, from any thread. Waits for room. Does nothing once the primary has gone."""
+    def tell(self, frame: Frame) -> bool:
+        """Sends the primary a frame, from any thread: when this returns, the kernel has it.
+
+        Waits for room, but not for ever. If the primary has read nothing for that long, later frames don't wait until
+        it reads again.
+
+        Returns:
+            Whether it was sent. False if the primary has gone, too.
+        """
         data = frame.encode()
         with self._lock:
-            if self._socket is None:
-                return
+            if self._is_sending:  # by this thread: what it called has been interrupted, or has itself something to tell
+                self._after.append(data)
+                return True
+            self._is_sending = True
             try:
-                self._socket.sendall(data)
-            except OSError:
-                pass
+                is_sent = self._send(data)
+                while self._after:
+                    self._send(self._after.pop(0))
+                return is_sent
+            finally:
+                self._is_sending = False
+
+    def _send(self, data: bytes) -> bool:
+        """Sends a frame whole, or the rest of it later, or not at all."""
+        if self._socket is None:
+            return False
+        rest, self._rest = self._rest, b""
+        left = memoryview(rest + data)
+        deadline = time.monotonic() + (0.0 if self._is_stuck else _ROOM_WITHIN)
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        try:
+            while left:
+                try:
+                    left = left[self._socket.send(left, socket.MSG_DONTWAIT) :]
+                    self._is_stuck = False
+                except BlockingIOError:
+                    if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
+                        break
+        except OSError:
+            return False
+        self._is_stuck = bool(left)
+        if len(left) < len(data):
+            self._rest = bytes(left)
+            return True
+        self._rest = bytes(left[: len(left) - len(data)])
+        return False
 
     def read(self) -> bool:
         """Reads what there is, and has it answered. Returns whether there may be more."""
@@ -72,7 +117,7 @@ class Side:
 
     def abandon(self) -> None:
         """Closes the copy in a forked child of this process."""
-        self._lock = threading.Lock()  # a thread of the parent may have held the other one
+        self._lock = threading.RLock()  # a thread of the parent may have held the other one
         if self._socket is not None:
             os.close(self._socket.detach())
             self._socket = None

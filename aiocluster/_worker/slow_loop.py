@@ -36,7 +36,7 @@ class SlowLoop:
         tell: Called with `frames.Slow` and `frames.SlowEnded`, in a thread.
     """
 
-    def __init__(self, seconds: float, tell: Callable[[Frame], None]) -> None:
+    def __init__(self, seconds: float, tell: Callable[[Frame], object]) -> None:
         self._seconds = seconds
         self._pause = min(_LONGEST_PAUSE, seconds / _LOOKS)
         self._tell = tell
