@@ -1,27 +1,23 @@
-"""A WebSocket chat over four workers, without a broker.
+"""A WebSocket chat with rooms over four workers, without a broker.
 
-A worker uses ``broadcast`` to send each line to the clients of the other workers. Without this, clients of different
-processes do not see each other's lines, for example with FastAPI in several processes. Seed 001 is about processes that
-talk to each other.
+A room is a topic. Each client has a subscription to it, and what a client says is published: so it reaches
+the clients of all workers, whichever process they are connected to. Seed 001 is about processes that talk to others.
 
 It needs fastapi and the extra ``web`` (uvicorn and websockets). ``aiocluster run chat:app --workers 4`` serves the same
-without `main`. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows. Each window
-shows which worker serves it.
+without `main`. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows, or http://127.0.0.1:8000/?room=garden.
+Each window shows which worker serves it.
 """
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, WebSocket
 from fastapi.responses import HTMLResponse
 
 from aiocluster import Cluster, current_worker
-from aiocluster.events import Message
 from aiocluster.integrations.asgi import AsgiApp
 
+HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8000"))
 WORKERS = 4
 
@@ -36,7 +32,7 @@ PAGE = """<!doctype html>
 <ul id="lines"></ul>
 <form><input autofocus autocomplete="off" placeholder="Say something"></form>
 <script>
-  const socket = new WebSocket(`ws://${location.host}/chat`)
+  const socket = new WebSocket(`ws://${location.host}/chat${location.search}`)
   const input = document.querySelector("input")
   socket.onmessage = (event) => {
     const line = JSON.parse(event.data)
@@ -56,46 +52,7 @@ PAGE = """<!doctype html>
 """
 
 
-class Room:
-    """The clients of this worker. Each has its own queue, so a slow client does not delay the others."""
-
-    def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[Any]] = set()
-
-    @contextlib.contextmanager
-    def joined(self, queue: asyncio.Queue[Any]) -> Iterator[None]:
-        """Puts each line into the queue until the client leaves."""
-        self._queues.add(queue)
-        try:
-            yield
-        finally:
-            self._queues.discard(queue)
-
-    def tell_here(self, line: Any) -> None:
-        """To the clients of this worker. A client that is a hundred lines behind does not get this one."""
-        for queue in self._queues:
-            if not queue.full():
-                queue.put_nowait(line)
-
-    async def tell_all(self, line: Any) -> None:
-        """To the clients of all workers."""
-        self.tell_here(line)
-        await current_worker().broadcast(line)
-
-
-room = Room()
-
-
-@contextlib.asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    @current_worker().on("message")
-    def said_elsewhere(event: Message) -> None:
-        room.tell_here(event.message)
-
-    yield
-
-
-app = FastAPI(lifespan=lifespan)
+app = FastAPI()
 
 
 @app.get("/")
@@ -105,22 +62,21 @@ async def page() -> HTMLResponse:
 
 @app.websocket("/chat")
 async def chat(socket: WebSocket) -> None:
-    worker = current_worker().id
-    queue: asyncio.Queue[Any] = asyncio.Queue(100)
-
-    async def write() -> None:
-        while True:
-            await socket.send_json(await queue.get())
-
+    worker = current_worker()
+    topic = f"chat/{socket.query_params.get('room', 'lobby')}"
     await socket.accept()
-    with room.joined(queue):
-        await socket.send_json({"welcome": True, "worker": worker})
+    # A client that reads too slowly for its room misses lines; nobody waits for it.
+    async with worker.subscribe(topic, on_full="drop_oldest") as lines:
+
+        async def write() -> None:
+            async for line in lines:
+                await socket.send_json(line)
+
+        await socket.send_json({"welcome": True, "worker": worker.id})
         writing = asyncio.create_task(write())
         try:
-            while True:
-                await room.tell_all({"worker": worker, "text": await socket.receive_text()})
-        except WebSocketDisconnect:
-            pass
+            async for text in socket.iter_text():
+                await worker.publish(topic, {"worker": worker.id, "text": text})
         finally:
             writing.cancel()
             await asyncio.wait([writing])
@@ -128,7 +84,7 @@ async def chat(socket: WebSocket) -> None:
 
 async def main() -> None:
     options = {"ws": "websockets-sansio", "log_level": "warning"}
-    target = AsgiApp("chat:app", bind=[f"127.0.0.1:{PORT}"], uvicorn=options)
+    target = AsgiApp("chat:app", bind=[f"{HOST}:{PORT}"], uvicorn=options)
     async with Cluster(target, workers=WORKERS) as cluster:
         await cluster.serve_forever()
 

@@ -13,7 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from ..errors import BackplaneError
 from .connect import abandon, connect, timeout_of
-from .failure import REFUSALS, failure, lost
+from .failure import REFUSALS, closed, failure
 from .url import RedisUrl
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=5.0, base=0.1)
@@ -88,7 +88,7 @@ class Subscriber:
             BackplaneError: The server refuses it. Or there is no connection, and it does not insist.
         """
         if self._is_closed:
-            raise lost(self._url, "it has been closed", was_sent=False)
+            raise closed(self._url)
         if (channel := self._channels.get((name, is_pattern))) is None:
             channel = self._channels[name, is_pattern] = _Channel(name, is_pattern, insists)
             if self._connection is not None:
@@ -156,7 +156,7 @@ class Subscriber:
     def _end(self) -> None:
         self._owner = None
         for channel in self._channels.values():
-            _fail(channel, lost(self._url, "it has been closed", was_sent=False))
+            _fail(channel, closed(self._url))
         self._channels.clear()
 
     def _is_down(self, error: BackplaneError) -> None:

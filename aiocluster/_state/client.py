@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 from .._wire.channel import Channel
 from .._wire.codec import MAX_FRAME, encode
@@ -282,7 +281,7 @@ class ChannelEngine:
     def __init__(self, open: Open) -> None:
         self._open = open
         self._last: Connection | None = None  # the one that was used last: most processes have one loop
-        self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
         self._is_closed = False
 
@@ -311,7 +310,7 @@ class ChannelEngine:
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         sock = await self._open()
         for other, connection in list(self._connections.items()):
-            if other.is_closed():
+            if other.is_closed():  # a loop does not say that it is, so a channel may stay until here
                 connection.close()
                 del self._connections[other]
         if self._is_closed:

@@ -134,7 +134,7 @@ _ASGI_ARGUMENTS: dict[str, Callable[[str, str, str], list[str]]] = {
     ],
 }
 
-_PACKAGES = {*_ASGI_ARGUMENTS, "fastapi", "numpy", "pydantic", "sqlalchemy"}
+_PACKAGES = {*_ASGI_ARGUMENTS, "fastapi", "numpy", "pydantic", "redis", "sqlalchemy"}
 """These are imported, and no programs of their own."""
 
 

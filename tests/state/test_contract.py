@@ -8,12 +8,16 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aiocluster import MessageTooLargeError, SerializationError
 from aiocluster._state.backlog import MOST
 from aiocluster._state.engine import Engine
 from aiocluster._state.state import MAX_KEY, State
+from aiocluster._wire.codec import pack, unpack
 from tests.conftest import BOTH
+from tests.support.state import Model
 
 from .engines import Connect
 
@@ -73,7 +77,7 @@ async def test_incr(state: State, other: State) -> None:
     with pytest.raises(OverflowError, match="'n' would be 9223372036854775808, which has more than 64 bits"):
         await state.incr("n")
     assert await state.get("n") == 2**63 - 1
-    others: tuple[object, ...] = (None, True, 1.0, "1", b"1", [1], {})
+    others: list[Any] = [None, True, 1.0, "1", b"1", [1], {}]
     for value in others:
         await state.set("n", value)
         with pytest.raises(TypeError, match="the value of 'n' is no int"):
@@ -333,3 +337,62 @@ async def test_a_cancelled_lock_is_free(state: State, other: State) -> None:
 async def _hold(state: State) -> None:
     async with state.lock("l"):
         await asyncio.get_running_loop().create_future()
+
+
+KEYS = st.sampled_from(["a", "a:1", "a:2", "b"])
+SOME_VALUES = st.sampled_from([None, True, 0, 1, 2**63 - 1, 1.0, "1", b"1", [1], {"a": 1}])
+CALLS = st.one_of(
+    st.tuples(st.just("get"), KEYS),
+    st.tuples(st.just("set"), KEYS, SOME_VALUES, st.booleans()),
+    st.tuples(st.just("delete"), KEYS),
+    st.tuples(st.just("incr"), KEYS, st.sampled_from([1, -1, 2**63 - 1])),
+    st.tuples(st.just("replace"), KEYS, SOME_VALUES, SOME_VALUES),
+    st.tuples(st.just("get_many"), st.lists(KEYS)),
+    st.tuples(st.just("keys"), st.sampled_from(["", "a", "a:", "c"])),
+)
+
+
+async def call(state: State, name: str, *arguments: Any) -> Any:
+    """What an operation returns, or the type that it raises."""
+    try:
+        if name == "set":
+            key, value, if_absent = arguments
+            return await state.set(key, value, if_absent=if_absent)
+        return await getattr(state, name)(*arguments)
+    except (TypeError, OverflowError) as error:
+        return type(error)
+
+
+def of_model(model: Model, name: str, *arguments: Any) -> Any:
+    """What it should return or raise."""
+    if name == "get":
+        body = model.get(0, *arguments)
+        return None if body is None else unpack(body)
+    if name == "set":
+        key, value, if_absent = arguments
+        return model.set(0, key, pack(value), None, if_absent)
+    if name == "incr":
+        key, by = arguments
+        return model.incr(0, key, by, None)
+    if name == "replace":
+        key, expected, value = arguments
+        return model.replace(0, key, pack(expected), pack(value))
+    if name == "get_many":
+        bodies = {key: model.get(0, key) for key in arguments[0]}
+        return {key: unpack(body) for key, body in bodies.items() if body is not None}
+    if name == "keys":
+        return model.keys(0, arguments[0], None)
+    return model.delete(0, *arguments)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), CALLS), max_size=30))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it empties the engine itself
+async def test_any_operations_of_any_clients(connect: Connect, calls: list[tuple[int, tuple[Any, ...]]]) -> None:
+    clients = [State._create(connect()) for _ in range(3)]
+    for key in await clients[0].keys():
+        await clients[0].delete(key)
+    model = Model()
+    for number, (name, *arguments) in calls:
+        assert await call(clients[number], name, *arguments) == of_model(model, name, *arguments)
+    for client in clients:
+        await client._close()

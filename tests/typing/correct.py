@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
-from aiocluster import Address, Cluster, ClusterStats, Primary, RestartPolicy, Settings, Worker, WorkerProcess
+from aiocluster import (
+    Address,
+    Cluster,
+    ClusterStats,
+    Primary,
+    RestartPolicy,
+    Settings,
+    Subscription,
+    Worker,
+    WorkerProcess,
+)
 from aiocluster import current_worker as current
 from aiocluster.child_process import ChildProcess, Parent, exec, fork, parent
 from aiocluster.events import (
@@ -40,6 +50,14 @@ async def serve() -> None:
     assert_type(await worker.wait_for("shutdown", timeout=1.0), Shutdown)
     async for message in worker.messages():
         print(message)
+    await worker.publish("news", {"text": "hello"})
+    async with worker.subscribe("news", "weather", on_full="drop_oldest") as heard:
+        assert_type(heard, Subscription)
+        assert_type(heard.topic, str)
+        assert_type(heard.sender, int | str)
+        assert_type(heard.dropped, int)
+        async for message in heard:
+            print(message)
 
 
 def variables_of(slot: int) -> Mapping[str, str]:

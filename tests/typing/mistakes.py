@@ -22,6 +22,7 @@ async def serve() -> None:
     worker.on("exit", print)  # mistake
     worker.on("shutdown", lambda event: print(event.message))  # mistake
     await worker.sned("hello")  # mistake
+    worker.subscribe("news", on_full="drop")  # mistake
     worker.id = "one"  # mistake
     print(worker.slot + 1)  # mistake
     worker.slot = 1  # mistake
