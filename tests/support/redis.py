@@ -81,7 +81,7 @@ class RedisServer:
                 client.connect(os.fspath(self.socket))
                 client.sendall(b"INFO persistence\r\n")
                 answer = client.recv(4096)
-                if b"loading:0" in answer or answer.startswith(b"-NOAUTH"):
+                if b"\nloading:0" in answer or answer.startswith(b"-NOAUTH"):
                     return True
             time.sleep(0.005)  # the test's own timeout bounds it
         return False
