@@ -268,7 +268,7 @@ class _Flow:
         self.number = board._new_number()
         self.count = 0  # frames that have come
         self.cost = 0  # bytes, of those that are not acknowledged
-        self._costs: deque[int] = deque()
+        self._costs: list[int] = []  # of these
         self._acked = 0
         self._told = 0  # how many the publisher has been told
         self._laggards = 0
@@ -403,9 +403,9 @@ class _Flow:
         positions = [reader.position for reader in self._readers]
         acked = min(positions, default=self.count)
         self._laggards = positions.count(acked)
-        cost = 0
-        for _ in range(acked - self._acked):
-            cost += self._costs.popleft()
+        count = acked - self._acked
+        cost = sum(self._costs[:count])
+        del self._costs[:count]
         self.cost -= cost
         self.publisher.cost -= cost
         self._acked = acked

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from . import frames as kinds
@@ -64,6 +65,35 @@ class Budget:
             self._waiting.discard(future)
 
 
+class Hearers:
+    """The subscriptions of this process to a topic. It does not keep them alive: one may be forgotten, and not closed.
+
+    A `weakref.WeakSet` does the same and takes several times as long to iterate over.
+    """
+
+    __slots__ = ("_references",)
+
+    def __init__(self) -> None:
+        self._references: tuple[weakref.ref[Subscription], ...] = ()
+
+    def add(self, subscription: Subscription) -> None:
+        """Adds one that is not there yet."""
+        self._references = (*self._references, weakref.ref(subscription))
+
+    def discard(self, subscription: Subscription) -> None:
+        """Removes it, if it is there."""
+        self._references = tuple(one for one in self._references if one() not in (None, subscription))
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Those that are there now: it may change meanwhile."""
+        for reference in self._references:
+            if (subscription := reference()) is not None:
+                yield subscription
+
+    def __bool__(self) -> bool:
+        return any(reference() is not None for reference in self._references)
+
+
 class Publication(SendWindow):
     """The flow of what this process publishes to one topic.
 
@@ -94,7 +124,7 @@ class Publication(SendWindow):
 
     def deliver(self, sender: int, body: bytes) -> None:
         """Delivers a packed message to the subscriptions of this process."""
-        for subscription in tuple(self.local):
+        for subscription in self.local:
             subscription._put_own(self.topic, sender, body)
 
     def has_rested(self) -> bool:

@@ -16,14 +16,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakSet
 
 from .._events.emitter import LetGo
 from ..errors import BackplaneError, ChannelClosedError, ClusterError
 from . import frames as kinds
 from .codec import FlowFields
 from .frame import Frame, Route, on
-from .publication import TOPICS, Budget, Publication
+from .publication import TOPICS, Budget, Hearers, Publication
 from .subscription import OnFull, Subscription
 from .windows import Outlet, ReceiveWindow
 
@@ -47,7 +46,7 @@ def checked_topic(topic: Any) -> str:
         raise ValueError(f"the topic {topic!r} has a lone surrogate: UTF-8 can't carry it") from None
     if not 0 < size <= LONGEST_TOPIC:
         raise ValueError(f"a topic has from 1 to {LONGEST_TOPIC} bytes in UTF-8, not {size}")
-    return str(topic)
+    return str.__str__(topic)  # of an enumeration, its value
 
 
 class _Incoming:
@@ -55,9 +54,7 @@ class _Incoming:
 
     __slots__ = ("sender", "subscriptions", "topic", "window")
 
-    def __init__(
-        self, topic: str, sender: int | str, window: ReceiveWindow, subscriptions: WeakSet[Subscription]
-    ) -> None:
+    def __init__(self, topic: str, sender: int | str, window: ReceiveWindow, subscriptions: Hearers) -> None:
         self.topic = topic
         self.sender = sender
         self.window = window
@@ -70,7 +67,7 @@ class _Subscribed:
     __slots__ = ("flows", "is_live", "subscriptions", "waiting")
 
     def __init__(self) -> None:
-        self.subscriptions: WeakSet[Subscription] = WeakSet()
+        self.subscriptions = Hearers()
         self.flows: set[int] = set()
         self.is_live = False  # the primary has answered
         self.waiting: set[asyncio.Future[None]] = set()
@@ -262,11 +259,11 @@ class Topics:
         window = incoming.window
         whole = window.accept(kind, body)
         if whole is not None and count:
-            heard = False
-            for subscription in tuple(incoming.subscriptions):
+            is_heard = False
+            for subscription in incoming.subscriptions:
                 subscription._put(incoming.topic, incoming.sender, count, whole, window)
-                heard = True
-            if not heard and incoming.topic in self._subscribed:
+                is_heard = True
+            if not is_heard and incoming.topic in self._subscribed:
                 self._unsubscribe_if_unheard(incoming.topic, self._subscribed[incoming.topic])
 
     def _on_subscribed(self, frame: kinds.Subscribed) -> None:
@@ -312,5 +309,5 @@ class Topics:
         for subscribed in tuple(self._subscribed.values()):
             subscribed.flows.clear()
             subscribed.wake()
-            for subscription in tuple(subscribed.subscriptions):
+            for subscription in subscribed.subscriptions:
                 subscription._complete()

@@ -95,6 +95,7 @@ REQUESTS = Lane(
 class Outlet(Protocol):
     """What carries the frames of a flow: a `Channel`, or within the primary a `Loopback`."""
 
+    hears_one: bool
     is_closed: bool
     is_looked_after: bool
     loop: asyncio.AbstractEventLoop | None
@@ -227,6 +228,11 @@ class _Queue:
         self.waiting = 0
 
 
+_NOBODY = _Queue(None)
+"""The queue of each window for which nobody has ever waited: there may be thousands. It belongs to no loop, so nobody
+joins it."""
+
+
 class SendWindow:
     """One flow from this process to one other: sends frames, and limits those that are not acknowledged.
 
@@ -257,7 +263,7 @@ class SendWindow:
         self._under_way: deque[_Frame | int] = deque()  # an int is the cost of a frame that nothing is returned of
         self._cost = 0  # of the frames in flight, without the batch
         self._acked = 0
-        self._queue = _Queue(None)
+        self._queue = _NOBODY
         self._room: asyncio.Future[None] | None = None
         self._is_deaf = False  # it has had a message dropped for it, and has acknowledged nothing since
         self.is_closed: bool = False
@@ -573,7 +579,7 @@ class ReceiveWindow:
         self._acked = 0
         self._is_due = False
         self._unacked = 0  # bytes received since the last acknowledgement that was sent early
-        self._costs: deque[int] = deque()  # of the frames that are not acknowledged
+        self._costs: list[int] = []  # of the frames that are not acknowledged
         self._cost = 0  # of all these
         self._fragments: list[bytes] = []
         self._held: dict[int, int] = {}  # frame → how many of its messages are still in a queue
@@ -661,7 +667,8 @@ class ReceiveWindow:
             return
         handled = next(iter(self._held)) - 1 if self._held else self._received
         if handled > self._acked and not self._channel.is_closed:
-            for _ in range(handled - self._acked):
-                self._cost -= self._costs.popleft()
+            costs, count = self._costs, handled - self._acked
+            self._cost -= sum(costs[:count])
+            del costs[:count]
             self._acked = handled
             self._channel.send(encode_flow(self._lane.ack, self._peer, handled, b""))

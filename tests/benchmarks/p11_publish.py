@@ -276,14 +276,14 @@ def redis_latency() -> dict[str, object]:
     return timed.duration(2 * TURNS)
 
 
-def _to(subscribers: int, goal: float) -> Measurement:
+def _to(name: str, subscribers: int, goal: float) -> Measurement:
     argument = str(subscribers)
 
     def own(checkout: Checkout) -> list[str]:
         return checkout.python(rate, argument)
 
     return Measurement(
-        "P11" if subscribers == 1 else f"P11x{subscribers}",
+        name,
         f"publish to {subscribers} subscriber{'' if subscribers == 1 else 's'}",
         "msg/s",
         contenders=(
@@ -302,9 +302,9 @@ def _to(subscribers: int, goal: float) -> Measurement:
     )
 
 
-ONE = _to(1, 10.0)
-FOUR = _to(4, 5.0)
-MANY = _to(64, 5.0)
+ONE = _to("P11", 1, 10.0)
+FOUR = _to("P11FOUR", 4, 5.0)
+MANY = _to("P11MANY", 64, 5.0)
 
 LATENCY = Measurement(
     "P11LATENCY",

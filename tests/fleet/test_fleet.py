@@ -29,6 +29,9 @@ async def test_workers_of_two_clusters_reach_each_other(redis_server: RedisServe
     options = {"workers": 2, "loop": worker_loop}
     async with cluster(redis_server.url, **options) as here, cluster(redis_server.url, **options) as there:
         at_here, at_there = Heard(here), Heard(there)
+        sent: list[Any] = []
+        here.on("message", lambda event: sent.append([event.sender, event.message]))
+        here.handle_requests(lambda request, sender: [request, sender])
         await all_know_all(here, there)
         assert here.fleet.name == "shop"
         assert here.fleet.host != there.fleet.host
@@ -50,6 +53,15 @@ async def test_workers_of_two_clusters_reach_each_other(redis_server: RedisServe
         await at_there.has(["got", address(here), "to all"])
         await until(lambda: [m for m in at_there if m[2] == "to all"] == [["got", address(here), "to all"]] * 2)
         await at_here.has(["got", one.pid, "to all"])
+
+        at_there.clear()
+        primary = f"{here.fleet.host}/{os.getpid()}"
+        for number in range(10):
+            await here.fleet.broadcast(["from a primary", number])
+        await at_there.has(["got", primary, ["from a primary", 9]])
+        await other.request(["send", primary, "to a primary"])
+        assert await other.request(["ask", primary, "a primary"]) == ["a primary", address(there)]
+        await until(lambda: [address(there), "to a primary"] in sent)
 
         with pytest.raises(RemoteError, match="WorkerNotFoundError"):
             await one.request(["send", f"{there.fleet.host}/1", "nobody"])
