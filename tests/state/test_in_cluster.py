@@ -222,7 +222,7 @@ async def test_where_there_is_none() -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("shop://x", "there is no state with the scheme 'shop': take \"memory:\""),
+        ("shop://x", "'shop://x' is no URL of a state: there is no scheme 'shop'"),
         ("sqlite:///no/such/folder/x.db", "sqlite:///no/such/folder/x.db: unable to open database file"),
         ("sqlite://x.db", "'sqlite://x.db' is no URL such as"),
         ("sqlite:///x.db?mode=ro", "'sqlite:///x.db[?]mode=ro' is no URL such as"),
