@@ -248,6 +248,8 @@ class Member:
 
     def connected(self) -> None:
         """There are connections to Redis."""
+        if self.error is not None:
+            logger.info("the fleet %s can be reached again", self.name)
         self.error = None
         self._heard = now()
         self._roster.reconnected(now())
