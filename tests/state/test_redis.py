@@ -248,6 +248,9 @@ async def test_a_redis_that_restarts(own_redis: RedisServer) -> None:
         async with engine.watch("") as changes, state.lock("job", ttl=0.5) as lease:
             own_redis.restart()
             assert await state.incr("n") == 6
+            async with state.watch() as more:  # the same pattern, which was heard before the restart
+                await state.set("n", 7)
+                assert (await anext(more)).value == 7
             own_redis.kill()
             with pytest.raises(BackplaneError, match="can't be reached") as caught:
                 await state.get("n")
