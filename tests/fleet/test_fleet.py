@@ -125,6 +125,31 @@ async def test_one_agent_in_the_fleet(redis_server: RedisServer, tmp_path: Path)
     assert len({line.token for line in lines(journal)}) == 2
 
 
+async def test_without_redis_all_goes_on_here_and_publish_says_so(own_redis: RedisServer) -> None:
+    async with cluster(own_redis.url, workers=2, fleet_lease=1.0) as here:
+        heard = Heard(here)
+        changes = here.events("backplane")
+        async with here.subscribe("news") as messages:
+            own_redis.kill()
+            lost = await anext(changes)
+            assert not lost.connected
+            assert own_redis.url in str(lost.error)
+            await heard.has(["backplane", False])
+            error = await first(here).request(["publish", "news", 1])
+            assert error.startswith("published in this cluster only: ")
+            assert await anext(messages) == 1
+            await asyncio.sleep(1.2)  # past the lease
+            assert await first(here).request(["echo", 2])
+            assert list(here.fleet.members) == [here.fleet.host]
+            own_redis.start()
+            assert (await anext(changes)).connected
+            await heard.has(["backplane", True])
+            async with cluster(own_redis.url) as there:
+                await there.publish("news", 3)  # it is subscribed to again
+                assert await anext(messages) == 3
+                assert await first(here).request(["publish", "news", 4]) is None
+
+
 async def test_a_fleet_of_another_name_is_another_fleet(redis_server: RedisServer) -> None:
     async with cluster(redis_server.url) as here, cluster(redis_server.url, fleet="shop-2") as there:
         async with there.subscribe("news") as messages:

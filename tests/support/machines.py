@@ -19,6 +19,7 @@ class Machine:
 
     Attributes:
         outside: This machine's address on the cable.
+        inside: Its own.
         command: What runs a program in it.
     """
 
@@ -27,7 +28,7 @@ class Machine:
         self._cable = f"aic{os.getpid() % 100_000}v{number}"  # at most 15 characters
         network = f"10.213.{os.getpid() % 250}"
         self.outside: str = f"{network}.{4 * number + 1}"
-        self._inside = f"{network}.{4 * number + 2}"
+        self.inside: str = f"{network}.{4 * number + 2}"
         self.command: list[str] = ["ip", "netns", "exec", self._name]
 
     def make(self) -> None:
@@ -36,7 +37,7 @@ class Machine:
         _run("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "net0", "netns", self._name)
         _run("ip", "addr", "add", f"{self.outside}/30", "dev", self._cable)
         _run("ip", "link", "set", self._cable, "up")
-        for command in (["addr", "add", f"{self._inside}/30", "dev", "net0"], ["link", "set", "net0", "up"]):
+        for command in (["addr", "add", f"{self.inside}/30", "dev", "net0"], ["link", "set", "net0", "up"]):
             _run(*self.command, "ip", *command)
         _run(*self.command, "ip", "link", "set", "lo", "up")
 
