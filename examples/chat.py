@@ -6,6 +6,9 @@ the clients of all workers, whichever process they are connected to. Seed 001 is
 It needs fastapi and the extra ``web`` (uvicorn and websockets). ``aiocluster run chat:app --workers 4`` serves the same
 without `main`. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows, or http://127.0.0.1:8000/?room=garden.
 Each window shows which worker serves it.
+
+With ``AIOCLUSTER_BACKPLANE=redis://…`` and ``AIOCLUSTER_FLEET=chat``, or ``Cluster(…, backplane=…, fleet=…)``, it is
+one chat over all machines that run it with these.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,7 @@ from .._redis.failure import failure
 from .._redis.line import Line
 from .._redis.url import RedisUrl
 from .._wire.frames import BackplaneChanged, Remote
+from .._wire.mailbox import Requests
 from .._wire.windows import SendWindow
 from ..errors import BackplaneError, BackplaneStartupError, ProtocolError
 from ..events import Backplane as BackplaneEvent
@@ -35,6 +37,7 @@ from .lease import Lease
 from .letters import Beat, Bye, parse
 from .names import Names
 from .numbers import Numbers
+from .own import OwnConversations
 from .roster import BEATS, Roster
 from .topics import TopicUplink
 
@@ -53,7 +56,8 @@ class Member:
         agents: The agents of which the fleet has one.
         router: This cluster's workers.
         board: This cluster's topics.
-        hub: Emits ``backplane``.
+        hub: Emits ``backplane``, and what other clusters send to this process itself.
+        requests: Holds the handler of their requests.
 
     Attributes:
         name: The fleet's name.
@@ -68,7 +72,15 @@ class Member:
     """
 
     def __init__(
-        self, url: str, fleet: str, lease: float, agents: Iterable[str], router: Router, board: Board, hub: EventHub
+        self,
+        url: str,
+        fleet: str,
+        lease: float,
+        agents: Iterable[str],
+        router: Router,
+        board: Board,
+        hub: EventHub,
+        requests: Requests,
     ) -> None:
         self.name = fleet
         self.host: str = f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -80,7 +92,9 @@ class Member:
         self._router = router
         self._hub = hub
         self._names = Names(self._url.prefix, fleet)
-        self._roster = Roster(self.host, lease, Numbers(router, board))
+        self._own = OwnConversations(hub, requests, self._send_own)
+        self._roster = Roster(self.host, lease, Numbers(router, board, self._own.left))
+        self._roster.add(os.getpid(), False)
         self._epoch = self._roster.epoch
         self._backplane = Backplane(self._url, self, [self._names.all, self._names.host(self.host)])
         self._board = board
@@ -132,6 +146,7 @@ class Member:
                 timer.cancel()
         self._beat = None
         self._board.disconnect()
+        await self._own.close()
         if self._backplane.is_up:
             self._roster.stop()
             self._flush_now()
@@ -149,7 +164,7 @@ class Member:
 
     def own_windows(self) -> Iterable[SendWindow]:
         """The flows from this process to the workers of other clusters."""
-        return ()
+        return self._own.windows(self._router.remotes)
 
     # ---- time
 
@@ -204,6 +219,15 @@ class Member:
         """A frame of a worker of this cluster for a process of another one."""
         self._roster.send(to.host, (kind, sender, to.pid, number, body))
         self._schedule()
+
+    def _send_own(self, to: int, kind: int, number: int, body: bytes) -> None:
+        remote = self._router.remote(to)
+        if remote is not None:
+            self.send(remote, kind, os.getpid(), number, body)
+
+    def receive(self, sender: Remote, kind: int, number: int, body: bytes) -> None:
+        """A frame from another cluster for this process."""
+        self._own.receive(sender, kind, number, body)
 
     def joined(self, pid: int, is_worker: bool) -> None:
         """A worker or an agent of this cluster is online."""

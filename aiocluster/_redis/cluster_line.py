@@ -10,7 +10,7 @@ import redis.exceptions as theirs
 from redis.asyncio import RedisCluster
 
 from .connect import cluster, timeout_of
-from .failure import LostError, failure, lost
+from .failure import LostError, closed, failure, lost
 from .line import Argument, Reply
 from .url import RedisUrl
 
@@ -35,7 +35,7 @@ class ClusterLine:
         loop = asyncio.get_running_loop()
         reply: Reply = loop.create_future()
         if self._is_closed:
-            reply.set_exception(lost(self._url, "it has been closed", was_sent=False))
+            reply.set_exception(closed(self._url))
             return reply
         if not self._waiting:
             loop.call_soon(self._send)
@@ -51,7 +51,7 @@ class ClusterLine:
     async def _execute(self, commands: list[tuple[tuple[Argument, ...], Reply]]) -> None:
         answers: list[Any] = []
         was_sent = False
-        why = "it has been closed"
+        why: str | None = None
         try:
             async with asyncio.timeout(2 * self._timeout):
                 client = await self._known()
@@ -67,7 +67,9 @@ class ClusterLine:
                 if reply.done():
                     continue
                 if index >= len(answers):
-                    reply.set_exception(lost(self._url, why, was_sent=was_sent))
+                    reply.set_exception(
+                        closed(self._url, was_sent=was_sent) if why is None else lost(self._url, why, was_sent=was_sent)
+                    )
                 elif isinstance(answer := answers[index], Exception):
                     failed = failure(self._url, answer)
                     is_lost = isinstance(failed, LostError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis.exceptions as theirs
 
-from ..errors import BackplaneError
+from ..errors import BackplaneError, ChannelClosedError
 from .url import RedisUrl
 
 _SAYING: tuple[tuple[type[Exception], str, str], ...] = (
@@ -50,6 +50,10 @@ class LostError(BackplaneError):
     was_sent: bool = False
 
 
+class ClosedError(LostError, ChannelClosedError):
+    """A command has no reply, because this process has closed the connection."""
+
+
 def failure(url: RedisUrl, error: Exception) -> BackplaneError:
     """One line about an exception of redis-py's: a `RefusedError` or a `LostError`."""
     if isinstance(error, BackplaneError):
@@ -64,6 +68,14 @@ def failure(url: RedisUrl, error: Exception) -> BackplaneError:
     failed = kind(text)
     failed.__cause__ = error
     return failed
+
+
+def closed(url: RedisUrl, *, was_sent: bool = False) -> ClosedError:
+    """The error of a command after this process has closed the connection, or meanwhile."""
+    done = "may or may not have been done" if was_sent else "was not done"
+    error = ClosedError(f"the connection to {url} is closed, so what it was asked {done}")
+    error.was_sent = was_sent
+    return error
 
 
 def lost(url: RedisUrl, why: str, *, was_sent: bool) -> LostError:

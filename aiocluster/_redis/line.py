@@ -22,7 +22,7 @@ from redis.asyncio.connection import AbstractConnection, SSLConnection
 
 from ..errors import BackplaneError
 from .connect import abandon, connect, socket_of, timeout_of
-from .failure import REFUSALS, LostError, failure, lost
+from .failure import REFUSALS, LostError, closed, failure, lost
 from .url import RedisUrl
 
 _TRIES = 3
@@ -81,7 +81,7 @@ class Line:
         """
         reply: Reply = asyncio.get_running_loop().create_future()
         if self._is_closed:
-            reply.set_exception(lost(self._url, "it has been closed", was_sent=False))
+            reply.set_exception(closed(self._url))
             return reply
         self._waiting.append((command, reply))
         if self._owner is None:
@@ -145,7 +145,7 @@ class Line:
         self._owner = None
         for _, reply in self._taken():
             if not reply.done():
-                reply.set_exception(lost(self._url, "it has been closed", was_sent=False))
+                reply.set_exception(closed(self._url))
 
     def _taken(self) -> list[tuple[tuple[Argument, ...], Reply]]:
         waiting, self._waiting = self._waiting, []
@@ -157,7 +157,7 @@ class Line:
         writer = asyncio.create_task(self._write(connection), name="aiocluster redis writer")
         self._silence = asyncio.get_running_loop().create_future()
         self._connection = connection
-        why = "it has been closed"
+        why: str | None = None
         try:
             ended, _ = await asyncio.wait((reader, writer, self._silence), return_when=asyncio.FIRST_COMPLETED)
             why = "; ".join(" ".join(str(error).split()) for one in ended if (error := one.exception()))
@@ -173,7 +173,9 @@ class Line:
                 await connection.disconnect(nowait=True)
             while self._sent:
                 if not (reply := self._sent.popleft()).done():
-                    reply.set_exception(lost(self._url, why, was_sent=True))
+                    reply.set_exception(
+                        closed(self._url, was_sent=True) if why is None else lost(self._url, why, was_sent=True)
+                    )
 
     async def _write(self, connection: AbstractConnection) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from .._redis.line import Argument, Commands, Line
 from .._redis.script import Script
 from .._redis.subscriber import Subscriber
 from .._redis.url import parse
-from ..errors import BackplaneError
+from ..errors import BackplaneError, ChannelClosedError
 from . import redis_scripts as scripts
 from .engine import Changed
 from .redis_watcher import Watcher
@@ -47,6 +47,7 @@ class RedisEngine:
         self._waiting: dict[bytes, list[asyncio.Event]] = {}  # for a lock
         self._timers: dict[bytes, asyncio.TimerHandle] = {}  # when a lock will have expired
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
         self._line: Commands
         self._subscriber: Subscriber
 
@@ -217,6 +218,8 @@ class RedisEngine:
 
     def _here(self) -> Commands:
         """What the running loop speaks to Redis with."""
+        if self._is_closed:
+            raise ChannelClosedError("the state is closed, because the cluster has stopped")
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._line = ClusterLine(self._url) if self._url.kind == "cluster" else Line(self._url)
@@ -252,10 +255,11 @@ class RedisEngine:
         if self._loop is not None:
             self._line.abandon()
             self._subscriber.abandon()
-            self._loop = None
+        self._is_closed = True
 
     async def close(self) -> None:
         """See `Engine.close`."""
+        self._is_closed = True
         if self._loop is asyncio.get_running_loop():
             for timer in self._timers.values():
                 timer.cancel()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -16,6 +18,7 @@ from aiocluster._state.state import State
 from tests.conftest import BOTH
 from tests.support.redis import RedisServer, started
 
+GUIDE = Path(__file__).parents[2] / "docs/guide/state.md"
 both_loops = pytest.mark.asyncio(loop_factories=sorted(BOTH))
 
 
@@ -248,6 +251,9 @@ async def test_a_redis_that_restarts(own_redis: RedisServer) -> None:
         async with engine.watch("") as changes, state.lock("job", ttl=0.5) as lease:
             own_redis.restart()
             assert await state.incr("n") == 6
+            async with state.watch() as more:  # the same pattern, which was heard before the restart
+                await state.set("n", 7)
+                assert (await anext(more)).value == 7
             own_redis.kill()
             with pytest.raises(BackplaneError, match="can't be reached") as caught:
                 await state.get("n")
@@ -301,18 +307,8 @@ async def test_cancellation(redis_server: RedisServer) -> None:
 
 async def test_users_and_passwords() -> None:
     with started("--requirepass", "top secret") as server:
-        server.ask(
-            "ACL",
-            "SETUSER",
-            "app",
-            "on",
-            ">pw",
-            "~aiocluster:*",
-            "&aiocluster:*",
-            "+@all",
-            "-@admin",
-            password="top secret",
-        )
+        (guides,) = re.findall(r"^ACL SETUSER shop on >secret (.*)$", GUIDE.read_text(), re.MULTILINE)
+        server.ask("ACL", "SETUSER", "app", "on", ">pw", *guides.split(), password="top secret")
         server.ask(
             "ACL", "SETUSER", "mute", "on", ">pw", "~aiocluster:*", "resetchannels", "+@all", password="top secret"
         )
@@ -340,8 +336,16 @@ async def test_users_and_passwords() -> None:
             with pytest.raises(BackplaneError, match="does not permit that to this user"):
                 async with engine.watch("x"):
                     pass
-            async with engine.watch_lock("x"):
-                pass
+            async with state_of(f"redis://app:pw@127.0.0.1:{server.port}") as state:
+                async with state.watch("cache:") as changes, state.lock("job"):
+                    assert await state.set("cache:1", 1, ttl=60)
+                    assert await state.replace("cache:1", 1, 2)
+                    assert await state.incr("cache:1") == 3
+                    assert await state.delete("cache:1")
+                    assert [(await anext(changes)).value for _ in range(4)] == [1, 2, 3, None]
+                    assert await state.keys() == []
+                    assert await state.get_many(["x"]) == {}
+                    assert await engine.acquire("job", "other", 1) is None
 
 
 def test_one_loop_after_the_other(redis_server: RedisServer) -> None:
