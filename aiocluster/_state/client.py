@@ -327,7 +327,7 @@ class ChannelEngine:
         return last
 
     async def _read(self, operation: list[Any], size: int) -> Any:
-        """Asks for something that changes nothing: once more if the state's process goes meanwhile."""
+        """Asks for what may be done twice: once more if the state's process goes meanwhile."""
         try:
             return await (self._here() or await self._connection()).ask(operation, size)
         except ChannelClosedError:
@@ -404,13 +404,11 @@ class ChannelEngine:
             after = some[-1]
 
     async def acquire(self, name: str, owner: str, ttl: float) -> int | None:
-        connection = self._here() or await self._connection()
-        token: int | None = await connection.ask([protocol.ACQUIRE, name, owner, ttl], len(name))
+        token: int | None = await self._read([protocol.ACQUIRE, name, owner, ttl], len(name))
         return token
 
     async def renew(self, name: str, owner: str, ttl: float) -> bool:
-        connection = self._here() or await self._connection()
-        done: bool = await connection.ask([protocol.RENEW, name, owner, ttl], len(name))
+        done: bool = await self._read([protocol.RENEW, name, owner, ttl], len(name))
         return done
 
     async def release(self, name: str, owner: str) -> bool:
