@@ -333,6 +333,9 @@ class ChannelEngine:
         except ChannelClosedError:
             return await (await self._connection()).ask(operation, size)
 
+    async def catch_up(self) -> None:
+        """See `Engine.catch_up`. Changes and results come by the same channel, in their order."""
+
     async def reach(self) -> None:
         """See `Engine.reach`."""
         await self.get("")
