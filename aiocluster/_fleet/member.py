@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -44,6 +45,7 @@ from .topics import TopicUplink
 logger = logging.getLogger("aiocluster.fleet")
 
 _ACK_WITHIN = 0.02  # seconds
+_LAST = 1.0  # seconds that what workers have sent at last may take to leave
 
 
 class Member:
@@ -139,17 +141,22 @@ class Member:
             lease.begin()
 
     async def end(self) -> None:
-        """Leaves the fleet. All agents must have ended."""
+        """Leaves the fleet. All workers and agents must have ended."""
         await asyncio.gather(*(lease.end() for lease in self.leases.values()))
+        self._board.disconnect()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                while self._backplane.is_up and self._roster.has_more:
+                    await asyncio.sleep(_ACK_WITHIN)
+        await self._own.close()
         for timer in (self._beat, self._ack, self._flush):
             if timer is not None:
                 timer.cancel()
-        self._beat = None
-        self._board.disconnect()
-        await self._own.close()
         if self._backplane.is_up:
             self._roster.stop()
             self._flush_now()
+            if self._ack is not None:
+                self._ack.cancel()
         await self._backplane.end()
         await self._scripts.close()
 
@@ -227,7 +234,10 @@ class Member:
 
     def receive(self, sender: Remote, kind: int, number: int, body: bytes) -> None:
         """A frame from another cluster for this process."""
-        self._own.receive(sender, kind, number, body)
+        try:
+            self._own.receive(sender, kind, number, body)
+        except ProtocolError as error:  # the sender's fault, not its cluster's
+            logger.error("%s/%d sent an invalid message: %s", sender.host, sender.pid, error)
 
     def joined(self, pid: int, is_worker: bool) -> None:
         """A worker or an agent of this cluster is online."""
@@ -248,6 +258,8 @@ class Member:
 
     def connected(self) -> None:
         """There are connections to Redis."""
+        if self.error is not None:
+            logger.info("the fleet %s can be reached again", self.name)
         self.error = None
         self._heard = now()
         self._roster.reconnected(now())
