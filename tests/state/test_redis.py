@@ -30,6 +30,8 @@ both_loops = pytest.mark.asyncio(loop_factories=sorted(BOTH))
 
 @asynccontextmanager
 async def engine_of(url: str) -> AsyncIterator[RedisEngine]:
+    if "socket_timeout" not in url:  # a busy machine may take longer than the usual 5 seconds
+        url += f"{'&' if '?' in url else '?'}socket_timeout=40"
     engine = RedisEngine(url)
     try:
         yield engine
