@@ -108,6 +108,24 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fleet(session: nox.Session) -> None:
+    """Fleets of clusters while Redis, the network or a whole cluster fails, three times each. Needs redis-server."""
+    for _ in range(3):
+        run(
+            session,
+            "python",
+            "-m",
+            "pytest",
+            "-m",
+            "fleet or not fleet",
+            "-n1",
+            "tests/fleet",
+            *session.posargs,
+            group="test",
+        )
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """The benchmarks, and how even connections are spread; arguments after -- go to the benchmarks."""
     run(session, "python", "-m", "tests.benchmarks", *session.posargs, group="bench")

@@ -70,3 +70,25 @@ def test_by_load() -> None:
     assert "quiet: 1 worker\n" in done.stdout
     assert f"answers later: {1 + len(others)} workers\n" in done.stdout
     assert others
+
+
+def test_rate_limit() -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "rate_limit.py")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [line.rpartition(": ")[2] for line in done.stdout.splitlines()]
+    assert answers == ["200 OK"] * 5 + ["429 Too Many Requests"] * 2 + ["200 OK"] * 2
+    assert len(set(re.findall(r"in slot (\d)", done.stdout))) == 3
+
+
+def test_sessions() -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "sessions.py")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "the other worker: hello alice",
+        "logged out: hello None",
+        "flag:closed is True",
+        "slot 0: we are closed",
+        "slot 1: we are closed",
+    ]

@@ -126,8 +126,16 @@ def test_a_worker_starts_without_the_primarys_half() -> None:
     assert "aiocluster._worker.bootstrap" in modules
     unwanted = {"anyio", "uvloop", "multiprocessing", "random", "aiocluster._primary", "aiocluster._supervise"}
     unwanted |= {"aiocluster.events._primary", "aiocluster.events._child"}
-    unwanted |= {"aiocluster.child_process"}
+    unwanted |= {"aiocluster.child_process", "aiocluster._state", "sqlite3", "redis"}
     assert {name for name in modules if any(name == one or name.startswith(f"{one}.") for one in unwanted)} == set()
+
+
+def test_the_state_is_reached_without_what_keeps_it() -> None:
+    modules = modules_after("import aiocluster._state.open")
+    unwanted = {"redis", "sqlite3", "aiocluster._state.server", "aiocluster._state.sqlite", "aiocluster._state.redis"}
+    assert modules.isdisjoint(unwanted)
+    modules = modules_after("import aiocluster._state.process")
+    assert not any(name.startswith(("redis", "sqlite3", "aiocluster._worker")) for name in modules)
 
 
 def test_the_primary_starts_without_the_workers_half() -> None:

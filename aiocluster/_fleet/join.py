@@ -25,7 +25,16 @@ async def join(primary: Primary, backplane: str, fleet: str, lone_agents: Iterab
     """
     settings, shared = primary.settings, primary._shared
     try:
-        member = Member(backplane, fleet, settings.fleet_lease, lone_agents, shared.router, shared.topics, shared.hub)
+        member = Member(
+            backplane,
+            fleet,
+            settings.fleet_lease,
+            lone_agents,
+            shared.router,
+            shared.topics,
+            shared.hub,
+            shared.requests,
+        )
     except BackplaneError as error:
         raise BackplaneStartupError(str(error)) from None
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .._primary.router import Router
 from .._primary.topics import Board
 from .letters import FlowFields
@@ -13,9 +15,11 @@ class Numbers:
     Args:
         router: This cluster's workers.
         board: This cluster's topics.
+        gone: Called with the number of a process that has gone.
     """
 
-    def __init__(self, router: Router, board: Board) -> None:
+    def __init__(self, router: Router, board: Board, gone: Callable[[int], None]) -> None:
+        self._gone = gone
         self._router = router
         self._board = board
         self._numbers: dict[tuple[str, int], int] = {}
@@ -26,7 +30,9 @@ class Numbers:
 
     def left(self, host: str, pid: int) -> None:
         """It has gone, or is out of touch."""
-        self._router.remote_left(self._numbers.pop((host, pid)))
+        number = self._numbers.pop((host, pid))
+        self._gone(number)
+        self._router.remote_left(number)
 
     def host_left(self, host: str) -> None:
         """Another cluster has gone, or is out of touch."""

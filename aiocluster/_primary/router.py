@@ -37,6 +37,14 @@ class Uplink(Protocol):
         """
         ...
 
+    def receive(self, sender: Remote, kind: int, number: int, body: bytes) -> None:
+        """A frame of a flow has arrived for the primary itself.
+
+        Raises:
+            ProtocolError: It is invalid.
+        """
+        ...
+
     def joined(self, pid: int, is_worker: bool) -> None:
         """A worker or an agent of this cluster is online."""
         ...
@@ -107,6 +115,10 @@ class Router:
         """The processes of other clusters."""
         return list(self._remotes.values())
 
+    def remote(self, number: int) -> Remote | None:
+        """The process of another cluster that has that number; None: it has gone."""
+        return self._remotes.get(number)
+
     def connect(self, uplink: Uplink) -> None:
         """Has frames to other clusters passed to this, and tells it which workers there are."""
         self._uplink = uplink
@@ -132,11 +144,14 @@ class Router:
         self._arrears.forget(number)
 
     def route_in(self, sender: int, receiver: int, kind: int, number: int, body: bytes) -> None:
-        """Sends a frame from the process of another cluster that has the number ``sender`` to a worker.
+        """Passes on a frame from the process of another cluster that has the number ``sender``.
 
         Raises:
             ProtocolError: It has sent too much.
         """
+        if receiver == self._own_pid and self._uplink is not None:
+            self._uplink.receive(self._remotes[sender], kind, number, body)
+            return
         worker = self._workers.get(receiver)
         if worker is not None and not worker.channel.is_closed:
             self._pass_on(worker, sender, encode_flow(kind, sender, number, body))

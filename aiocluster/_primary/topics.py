@@ -35,8 +35,9 @@ from ..errors import ProtocolError
 
 logger = logging.getLogger("aiocluster.topics")
 
-_OVERHEAD = 32  # bytes that a frame costs besides its body, as in a window
+_OVERHEAD = 32  # bytes that a message costs besides its own, as in a window
 _MOST_OPEN = 2 * MOST_SUBSCRIBED  # flows of one publisher: it closes those that rest long before
+_LOOKS = 6  # within `PATIENCE`, at those that are waited for
 _MOST_REMOTE = 4096  # flows of remote senders: with more, those that rest are closed
 _REMOTE_WINDOW = 4 * TOPIC_WINDOW
 """Bytes of remote messages that a subscriber may have unacknowledged. A longer message only reaches one without any."""
@@ -124,7 +125,7 @@ class Member:
         self._flows: dict[int, _Flow] = {}  # that it publishes, by its own numbers
         self._readers: dict[int, _Reader | _RemoteReader] = {}  # of flows that it is sent, by the board's numbers
         self._due: dict[_Flow, None] = {}  # whose acknowledgement is sent in a moment
-        self._behind: dict[_Reader, int] = {}  # when it began to wait: readers that were behind, and where they were
+        self._behind: dict[_Reader, tuple[int, int]] = {}  # while it waits; see `_now_behind`
         self._timer: Timer | None = None
         self.cost = 0  # bytes that it has published and that are not acknowledged
         self.remote_cost = 0  # bytes of remote messages that it has not acknowledged
@@ -185,20 +186,34 @@ class Member:
     # ---- while it waits
 
     def watch(self) -> None:
-        """It has used up a window: in a while, those that have acknowledged nothing since are left behind."""
+        """It has used up a window: those that acknowledge nothing from now on are left behind in the end."""
         if self._timer is None:
-            self._behind = {reader: reader.position for flow in self._flows.values() for reader in flow.behind()}
-            self._timer = self._board.schedule(PATIENCE, self._look)
+            self._behind = self._now_behind()
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._timer = self._board.schedule(PATIENCE / _LOOKS, self._look)
+
+    def _now_behind(self) -> dict[_Reader, tuple[int, int]]:
+        """The readers that have not acknowledged all: where they are, and at how many looks they have been there."""
+        before, now = self._behind, {}
+        for flow in self._flows.values():
+            for reader in flow.behind():
+                position, looks = before.get(reader, (-1, 0))
+                now[reader] = (reader.position, looks + 1 if position == reader.position else 0)
+        return now
 
     def _look(self) -> None:
         self._timer = None
-        behind, self._behind = self._behind, {}
+        self._behind = self._now_behind()
         is_used_up = self.cost >= BUDGET
-        for reader, position in behind.items():
-            if reader.position == position and (is_used_up or reader.flow.is_full):
+        for reader, (_, looks) in self._behind.items():
+            if looks >= _LOOKS and (is_used_up or reader.flow.is_full):
                 reader.flow.leave_behind(reader)
         if self._is_full():
-            self.watch()
+            self._look_later()
+        else:
+            self._behind = {}
 
     # ---- as a subscriber
 
@@ -292,17 +307,18 @@ class _Flow:
     def forward(self, kind: int, count: int, body: bytes) -> None:
         """A frame has come from the publisher."""
         publisher = self.publisher
-        cost = len(body) + _OVERHEAD
+        if count < 0:
+            raise ProtocolError(f"a frame of {count} messages")
+        # As the publisher counts it, or more: what it waits for must look full here too. There are 0 messages in a
+        # fragment, and in the frame of a batch of which all had left early.
+        cost = len(body) + (count or 1) * _OVERHEAD
         self.count += 1
         self._costs.append(cost)
         self.cost += cost
         publisher.cost += cost
         if self.cost > 2 * TOPIC_WINDOW or publisher.cost > 2 * BUDGET:
             raise ProtocolError(f"{self.cost} bytes of topic {self.topic!r:.100} wait: more than the window allows")
-        if kind == kinds.TOPIC:
-            if count < 0:  # 0: all of a batch had left early, because the publisher's loop was blocked
-                raise ProtocolError(f"a frame of {count} messages")
-        else:
+        if kind != kinds.TOPIC:
             self._check(kind, len(body))
         if self._readers:
             frame = encode_flow(kind, self.number, count, body)

@@ -13,7 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from ..errors import BackplaneError
 from .connect import abandon, connect, timeout_of
-from .failure import REFUSALS, closed, failure
+from .failure import REFUSALS, closed, failure, lost
 from .url import RedisUrl
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=5.0, base=0.1)
@@ -25,19 +25,26 @@ class _Channel:
     Attributes:
         name: Its name, or the pattern.
         is_pattern: Whether it is a pattern.
-        insists: Whether it goes on trying if no connection can be made.
         wanted_by: How many have subscribed and not unsubscribed.
-        heard: Done when it is subscribed to for the first time.
+        was_heard: Whether it has been heard once.
+        heard: Done when it is heard over the present connection, or the next one.
     """
 
-    __slots__ = ("heard", "insists", "is_pattern", "name", "wanted_by")
+    __slots__ = ("heard", "is_pattern", "name", "wanted_by", "was_heard")
 
-    def __init__(self, name: bytes, is_pattern: bool, insists: bool) -> None:
+    def __init__(self, name: bytes, is_pattern: bool) -> None:
         self.name = name
         self.is_pattern = is_pattern
-        self.insists = insists
         self.wanted_by = 0
+        self.was_heard = False
         self.heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: BackplaneError) -> None:
+        """It is not heard: tells those who wait. What is heard next, later ones can wait for."""
+        if not self.heard.done():
+            self.heard.set_exception(error)
+            self.heard.exception()  # as told, if all who waited for it were cancelled
+        self.heard = asyncio.get_running_loop().create_future()
 
     def command(self, what: bytes) -> tuple[bytes, bytes]:
         return (b"P" + what if self.is_pattern else what, self.name)
@@ -90,14 +97,19 @@ class Subscriber:
         if self._is_closed:
             raise closed(self._url)
         if (channel := self._channels.get((name, is_pattern))) is None:
-            channel = self._channels[name, is_pattern] = _Channel(name, is_pattern, insists)
+            channel = self._channels[name, is_pattern] = _Channel(name, is_pattern)
             if self._connection is not None:
                 self._send(channel.command(b"SUBSCRIBE"), channel)
             elif self._owner is None:
                 self._owner = asyncio.create_task(self._own(), name="aiocluster redis subscriber")
         channel.wanted_by += 1
         try:
-            await asyncio.shield(channel.heard)
+            while True:
+                try:
+                    return await asyncio.shield(channel.heard)
+                except BackplaneError:
+                    if not insists or self._channels.get((name, is_pattern)) is not channel:
+                        raise
         except BaseException:  # a cancellation, too
             self._release(channel)
             raise
@@ -113,6 +125,18 @@ class Subscriber:
             del self._channels[channel.name, channel.is_pattern]
             if self._connection is not None:
                 self._send(channel.command(b"UNSUBSCRIBE"), None)
+
+    async def catch_up(self) -> None:
+        """Returns when all has been heard that was published before this was called.
+
+        Raises:
+            BackplaneError: There is no connection, or it breaks meanwhile.
+        """
+        if self._connection is None:
+            raise lost(self._url, "it is not there", was_sent=False)
+        mark = _Channel(b"", False)
+        self._send((b"PING",), mark)
+        await asyncio.shield(mark.heard)
 
     async def close(self) -> None:
         """Closes the connection. Nothing is heard from then on."""
@@ -156,13 +180,12 @@ class Subscriber:
     def _end(self) -> None:
         self._owner = None
         for channel in self._channels.values():
-            _fail(channel, closed(self._url))
+            channel.fail(closed(self._url))
         self._channels.clear()
 
     def _is_down(self, error: BackplaneError) -> None:
-        for channel in [one for one in self._channels.values() if not one.heard.done() and not one.insists]:
-            del self._channels[channel.name, channel.is_pattern]
-            _fail(channel, error)
+        for channel in self._channels.values():
+            channel.fail(error)
         if self._is_up is not False:
             self._is_up = False
             self._change(error)
@@ -174,6 +197,7 @@ class Subscriber:
             self._send(channel.command(b"SUBSCRIBE"), channel)
         reader = asyncio.create_task(self._read(connection, len(self._asked)), name="aiocluster redis reader")
         writer = asyncio.create_task(self._write(connection), name="aiocluster redis writer")
+        error: BackplaneError | None = None
         try:
             while True:
                 replies, was_asked = self._replies, bool(self._asked)
@@ -181,12 +205,14 @@ class Subscriber:
                     (reader, writer), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
                 )
                 if ended:
-                    error = ended.pop().exception()
-                    assert isinstance(error, Exception)
-                    return failure(self._url, error)
+                    why = ended.pop().exception()
+                    assert isinstance(why, Exception)
+                    error = failure(self._url, why)
+                    return error
                 if replies == self._replies:
                     if was_asked:
-                        return failure(self._url, TimeoutError(f"nothing was heard for {self._timeout:g} s"))
+                        error = failure(self._url, TimeoutError(f"nothing was heard for {self._timeout:g} s"))
+                        return error
                     if not self._channels:
                         return None
                     self._send((b"PING",), None)
@@ -194,6 +220,10 @@ class Subscriber:
             self._connection = None
             self._wake = None
             self._commands.clear()
+            why = error or closed(self._url)
+            for asked in self._asked:
+                if asked is not None and self._channels.get((asked.name, asked.is_pattern)) is not asked:
+                    asked.fail(why)
             self._asked.clear()
             reader.cancel()
             writer.cancel()
@@ -219,6 +249,8 @@ class Subscriber:
                 if not self._asked:
                     raise
                 if (channel := self._asked.popleft()) is not None:
+                    if channel.was_heard:
+                        raise
                     self._refuse(channel, failure(self._url, error))
                 first -= 1
             else:
@@ -230,6 +262,7 @@ class Subscriber:
                 else:
                     channel = self._asked.popleft()
                     if channel is not None and not channel.heard.done():
+                        channel.was_heard = True
                         channel.heard.set_result(None)
                     first -= 1
             self._replies += 1
@@ -240,10 +273,4 @@ class Subscriber:
     def _refuse(self, channel: _Channel, error: BackplaneError) -> None:
         if self._channels.get((channel.name, channel.is_pattern)) is channel:
             del self._channels[channel.name, channel.is_pattern]
-        _fail(channel, error)
-
-
-def _fail(channel: _Channel, error: BackplaneError) -> None:
-    if not channel.heard.done():
-        channel.heard.set_exception(error)
-        channel.heard.exception()  # as heard, if all who waited for it were cancelled
+        channel.fail(error)

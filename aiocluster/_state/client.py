@@ -299,11 +299,11 @@ class ChannelEngine:
         opening = self._opening.get(loop)
         if opening is None:
             opening = self._opening[loop] = loop.create_task(self._connect(loop))
-            opening.add_done_callback(self._on_opened)
+            opening.add_done_callback(lambda opening: self._on_opened(loop, opening))
         return await asyncio.shield(opening)
 
-    def _on_opened(self, opening: asyncio.Task[Connection]) -> None:
-        self._opening = {loop: other for loop, other in self._opening.items() if other is not opening}
+    def _on_opened(self, loop: asyncio.AbstractEventLoop, opening: asyncio.Task[Connection]) -> None:
+        self._opening.pop(loop, None)
         if not opening.cancelled():
             opening.exception()  # marks it as retrieved, in case nobody waits any more
 
@@ -327,11 +327,14 @@ class ChannelEngine:
         return last
 
     async def _read(self, operation: list[Any], size: int) -> Any:
-        """Asks for something that changes nothing: once more if the state's process goes meanwhile."""
+        """Asks for what may be done twice: once more if the state's process goes meanwhile."""
         try:
             return await (self._here() or await self._connection()).ask(operation, size)
         except ChannelClosedError:
             return await (await self._connection()).ask(operation, size)
+
+    async def catch_up(self) -> None:
+        """See `Engine.catch_up`. Changes and results come by the same channel, in their order."""
 
     async def reach(self) -> None:
         """See `Engine.reach`."""
@@ -401,13 +404,11 @@ class ChannelEngine:
             after = some[-1]
 
     async def acquire(self, name: str, owner: str, ttl: float) -> int | None:
-        connection = self._here() or await self._connection()
-        token: int | None = await connection.ask([protocol.ACQUIRE, name, owner, ttl], len(name))
+        token: int | None = await self._read([protocol.ACQUIRE, name, owner, ttl], len(name))
         return token
 
     async def renew(self, name: str, owner: str, ttl: float) -> bool:
-        connection = self._here() or await self._connection()
-        done: bool = await connection.ask([protocol.RENEW, name, owner, ttl], len(name))
+        done: bool = await self._read([protocol.RENEW, name, owner, ttl], len(name))
         return done
 
     async def release(self, name: str, owner: str) -> bool:

@@ -16,9 +16,7 @@ from .engine import Engine
 
 logger = logging.getLogger("aiocluster.state")
 
-_LOOK_AGAIN = (
-    5.0  # seconds: whoever waits for a lock asks so often, should an engine have failed to say that it is free
-)
+_LOOK_AGAIN = 5.0  # seconds after which whoever waits for a lock watches it anew: the connection may be another one
 _RETRIES = 0.1  # of the ttl, until a renewal that failed is tried again
 
 
@@ -86,12 +84,10 @@ class Locks:
                 return lease
             limit = asyncio.timeout(timeout)
             try:
-                async with limit, self._engine.watch_lock(name) as may_be_free:
-                    while True:
-                        may_be_free.clear()
-                        if (lease := await self._try(name, owner, ttl)) is not None:
-                            return lease
-                        await self._wait(may_be_free)
+                async with limit:
+                    while (lease := await self._wait(name, owner, ttl)) is None:
+                        pass
+                    return lease
             except TimeoutError:
                 if not limit.expired():
                     raise
@@ -105,14 +101,21 @@ class Locks:
         token = await self._engine.acquire(name, owner, ttl)
         return None if token is None else Lease._create(name, token, deadline)
 
-    async def _wait(self, event: asyncio.Event) -> None:
-        limit = asyncio.timeout(_LOOK_AGAIN)
-        try:
-            async with limit:
-                await event.wait()
-        except TimeoutError:
-            if not limit.expired():
-                raise
+    async def _wait(self, name: str, owner: str, ttl: float) -> Lease | None:
+        """Tries each time when the lock may be free. Returns None after a while in which nothing was heard of it."""
+        async with self._engine.watch_lock(name) as may_be_free:
+            while True:
+                may_be_free.clear()
+                if (lease := await self._try(name, owner, ttl)) is not None:
+                    return lease
+                limit = asyncio.timeout(_LOOK_AGAIN)
+                try:
+                    async with limit:
+                        await may_be_free.wait()
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    return None
 
     async def _renew(self, lease: Lease, owner: str, ttl: float) -> None:
         """Renews the lease until it is lost."""

@@ -41,15 +41,17 @@ def main() -> NoReturn:
     channel = Channel(sock)
     die_with_parent(config.primary_pid)
     try:
-        become(config.uid, config.gid)
+        factory = _loop_factory(config.loop)
+        opener = _in_memory if scheme(config.url) == "memory" else _in_file()
+        become(config.uid, config.gid)  # another user may not be able to import what this one can
         die_with_parent(config.primary_pid)  # a change of uid or gid has reset it
-        make = _in_memory if scheme(config.url) == "memory" else _in_file(config.url)
+        make = opener(config.url)
     except Exception as error:
         channel.send(frames.StateFailed(f"{config.url}: {error}").encode())
         channel.flush_blocking()
         sys.exit(1)
     set_title(config.cluster, "state")
-    with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
+    with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve(channel, make))
     sys.exit(0)
 
@@ -63,21 +65,28 @@ def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-def _in_memory() -> Server:
+_Make = Callable[[], Server]
+"""Makes the server, in the loop."""
+
+
+def _in_memory(url: str) -> _Make:
     # A token is larger than those of an earlier process, also of an earlier cluster: it begins with the time.
-    return Server(MemoryStore(time.time_ns() // 1000))
+    return lambda: Server(MemoryStore(time.time_ns() // 1000))
 
 
-def _in_file(url: str) -> Callable[[], Server]:
-    """Opens the file. Returns what makes its server, in the loop."""
+def _in_file() -> Callable[[str], _Make]:
+    """Returns what opens the file."""
     from .sqlite import SqliteStore
     from .sqlite_server import SqliteServer
 
-    store = SqliteStore(*parse_sqlite(url))
-    return lambda: SqliteServer(store, url)
+    def open_file(url: str) -> _Make:
+        store = SqliteStore(*parse_sqlite(url))
+        return lambda: SqliteServer(store, url)
+
+    return open_file
 
 
-async def _serve(channel: Channel, make: Callable[[], Server]) -> None:
+async def _serve(channel: Channel, make: _Make) -> None:
     loop = asyncio.get_running_loop()
     primary_is_gone = loop.create_future()
     server = make()

@@ -20,11 +20,10 @@ from .._interruption import ends_task, pass_on_interruption
 from ..errors import ChannelClosedError, HandleError, ProtocolError, RemoteError
 from . import frames as kinds
 from . import handles as sockets
-from .channel import Channel
 from .codec import MAX_MESSAGE, pack, unpack, unpack_batch
 from .frame import TakeDescriptors
 from .mailbox import Mailbox
-from .windows import REQUESTS, Ancillary, ReceiveWindow, SendWindow
+from .windows import REQUESTS, Ancillary, Outlet, ReceiveWindow, SendWindow
 
 _LONGEST_TEXT = 100_000  # characters of an exception's text or traceback that a requester gets
 _WHY_LOST = "a process had no room for them, or too many were in flight (RLIMIT_NOFILE)"
@@ -46,7 +45,7 @@ class Conversation:
         mailbox: Receives messages and requests.
     """
 
-    def __init__(self, channel: Channel, peer: int, pid: int | str, label: str, mailbox: Mailbox) -> None:
+    def __init__(self, channel: Outlet, peer: int, pid: int | str, label: str, mailbox: Mailbox) -> None:
         self.pid = pid
         self._channel = channel
         self.send_window: SendWindow = SendWindow(channel, peer, label)

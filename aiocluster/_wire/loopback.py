@@ -24,6 +24,7 @@ class Loopback:
     Attributes:
         other: The other end.
         is_closed: Whether it is closed.
+        hears_one: Never: a frame that is sent alone has no system call to save.
         is_looked_after: Always: there is nobody whom a thread could send to while this process's loop is blocked.
         loop: The event loop.
     """
@@ -31,6 +32,7 @@ class Loopback:
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[RawFrame], None]) -> None:
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.is_closed: bool = False
+        self.hears_one: bool = False
         self.is_looked_after: bool = True
         self.other: Loopback | None = None
         self._loop = loop

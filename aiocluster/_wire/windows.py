@@ -95,6 +95,7 @@ REQUESTS = Lane(
 class Outlet(Protocol):
     """What carries the frames of a flow: a `Channel`, or within the primary a `Loopback`."""
 
+    hears_one: bool
     is_closed: bool
     is_looked_after: bool
     loop: asyncio.AbstractEventLoop | None

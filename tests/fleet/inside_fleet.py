@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from aiocluster import BackplaneError, current_worker
+from aiocluster import BackplaneError, ChannelClosedError, Worker, WorkerNotFoundError, current_worker
 from aiocluster.events import Backplane, Message, Undelivered
 
 
@@ -15,6 +15,7 @@ async def answer() -> None:
     """Does what requests say, and tells the primary what arrives."""
     worker = current_worker()
     tasks = set()
+    received: list[Any] = []
 
     async def hear(topic: str, entered: asyncio.Event) -> None:
         async with worker.subscribe(topic) as messages:
@@ -44,12 +45,17 @@ async def answer() -> None:
                     await worker.publish(topic, message)
                 except BackplaneError as error:
                     return str(error)
+            case ["stream", to, count, gap]:
+                return await stream(worker, to, count, gap)
+            case ["received"]:
+                return received
             case ["never"]:
                 await asyncio.Event().wait()
         return None
 
     @worker.on("message")
     async def tell(event: Message) -> None:
+        received.append(event.message)
         await worker.send(["got", event.sender, event.message])
 
     @worker.on("undelivered")
@@ -62,6 +68,18 @@ async def answer() -> None:
 
     worker.handle_requests(do)
     await asyncio.Event().wait()
+
+
+async def stream(worker: Worker, to: str, count: int, gap: float) -> list[int]:
+    """Sends so many numbers, and returns those that were refused, because the receiver was gone."""
+    refused = []
+    for number in range(count):
+        try:
+            await worker.send_to(to, number)
+        except (WorkerNotFoundError, ChannelClosedError):
+            refused.append(number)
+        await asyncio.sleep(gap)
+    return refused
 
 
 def write(path: str) -> None:

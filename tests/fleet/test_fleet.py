@@ -29,6 +29,9 @@ async def test_workers_of_two_clusters_reach_each_other(redis_server: RedisServe
     options = {"workers": 2, "loop": worker_loop}
     async with cluster(redis_server.url, **options) as here, cluster(redis_server.url, **options) as there:
         at_here, at_there = Heard(here), Heard(there)
+        sent: list[Any] = []
+        here.on("message", lambda event: sent.append([event.sender, event.message]))
+        here.handle_requests(lambda request, sender: [request, sender])
         await all_know_all(here, there)
         assert here.fleet.name == "shop"
         assert here.fleet.host != there.fleet.host
@@ -50,6 +53,15 @@ async def test_workers_of_two_clusters_reach_each_other(redis_server: RedisServe
         await at_there.has(["got", address(here), "to all"])
         await until(lambda: [m for m in at_there if m[2] == "to all"] == [["got", address(here), "to all"]] * 2)
         await at_here.has(["got", one.pid, "to all"])
+
+        at_there.clear()
+        primary = f"{here.fleet.host}/{os.getpid()}"
+        for number in range(10):
+            await here.fleet.broadcast(["from a primary", number])
+        await at_there.has(["got", primary, ["from a primary", 9]])
+        await other.request(["send", primary, "to a primary"])
+        assert await other.request(["ask", primary, "a primary"]) == ["a primary", address(there)]
+        await until(lambda: [address(there), "to a primary"] in sent)
 
         with pytest.raises(RemoteError, match="WorkerNotFoundError"):
             await one.request(["send", f"{there.fleet.host}/1", "nobody"])
@@ -111,6 +123,31 @@ async def test_one_agent_in_the_fleet(redis_server: RedisServer, tmp_path: Path)
             await until(lambda: writers(journal)[3:])
             assert writers(journal)[3] == there.agents["job"].pid
     assert len({line.token for line in lines(journal)}) == 2
+
+
+async def test_without_redis_all_goes_on_here_and_publish_says_so(own_redis: RedisServer) -> None:
+    async with cluster(own_redis.url, workers=2, fleet_lease=1.0) as here:
+        heard = Heard(here)
+        changes = here.events("backplane")
+        async with here.subscribe("news") as messages:
+            own_redis.kill()
+            lost = await anext(changes)
+            assert not lost.connected
+            assert own_redis.url in str(lost.error)
+            await heard.has(["backplane", False])
+            error = await first(here).request(["publish", "news", 1])
+            assert error.startswith("published in this cluster only: ")
+            assert await anext(messages) == 1
+            await asyncio.sleep(1.2)  # past the lease
+            assert await first(here).request(["echo", 2])
+            assert list(here.fleet.members) == [here.fleet.host]
+            own_redis.start()
+            assert (await anext(changes)).connected
+            await heard.has(["backplane", True])
+            async with cluster(own_redis.url) as there:
+                await there.publish("news", 3)  # it is subscribed to again
+                assert await anext(messages) == 3
+                assert await first(here).request(["publish", "news", 4]) is None
 
 
 async def test_a_fleet_of_another_name_is_another_fleet(redis_server: RedisServer) -> None:

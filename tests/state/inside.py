@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any
 
-from aiocluster import ClusterError, current_worker
+from aiocluster import Cluster, ClusterError, current_worker
 from aiocluster._state.client import ChannelEngine
 
 
@@ -164,3 +164,32 @@ async def ask_for_state() -> None:
     except ClusterError as error:
         await current_worker().send(f"{type(error).__name__}: {error}")
     await stay()
+
+
+async def count_at_the_end() -> None:
+    """A target: counts once when it has been told to leave, after all else."""
+    worker = current_worker()
+    begun = asyncio.Event()
+
+    def begin(message: Any, sender: int) -> None:
+        begun.set()
+
+    worker.handle_requests(begin)
+    await begun.wait()
+    try:
+        await stay()
+    finally:
+        await worker.state.incr("ends")
+
+
+def run_a_cluster() -> None:
+    """A program: prints the pid of the process that keeps the state of its cluster, and stays."""
+
+    async def run() -> None:
+        async with Cluster("tests.state.inside:stay", workers=1) as cluster:
+            await cluster.state.incr("n")
+            process = cluster.primary._shared.state
+            print(process and process.pid, flush=True)
+            await stay()
+
+    asyncio.run(run())

@@ -7,6 +7,9 @@ import os
 import random
 import signal
 import struct
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from aiocluster import (
     WorkerProcess,
 )
 from tests.conftest import BOTH
+from tests.primary import nobody
+from tests.support.programs import ROOT
 from tests.support.state import Model
 
 from . import inside
@@ -51,7 +56,15 @@ def _all(cluster: Cluster) -> list[WorkerProcess]:
 async def test_four_workers_and_an_agent(state_url: str) -> None:
     loop: Any = "asyncio" if state_url.startswith("sqlite") else "uvloop"
     is_redis = state_url.startswith("unix")
-    cluster = Cluster(inside.stay, workers=4, agents={"fifth": inside.stay}, state=state_url, loop=loop)
+    method: Any = "template" if state_url.startswith("sqlite") else "spawn"
+    cluster = Cluster(
+        inside.stay,
+        workers=4,
+        agents={"fifth": inside.stay},
+        state=state_url,
+        loop=loop,
+        start_method=method,
+    )
     seen: list[Any] = []
     for name in ("fork", "online", "exit", "disconnect", "message"):
         cluster.on(name, seen.append)
@@ -222,7 +235,7 @@ async def test_where_there_is_none() -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("shop://x", "there is no state with the scheme 'shop': take \"memory:\""),
+        ("shop://x", "'shop://x' is no URL of a state: there is no scheme 'shop'"),
         ("sqlite:///no/such/folder/x.db", "sqlite:///no/such/folder/x.db: unable to open database file"),
         ("sqlite://x.db", "'sqlite://x.db' is no URL such as"),
         ("sqlite:///x.db?mode=ro", "'sqlite:///x.db[?]mode=ro' is no URL such as"),
@@ -245,3 +258,37 @@ def test_it_is_not_shown_with_the_settings() -> None:
     assert "secret" not in repr(cluster.primary.settings)
     with pytest.raises(TypeError, match=r"setup\(\) can't change state, which counts when the cluster starts"):
         cluster.setup(state="memory:")  # type: ignore[call-arg]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+async def test_it_runs_as_the_workers_user() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # a test's own is below folders that are the user's alone
+        os.chmod(folder, 0o777)
+        ids: Any = {"uid": 65534, "gid": 65533, "loop": "asyncio"}
+        url = f"sqlite:///{folder}/x.db"
+        async with Cluster(nobody.tell_ids, workers=1, restart=False, state=url, **ids) as cluster:
+            assert await cluster.state.incr("n") == 1
+            process = psutil.Process(_hidden(cluster))
+            assert (process.uids().real, process.gids().real) == (65534, 65533)
+            file = os.stat(f"{folder}/x.db")
+            assert (file.st_uid, file.st_gid) == (65534, 65533)
+
+
+async def test_what_workers_do_at_the_very_end_counts(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    async with Cluster(inside.count_at_the_end, workers=2, state=url) as cluster:
+        for worker in cluster.workers.values():
+            await worker.request("begin")
+    async with Cluster(inside.stay, workers=1, state=url) as cluster:
+        assert await cluster.state.get("ends") == 2
+
+
+async def test_it_ends_with_a_primary_that_is_killed() -> None:
+    program = [sys.executable, "-c", "from tests.state import inside; inside.run_a_cluster()"]
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            hidden = psutil.Process(int(await asyncio.to_thread(process.stdout.readline)))
+        finally:
+            process.kill()
+    await asyncio.to_thread(hidden.wait, 10)

@@ -28,17 +28,21 @@ class RedisServer:
     Args:
         folder: Where its files are.
         options: More options of its command line, such as ``"--requirepass", "secret"``.
+        is_node: Whether it is a node of a Redis Cluster.
 
     Attributes:
         socket: The path of its Unix socket.
         port: Its port on 127.0.0.1.
+        bus: The port by which the nodes of a cluster speak with each other.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, is_node: bool = False) -> None:
         self.folder = folder
         self.socket: Path = folder / "s"
         self.port: int = 0
+        self.bus: int = 0
         self._options = options
+        self._is_node = is_node
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,6 +65,9 @@ class RedisServer:
             port = self.port or _free_port()
             command = [PROGRAM, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)]
             command += ["--dir", str(self.folder), "--logfile", "log", "--save", "", "--appendonly", "yes"]
+            if self._is_node:
+                self.bus = self.bus or _free_port()
+                command += ["--cluster-enabled", "yes", "--cluster-port", str(self.bus)]
             process = subprocess.Popen([*command, *self._options], stdin=subprocess.DEVNULL)
             if self._answers(process):
                 self._process, self.port = process, port
@@ -74,7 +81,7 @@ class RedisServer:
                 client.connect(os.fspath(self.socket))
                 client.sendall(b"INFO persistence\r\n")
                 answer = client.recv(4096)
-                if b"loading:0" in answer or answer.startswith(b"-NOAUTH"):
+                if b"\nloading:0" in answer or answer.startswith(b"-NOAUTH"):
                     return True
             time.sleep(0.005)  # the test's own timeout bounds it
         return False
@@ -113,14 +120,28 @@ def _free_port() -> int:
 
 
 @contextmanager
-def started(*options: str) -> Iterator[RedisServer]:
+def started(*options: str, is_node: bool = False) -> Iterator[RedisServer]:
     """Yields a running server, and ends it. The test is skipped where there is none."""
     if PROGRAM is None:
         pytest.skip("redis-server is not installed")
     with tempfile.TemporaryDirectory(prefix="aic-redis-") as folder:  # a socket's path may have 107 bytes
-        server = RedisServer(Path(folder), *options)
+        server = RedisServer(Path(folder), *options, is_node=is_node)
         try:
             server.start()
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def cluster_started() -> Iterator[tuple[RedisServer, RedisServer]]:
+    """Yields the two nodes of a Redis Cluster, each of which has half of the slots."""
+    with started(is_node=True) as one, started(is_node=True) as other:
+        one.ask("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        other.ask("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        other.ask("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        other.ask("CLUSTER", "MEET", "127.0.0.1", one.port, one.bus)
+        for node in (one, other):
+            while not {b"cluster_state:ok", b"cluster_slots_ok:16384"} <= set(node.ask("CLUSTER", "INFO").split()):
+                time.sleep(0.02)  # the test's own timeout bounds it
+        yield one, other

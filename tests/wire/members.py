@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiocluster._primary.topics import Board
+from aiocluster._primary.topics import _LOOKS, Board
 from aiocluster._wire import frames
 from aiocluster._wire.codec import RawFrame
 from aiocluster._wire.descriptors import Descriptors
@@ -20,7 +20,11 @@ from .ends import PATIENCE
 
 
 class Clock:
-    """The board's timer, which goes on by hand."""
+    """The board's timer, which goes on by hand.
+
+    Attributes:
+        due: What is to be called, by its timer.
+    """
 
     def __init__(self) -> None:
         self.due: dict[Clock.Timer, Callable[[], None]] = {}
@@ -38,10 +42,11 @@ class Clock:
         return timer
 
     def go_on(self) -> None:
-        """All that is due now happens."""
-        due, self.due = self.due, {}
-        for function in due.values():
-            function()
+        """So much time passes that those who acknowledge nothing are left behind."""
+        for _ in range(_LOOKS):
+            due, self.due = self.due, {}
+            for function in due.values():
+                function()
 
 
 class Process(TopicPeer):
