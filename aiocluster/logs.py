@@ -8,7 +8,6 @@ same name, so its own configuration decides where it goes.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,7 +38,8 @@ class Handler(logging.Handler):
     are their ``repr``. Texts are cut after 50,000 bytes. In the primary it also has ``slot`` (an int; None for an
     agent) and ``agent`` (its name, or None).
 
-    In a process that is no worker, records go to `logging.lastResort`, which writes warnings to stderr.
+    In a process that is no worker, or whose primary has ended, records go to `logging.lastResort`, which writes
+    warnings to stderr.
     """
 
     def __init__(self, level: int | str = logging.NOTSET) -> None:
@@ -49,17 +49,19 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Sends a record."""
         session = connected_session()
-        if session is None:
-            if logging.lastResort is not None and record.levelno >= logging.lastResort.level:
-                logging.lastResort.handle(record)
-            return
-        try:
-            if session.side.tell(LogRecord(self._lost, _packed(record))):
-                self._lost = 0
-            else:
+        if session is not None and session.side.is_open:
+            try:
+                if session.side.tell(LogRecord(self._lost, _packed(record))):
+                    self._lost = 0
+                    return
+            except Exception:
+                self.handleError(record)
+                return
+            if session.side.is_open:  # it is read too slowly
                 self._lost += 1
-        except Exception:
-            self.handleError(record)
+                return
+        if logging.lastResort is not None and record.levelno >= logging.lastResort.level:
+            logging.lastResort.handle(record)
 
 
 def config(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,15 +100,20 @@ def _packed(record: logging.LogRecord) -> bytes:
             return body
     except (SerializationError, MessageTooLargeError):
         pass
-    fields = {name: value if name in _TEXTS else _plain(value) for name, value in fields.items()}
+    fields = {name: value if name in _TEXTS or _is_short(value) else _plain(value) for name, value in fields.items()}
     body = pack(fields)
     return body if len(body) <= _LARGEST else pack({name: fields[name] for name in _USUAL if name in fields})
 
 
-def _plain(value: Any) -> Any:
-    """Returns what is no number as a short text."""
-    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) <= sys.maxsize):
-        return value
+def _is_short(value: Any) -> bool:
+    try:
+        return len(pack(value)) <= _LONGEST_EXTRA
+    except (SerializationError, MessageTooLargeError):
+        return False
+
+
+def _plain(value: Any) -> str:
+    """Returns it as a short text."""
     return _cut(value if isinstance(value, str) else repr(value), _LONGEST_EXTRA)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from .._wire.codec import unpack
@@ -43,8 +43,7 @@ class LogWriter:
     """Hands records to the loggers of this process. Its thread starts with the first record."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Source, int, bytes]] = deque()
-        self._has_some = threading.Semaphore(0)
+        self._waiting: SimpleQueue[tuple[Source, int, bytes] | None] = SimpleQueue()  # None: the thread is to end
         self._thread: threading.Thread | None = None
         self._names: set[str] = set()
 
@@ -56,8 +55,7 @@ class LogWriter:
             lost: How many could not be sent before it.
             body: The record, packed.
         """
-        self._waiting.append((source, lost, body))
-        self._has_some.release()
+        self._waiting.put((source, lost, body))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="aiocluster-logs", daemon=True)
             self._thread.start()
@@ -66,17 +64,14 @@ class LogWriter:
         """Returns when all has been written, or after 10 seconds. The next record starts another thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._has_some.release()
+            self._waiting.put(None)
             await asyncio.to_thread(thread.join, _ENDS_WITHIN)
             if thread.is_alive():
-                logger.error("%d log records of workers were not written: a handler blocks", len(self._waiting))
+                logger.error("%d log records of workers were not written: a handler blocks", self._waiting.qsize() - 1)
 
     def _run(self) -> None:
-        while True:
-            self._has_some.acquire()
-            if not self._waiting:
-                return
-            source, lost, body = self._waiting.popleft()
+        while (waiting := self._waiting.get()) is not None:
+            source, lost, body = waiting
             try:
                 self._write(source, lost, body)
             except Exception:

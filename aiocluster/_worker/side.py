@@ -37,12 +37,14 @@ class Side:
 
     Attributes:
         session: The worker that questions are about.
+        is_open: Whether the primary may hear it.
     """
 
     session: Session
 
     def __init__(self, fd: int | None) -> None:
         self._socket = None if fd is None else socket.socket(fileno=fd)
+        self.is_open: bool = fd is not None
         self._decoder = Decoder()
         self._dispatch = Dispatch(frames.PRIMARY, [on(frames.Inspect, self._on_inspect)])
         self._lock = threading.RLock()  # held by the thread that sends
@@ -80,29 +82,31 @@ class Side:
 
     def _send(self, data: bytes) -> bool:
         """Sends a frame whole, or the rest of it later, or not at all."""
-        if self._socket is None:
+        if self._socket is None or not self.is_open:
             return False
-        rest, self._rest = self._rest, b""
-        left = memoryview(rest + data)
-        deadline = time.monotonic() + (0.0 if self._is_stuck else _ROOM_WITHIN)
-        poll = select.poll()
-        poll.register(self._socket, select.POLLOUT)
+        left = memoryview(self._rest + data)
         try:
-            while left:
-                try:
-                    left = left[self._socket.send(left, socket.MSG_DONTWAIT) :]
-                    self._is_stuck = False
-                except BlockingIOError:
-                    if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
-                        break
+            left = self._sent(self._socket, left)
         except OSError:
+            self.is_open = False
             return False
         self._is_stuck = bool(left)
-        if len(left) < len(data):
-            self._rest = bytes(left)
-            return True
-        self._rest = bytes(left[: len(left) - len(data)])
-        return False
+        is_begun = len(left) < len(data)
+        self._rest = bytes(left if is_begun else left[: len(left) - len(data)])
+        return is_begun
+
+    def _sent(self, sock: socket.socket, left: memoryview) -> memoryview:
+        """Sends it, or as much as there is room for in time. Returns what is left."""
+        deadline = time.monotonic() + (0.0 if self._is_stuck else _ROOM_WITHIN)
+        while left:
+            try:
+                left = left[sock.send(left, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(sock, select.POLLOUT)
+                if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
+                    break
+        return left
 
     def read(self) -> bool:
         """Reads what there is, and has it answered. Returns whether there may be more."""
@@ -118,6 +122,7 @@ class Side:
     def abandon(self) -> None:
         """Closes the copy in a forked child of this process."""
         self._lock = threading.RLock()  # a thread of the parent may have held the other one
+        self.is_open = self._is_sending = False
         if self._socket is not None:
             os.close(self._socket.detach())
             self._socket = None

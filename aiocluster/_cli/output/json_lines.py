@@ -71,6 +71,8 @@ class Json(Losses):
     def record(self, record: logging.LogRecord) -> bytes:
         """Returns a log record as a line."""
         fields = {name: value for name, value in vars(record).items() if name not in _USUAL}
+        if record.process not in (os.getpid(), None):  # a worker's; see `aiocluster.logs`
+            fields = {"pid": record.process, **{name: value for name, value in fields.items() if value is not None}}
         text = self._tracebacks.once(whole_text(record).encode(errors="backslashreplace") + b"\n")
         return _line(record.levelno, record.name, text.decode().rstrip("\n"), record.created, **fields)
 

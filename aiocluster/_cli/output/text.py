@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 
@@ -103,6 +104,8 @@ class Text(Losses):
         if self._is_coloured:
             first = painted(_encoded(level), colour) + _encoded(f"{name}{head}") if level else painted(first, colour)
         begin = painted(clock.encode(), DIM if self._is_coloured else b"")
+        if record.process not in (os.getpid(), None):  # a worker's; see `aiocluster.logs`
+            begin += b" " + self._prefix(Origin(_place(record))).rstrip()
         more = _encoded("".join(f"{line}\n" for line in rest))
         return begin + b" " + first + b"\n" + self._tracebacks.once(more)
 
@@ -119,7 +122,17 @@ def whole_text(record: logging.LogRecord) -> str:
     text = record.getMessage()
     if record.exc_info and record.exc_info[0] is not None:
         text += "\n" + logging.Formatter().formatException(record.exc_info)
+    elif record.exc_text:  # of a worker's record
+        text += "\n" + record.exc_text
+    if record.stack_info:
+        text += "\n" + record.stack_info
     return text
+
+
+def _place(record: logging.LogRecord) -> int | str | None:
+    """Returns the slot or the agent's name in a record that a worker has sent."""
+    slot, agent = vars(record).get("slot"), vars(record).get("agent")
+    return agent if slot is None else slot
 
 
 def _name(origin: Origin) -> str:
