@@ -17,12 +17,14 @@ from tests.support.programs import environment
 
 PAGE = "testing.md"
 PYTEST = ["-m", "pytest", "-p", "aiocluster.pytest_plugin", "-p", "no:cacheprovider", "-W", "error", "-rA"]
+PYTEST += ["-o", "asyncio_default_fixture_loop_scope=function"]
 STRANGE = """
 import os
 
 import pytest
 
-from aiocluster import AsgiApp, StartupError
+from aiocluster import TargetError
+from aiocluster.integrations.asgi import AsgiApp
 
 
 def test_the_report_has_the_output(cluster):
@@ -39,7 +41,7 @@ def test_what_is_left_running_is_killed(cluster):
 
 
 def test_a_start_that_fails_says_why(cluster):
-    with pytest.raises(StartupError, match="No module named 'shopp'"):
+    with pytest.raises(TargetError, match="there is no module 'shopp'"):
         with cluster("shopp:app", workers=1):
             pass
 
@@ -47,13 +49,13 @@ def test_a_start_that_fails_says_why(cluster):
 def test_nonsense_is_told_at_once(cluster):
     with pytest.raises(TypeError, match="can't be found by the cluster's own process: give a function of a module"):
         cluster(lambda: None)
-    with pytest.raises(TypeError, match="^settings="):
+    with pytest.raises(TypeError, match="^scheduling="):
         cluster("shop:app", scheduling=object())
 
 
 async def test_with_pytest_asyncio_and_https(cluster):
     options = {"ssl_certfile": os.environ["CERTIFICATE"], "ssl_keyfile": os.environ["CERTIFICATE"]}
-    async with cluster(AsgiApp("shop:app", bind="127.0.0.1:0", **options), workers=1) as c:
+    async with cluster(AsgiApp("shop:app", bind="127.0.0.1:0", uvicorn=options), workers=1) as c:
         assert c.url.startswith("https://127.0.0.1:")
         await c.stop()
 """
@@ -80,7 +82,7 @@ def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProces
 @pytest.mark.timeout(120)
 def test_the_programs_of_the_page_pass(tmp_path: Path) -> None:
     write(tmp_path)
-    done = run(tmp_path, "-m", "coverage", "run", *PYTEST[:-1])
+    done = run(tmp_path, "-m", "coverage", "run", *PYTEST)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^=+ 5 passed in ", done.stdout, re.MULTILINE), done.stdout
     run(tmp_path, "-m", "coverage", "combine")
