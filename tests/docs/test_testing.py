@@ -55,7 +55,7 @@ def test_nonsense_is_told_at_once(cluster):
 
 async def test_with_pytest_asyncio_and_https(cluster):
     options = {"ssl_certfile": os.environ["CERTIFICATE"], "ssl_keyfile": os.environ["CERTIFICATE"]}
-    async with cluster(AsgiApp("shop:app", bind="127.0.0.1:0", uvicorn=options), workers=1) as c:
+    async with cluster(AsgiApp("shop:app", bind=["127.0.0.1:0"], uvicorn=options), workers=1) as c:
         assert c.url.startswith("https://127.0.0.1:")
         await c.stop()
 """
