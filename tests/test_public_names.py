@@ -18,6 +18,7 @@ import pytest
 import aiocluster
 import aiocluster.child_process
 import aiocluster.events
+import aiocluster.testing
 from aiocluster import ClusterError
 from aiocluster._events.stream import EventStream
 from aiocluster._wire.inbox import MessageQueue
@@ -50,7 +51,7 @@ def test_each_public_name_is_there_and_documented(name: str) -> None:
     assert value.__doc__
 
 
-@pytest.mark.parametrize("package", [aiocluster, aiocluster.events, aiocluster.child_process])
+@pytest.mark.parametrize("package", [aiocluster, aiocluster.events, aiocluster.child_process, aiocluster.testing])
 def test_type_checkers_and_python_see_the_same_names(package: ModuleType) -> None:
     names: list[str] = vars(package)["__all__"]
     (block,) = [node for node in ast.parse(inspect.getsource(package)).body if _is_for_type_checkers(node)]
