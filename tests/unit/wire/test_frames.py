@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiocluster._bind import BindAddress
 from aiocluster._wire import frames
 from aiocluster._wire.codec import Decoder, flow_fields
 from aiocluster._wire.endpoint import Endpoint
@@ -131,6 +132,7 @@ EXAMPLES = {
     "list[typing.Any]": [],
     "list[int] | None": None,
     "list[aiocluster._wire.frames.Remote]": [[2**31, "host-1", 100, True]],
+    str(BindAddress): list(BindAddress("127.0.0.1", 8000)),
     str(Endpoint): list(Endpoint(2, 1, "127.0.0.1", 80)),
     str(frames.TargetName): ["script", "/a/script.py"],
 }
