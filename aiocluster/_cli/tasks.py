@@ -50,19 +50,21 @@ def tree(tasks: list[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     shown: set[int] = set()
 
-    def add(number: int, first: str, others: str) -> None:
-        shown.add(number)
-        lines.append(first + _in_words(tasks[number]))
-        children = [child for child in below.get(number, ()) if child not in shown]
-        for child in children:
-            is_last = child == children[-1]
-            add(child, others + ("└─ " if is_last else "├─ "), others + ("   " if is_last else "│  "))
+    def add(root: int) -> None:
+        waiting = [(root, "", "")]
+        while waiting:
+            number, first, others = waiting.pop()
+            if number in shown:
+                continue
+            shown.add(number)
+            lines.append(first + _in_words(tasks[number]))
+            children = [child for child in below.get(number, ()) if child not in shown]
+            for child in reversed(children):
+                is_last = child == children[-1]
+                waiting.append((child, others + ("└─ " if is_last else "├─ "), others + ("   " if is_last else "│  ")))
 
-    for number in below.get(None, ()):
-        add(number, "", "")
-    for number in range(len(tasks)):  # tasks that wait for each other have no first one
-        if number not in shown:
-            add(number, "", "")
+    for number in [*below.get(None, ()), *range(len(tasks))]:  # tasks that wait for each other have no first one
+        add(number)
     return lines
 
 
