@@ -50,7 +50,7 @@ class Side:
         self._lock = threading.RLock()  # held by the thread that sends
         self._is_sending = False
         self._after: list[bytes] = []  # frames that the sending thread was given meanwhile
-        self._rest = b""  # of a frame that there was no room for
+        self._rest = bytearray()  # of a frame that there was no room for
         self._is_stuck = False  # the primary does not read
 
     def fileno(self) -> int:
@@ -84,29 +84,29 @@ class Side:
         """Sends a frame whole, or the rest of it later, or not at all."""
         if self._socket is None or not self.is_open:
             return False
-        left = memoryview(self._rest + data)
+        self._rest += data  # all of it: a signal handler may raise at any moment
         try:
-            left = self._sent(self._socket, left)
+            self._send_rest(self._socket)
         except OSError:
             self.is_open = False
             return False
-        self._is_stuck = bool(left)
-        is_begun = len(left) < len(data)
-        self._rest = bytes(left if is_begun else left[: len(left) - len(data)])
+        self._is_stuck = bool(self._rest)
+        is_begun = len(self._rest) < len(data)
+        if not is_begun:
+            del self._rest[-len(data) :]
         return is_begun
 
-    def _sent(self, sock: socket.socket, left: memoryview) -> memoryview:
-        """Sends it, or as much as there is room for in time. Returns what is left."""
+    def _send_rest(self, sock: socket.socket) -> None:
+        """Sends what there is room for in time."""
         deadline = time.monotonic() + (0.0 if self._is_stuck else _ROOM_WITHIN)
-        while left:
+        while self._rest:
             try:
-                left = left[sock.send(left, socket.MSG_DONTWAIT) :]
+                del self._rest[: sock.send(self._rest, socket.MSG_DONTWAIT)]
             except BlockingIOError:
                 poll = select.poll()
                 poll.register(sock, select.POLLOUT)
                 if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
                     break
-        return left
 
     def read(self) -> bool:
         """Reads what there is, and has it answered. Returns whether there may be more."""
