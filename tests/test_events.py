@@ -33,6 +33,7 @@ EVENT_NAMES = {
     "error",
     "undelivered",
     "shutdown",
+    "slow",
     "give_up",
     "backplane",
     "spawn",
