@@ -485,10 +485,15 @@ class Closed(Frame, tag=CLOSED, by=WORKER):
 
 
 class Accepted(Frame, tag=ACCEPTED, by=WORKER):
-    """The worker itself has accepted ``count`` connections, on a socket that workers share."""
+    """The worker itself has accepted ``count`` connections, on a socket that workers share.
+
+    They waited for so many milliseconds in the kernel's queue, the first of them longest; see `queue_time`.
+    """
 
     port: int
     count: int
+    shortest: int
+    longest: int
 
 
 class Ready(Frame, tag=READY, by=WORKER):
@@ -652,6 +657,54 @@ class StateOpened(Frame, tag=96, by=PRIMARY, descriptors=True):
 
 class StateRefused(Frame, tag=97, by=PRIMARY):
     """The reply to the `OpenState` of that number: there is no state to be had."""
+
+    number: int
+    text: str
+
+
+# ---- the application's numbers: the primary and its workers
+
+LAST_WORD: Final = 2**62
+"""The number of a worker's last `Counted`, which it sends unasked, when it ends."""
+
+
+class Count(Frame, tag=120, by=PRIMARY):
+    """Asks what the worker has counted so far. The reply is `Counted`. Numbers grow."""
+
+    number: int
+
+
+class Counted(Frame, tag=121, by=WORKER):
+    """The reply to the `Count` of that number: a packed report (`_metrics.family`), empty if it counts nothing.
+
+    Of its messages, ``undelivered`` have come back so far.
+    """
+
+    number: int
+    undelivered: int
+    report: bytes
+
+
+class AskPage(Frame, tag=122, by=WORKER):
+    """Asks for the page with the numbers of all workers, in a format that suits this HTTP header ``Accept``.
+
+    The reply is `Page` or `NoPage`.
+    """
+
+    number: int
+    accept: str
+
+
+class Page(Frame, tag=123, by=PRIMARY):
+    """The reply to the `AskPage` of that number."""
+
+    number: int
+    content_type: str
+    body: bytes
+
+
+class NoPage(Frame, tag=124, by=PRIMARY):
+    """The reply to the `AskPage` of that number: there is no page to be had."""
 
     number: int
     text: str

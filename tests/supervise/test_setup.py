@@ -104,7 +104,7 @@ async def health(cluster: Cluster, folder: Path) -> None:
     assert not (folder / "health.sock").exists()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         cluster.setup(health=f"127.0.0.1:{taken.getsockname()[1]}")
-        await until(lambda: not cluster._status._moves)
+        await until(lambda: not cluster._status.place._moves)
     assert (await fetch(second, "/ready"))[0] == 200, "the old one stays"
     cluster.setup(health=None)
     await until(lambda: cluster.health_address is None)
