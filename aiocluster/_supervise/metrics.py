@@ -244,7 +244,7 @@ class Metrics:
             if worker.number:
                 bodies.append(Body(place, session.identity.id, worker.report))
                 ages[place] = min(ages.get(place, now), now - worker.at)  # of two, the newer one's counts
-            elif session.has_been_online:
+            elif session.age > _DEADLINE:
                 missing.append(Conflict(place, "this worker has not answered yet"))
         waits = self._primary._shared.ports.time_waits()
         own = own_families(self._stats(), self._counts, waits, undelivered, ages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import uvicorn
@@ -76,8 +75,3 @@ async def metrics(request: Request) -> Response:
 async def serve() -> None:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
     await uvicorn.Server(config).serve()
-
-
-async def plain() -> None:
-    """Counts nothing."""
-    await asyncio.sleep(3600)
