@@ -12,12 +12,13 @@ one chat over all machines that run it with these.
 """
 
 import asyncio
+import contextlib
 import os
 
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import HTMLResponse
 
-from aiocluster import Cluster, current_worker
+from aiocluster import BackplaneError, Cluster, current_worker
 from aiocluster.integrations.asgi import AsgiApp
 
 HOST = os.environ.get("HOST", "127.0.0.1")
@@ -79,7 +80,8 @@ async def chat(socket: WebSocket) -> None:
         writing = asyncio.create_task(write())
         try:
             async for text in socket.iter_text():
-                await worker.publish(topic, {"worker": worker.id, "text": text})
+                with contextlib.suppress(BackplaneError):  # the other machines can't be reached; those here heard it
+                    await worker.publish(topic, {"worker": worker.id, "text": text})
         finally:
             writing.cancel()
             await asyncio.wait([writing])

@@ -6,6 +6,8 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 
+from .._redis.url import redacted
+
 _OWN_PROCESSES: Mapping[str, bool] = {"--workers": True, "--reload": False}
 _SERVERS: Mapping[str, Mapping[str, bool]] = {
     "uvicorn": _OWN_PROCESSES,
@@ -35,8 +37,8 @@ def warning(target: str, words: Sequence[str], ours: Mapping[str, bool], before:
     if not words or (found := _option(words[0], ours)) is None:
         return None
     shown = _with_value(words, found, ours)
-    right = shlex.join(["aiocluster", "run", *before, *shown, target, *words[len(shown) :]])
-    return f"what follows {target} is its own, so is {shlex.join(shown)}; for the cluster: {right}"
+    right = _joined(["aiocluster", "run", *before, *shown, target, *words[len(shown) :]])
+    return f"what follows {target} is its own, so is {_joined(shown)}; for the cluster: {right}"
 
 
 def _of_a_server(target: str, words: Sequence[str], options: Mapping[str, bool]) -> str | None:
@@ -51,8 +53,13 @@ def _of_a_server(target: str, words: Sequence[str], options: Mapping[str, bool])
             continue  # in one process
         rest = [*words[:number], *words[number + len(shown) :]]
         right = ["aiocluster", "run", *(["-w", value] if options[found] else [found]), target, *rest]
-        return f"{shlex.join(shown)} is {server}'s own and {effect}; for the cluster: {shlex.join(right)}"
+        return f"{_joined(shown)} is {server}'s own and {effect}; for the cluster: {_joined(right)}"
     return None
+
+
+def _joined(words: Sequence[str]) -> str:
+    """Those words for a shell, without the passwords of URLs: what is said is logged."""
+    return shlex.join(redacted(word) if "://" in word else word for word in words)
 
 
 def server_name(target: str) -> str:

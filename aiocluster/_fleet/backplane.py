@@ -8,12 +8,14 @@ import logging
 import math
 import random
 from collections.abc import Coroutine, Iterable, Iterator
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import redis.exceptions as theirs
 from redis.asyncio.connection import AbstractConnection
 
-from .._redis.connect import connect
+from .._redis.connect import connect, timeout_of
 from .._redis.failure import failure
 from .._redis.url import RedisUrl
 from ..errors import BackplaneError
@@ -45,6 +47,8 @@ class Backplane:
 
     Args:
         url: The Redis.
+        patience: Seconds that a later connection may take, if the URL does not say fewer. The first one has as long as
+            the URL says.
         listener: Is told what happens.
         channels: Channels to hear from the beginning.
 
@@ -53,8 +57,9 @@ class Backplane:
         waiting: Bytes that are to be published and have not been acknowledged by Redis.
     """
 
-    def __init__(self, url: RedisUrl, listener: Listener, channels: Iterable[str]) -> None:
+    def __init__(self, url: RedisUrl, patience: float, listener: Listener, channels: Iterable[str]) -> None:
         self.url = url
+        self._quick = within(url, patience)
         self.is_up: bool = False
         self.waiting: int = 0
         self._listener = listener
@@ -176,7 +181,7 @@ class Backplane:
                 one.result()  # raises
 
     async def _connect(self, undo: contextlib.AsyncExitStack) -> AbstractConnection:
-        connection = await connect(self.url)
+        connection = await connect(self._quick if self._first.done() else self.url)
         undo.push_async_callback(connection.disconnect, nowait=True)
         return connection
 
@@ -255,3 +260,9 @@ async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+def within(url: RedisUrl, seconds: float) -> RedisUrl:
+    """That URL with so many seconds as its ``socket_timeout``, or the fewer that it says itself."""
+    most = min(timeout_of(url), seconds)
+    return replace(url, options=MappingProxyType({**url.options, "socket_timeout": str(most)}))

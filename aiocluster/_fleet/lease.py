@@ -16,14 +16,17 @@ import os
 import random
 import struct
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from .._primary.term import Term
 from .._processes.clock import now
 from ..errors import BackplaneError, StoppingError
 from .names import Names
+
+if TYPE_CHECKING:
+    from .._redis.line import Commands
 
 logger = logging.getLogger("aiocluster.fleet")
 
@@ -70,14 +73,6 @@ return 0
 """
 
 
-class Scripts(Protocol):
-    """Runs Lua scripts in Redis."""
-
-    def run(self, script: str, keys: Iterable[str], arguments: Iterable[str | int]) -> Awaitable[Any]:
-        """Returns the script's reply; raises `BackplaneError`."""
-        ...
-
-
 class SharedDeadline:
     """A time that the agent's process reads, whatever its event loop does: two floats in shared memory."""
 
@@ -105,7 +100,7 @@ class Lease:
         owner: This cluster.
         seconds: How long a lease is.
         names: What the fleet calls its keys.
-        scripts: Runs the scripts.
+        line: Leads to Redis.
         changed: Called when the lease has been taken or lost.
 
     Attributes:
@@ -115,7 +110,7 @@ class Lease:
     """
 
     def __init__(
-        self, agent: str, owner: str, seconds: float, names: Names, scripts: Scripts, changed: Callable[[], None]
+        self, agent: str, owner: str, seconds: float, names: Names, line: Commands, changed: Callable[[], None]
     ) -> None:
         self.agent = agent
         self.token: int = 0
@@ -124,7 +119,7 @@ class Lease:
         self._owner = owner
         self._seconds = seconds
         self._keys = tuple(names.lease(agent))
-        self._scripts = scripts
+        self._line = line
         self._changed = changed
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -164,7 +159,7 @@ class Lease:
         if had_it:
             with suppress(BackplaneError, TimeoutError):
                 async with asyncio.timeout(self._seconds / _TRIES):
-                    await self._scripts.run(_RELEASE, self._keys[:1], [self._owner])
+                    await self._line.call("EVAL", _RELEASE, 1, self._keys[0], self._owner)
 
     async def _hold(self) -> None:
         while True:
@@ -183,7 +178,9 @@ class Lease:
             self._lose()
         try:
             async with asyncio.timeout(rest):
-                reply = await self._scripts.run(_HOLD, self._keys, [self._owner, int(self._seconds * 1000), held])
+                reply = await self._line.call(
+                    "EVAL", _HOLD, 2, *self._keys, self._owner, int(self._seconds * 1000), held
+                )
         except (BackplaneError, TimeoutError) as error:
             logger.debug("the lease of the agent %s: %s", self.agent, error)
             return min(rest, 0.1 + rest * random.random() / 2)

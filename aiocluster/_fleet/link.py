@@ -52,6 +52,11 @@ class Link:
         self._has_wanted = False  # since the last batch that could be used
 
     @property
+    def has_more(self) -> bool:
+        """Whether frames wait until earlier ones have been acknowledged."""
+        return bool(self._queue)
+
+    @property
     def owes_ack(self) -> bool:
         """Whether something is to be acknowledged, if no batch does it soon."""
         return self._owes

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from .._events.emitter import EventHub
@@ -23,16 +23,14 @@ from .._primary.router import Router
 from .._primary.topics import Board
 from .._processes.clock import now
 from .._redis import url as urls
-from .._redis.connect import cluster, timeout_of
-from .._redis.failure import failure
-from .._redis.line import Line
-from .._redis.url import RedisUrl
+from .._redis.cluster_line import ClusterLine
+from .._redis.line import Commands, Line
 from .._wire.frames import BackplaneChanged, Remote
 from .._wire.mailbox import Requests
 from .._wire.windows import SendWindow
 from ..errors import BackplaneError, BackplaneStartupError, ProtocolError
 from ..events import Backplane as BackplaneEvent
-from .backplane import Backplane
+from .backplane import Backplane, within
 from .lease import Lease
 from .letters import Beat, Bye, parse
 from .names import Names
@@ -44,6 +42,8 @@ from .topics import TopicUplink
 logger = logging.getLogger("aiocluster.fleet")
 
 _ACK_WITHIN = 0.02  # seconds
+_SHORTEST = 1.0  # seconds that a connection may take, however short the lease is
+_LAST = 1.0  # seconds that what workers have sent at last may take to leave
 
 
 class Member:
@@ -87,7 +87,7 @@ class Member:
         self.error: BackplaneError | None = None
         self.leases_changed: Callable[[], None] = lambda: None
         self.told: Callable[[BackplaneError | None], None] = lambda error: None
-        self._url = _within(urls.parse(url), lease)
+        self._url = urls.parse(url)
         self._lease = lease
         self._router = router
         self._hub = hub
@@ -96,14 +96,17 @@ class Member:
         self._roster = Roster(self.host, lease, Numbers(router, board, self._own.left))
         self._roster.add(os.getpid(), False)
         self._epoch = self._roster.epoch
-        self._backplane = Backplane(self._url, self, [self._names.all, self._names.host(self.host)])
+        self._backplane = Backplane(
+            self._url, max(_SHORTEST, lease / BEATS), self, [self._names.all, self._names.host(self.host)]
+        )
         self._board = board
         self._topics = TopicUplink(self.host, self._names, self._backplane, board)
         self._is_in = asyncio.Event()
         self._heard = 0.0  # when the last of its own beats was heard
-        self._scripts = _Scripts(self._url)
+        patient = within(self._url, max(_SHORTEST, lease / BEATS))
+        self._line: Commands = ClusterLine(patient) if patient.kind == "cluster" else Line(patient)
         self.leases: Mapping[str, Lease] = MappingProxyType(
-            {name: Lease(name, self.host, lease, self._names, self._scripts, self._leases_changed) for name in agents}
+            {name: Lease(name, self.host, lease, self._names, self._line, self._leases_changed) for name in agents}
         )
         self._beat: asyncio.TimerHandle | None = None
         self._flush: asyncio.Handle | None = None
@@ -139,19 +142,24 @@ class Member:
             lease.begin()
 
     async def end(self) -> None:
-        """Leaves the fleet. All agents must have ended."""
+        """Leaves the fleet. All workers and agents must have ended."""
         await asyncio.gather(*(lease.end() for lease in self.leases.values()))
+        self._board.disconnect()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                while self._backplane.is_up and self._roster.has_more:
+                    await asyncio.sleep(_ACK_WITHIN)
+        await self._own.close()
         for timer in (self._beat, self._ack, self._flush):
             if timer is not None:
                 timer.cancel()
-        self._beat = None
-        self._board.disconnect()
-        await self._own.close()
         if self._backplane.is_up:
             self._roster.stop()
             self._flush_now()
+            if self._ack is not None:
+                self._ack.cancel()
         await self._backplane.end()
-        await self._scripts.close()
+        await self._line.close()
 
     def _leases_changed(self) -> None:
         self.leases_changed()
@@ -227,7 +235,10 @@ class Member:
 
     def receive(self, sender: Remote, kind: int, number: int, body: bytes) -> None:
         """A frame from another cluster for this process."""
-        self._own.receive(sender, kind, number, body)
+        try:
+            self._own.receive(sender, kind, number, body)
+        except ProtocolError as error:  # the sender's fault, not its cluster's
+            logger.error("%s/%d sent an invalid message: %s", sender.host, sender.pid, error)
 
     def joined(self, pid: int, is_worker: bool) -> None:
         """A worker or an agent of this cluster is online."""
@@ -248,6 +259,8 @@ class Member:
 
     def connected(self) -> None:
         """There are connections to Redis."""
+        if self.error is not None:
+            logger.info("the fleet %s can be reached again", self.name)
         self.error = None
         self._heard = now()
         self._roster.reconnected(now())
@@ -283,36 +296,3 @@ class Member:
             logger.error("%s", error)
         self._look()
         self._schedule()
-
-
-class _Scripts:
-    """Runs Lua scripts."""
-
-    def __init__(self, url: RedisUrl) -> None:
-        self._url = url
-        self._line = None if url.kind == "cluster" else Line(url)
-        self._cluster = cluster(url) if url.kind == "cluster" else None
-
-    async def run(self, script: str, keys: Iterable[str], arguments: Iterable[str | int]) -> object:
-        """Returns the script's reply; raises `BackplaneError`."""
-        keys, arguments = list(keys), list(arguments)
-        if self._line is not None:
-            return await self._line.call("EVAL", script, len(keys), *keys, *arguments)
-        assert self._cluster is not None
-        try:
-            return await self._cluster.eval(script, len(keys), *keys, *arguments)
-        except Exception as error:
-            raise failure(self._url, error) from None
-
-    async def close(self) -> None:
-        """Closes the connection."""
-        if self._line is not None:
-            await self._line.close()
-        if self._cluster is not None:
-            await self._cluster.aclose()
-
-
-def _within(url: RedisUrl, lease: float) -> RedisUrl:
-    """That URL with a ``socket_timeout`` that suits the lease."""
-    seconds = min(timeout_of(url), lease / BEATS)
-    return replace(url, options=MappingProxyType({**url.options, "socket_timeout": str(seconds)}))

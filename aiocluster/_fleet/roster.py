@@ -278,6 +278,11 @@ class Roster:
     # ---- what is to be published
 
     @property
+    def has_more(self) -> bool:
+        """Whether frames wait until others have acknowledged earlier ones."""
+        return any(other.link.has_more for other in self._others.values())
+
+    @property
     def owes_acks(self) -> bool:
         """Whether something is to be acknowledged, if nothing that is published soon does it."""
         return any(other.link.owes_ack for other in self._others.values())

@@ -89,17 +89,17 @@ class StateProcess:
             ClusterError: It can't be started, or the cluster has stopped.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                await self._run().serve(theirs)
-                return ours
+                with open_channel() as (ours, theirs):
+                    await self._run().serve(theirs)
+                    return ours
             except _Gone as error:
-                ours.close()
                 if attempt == _ATTEMPTS:
                     raise ClusterError(f"the state can't be had: {error}") from None
-            except BaseException:
-                ours.close()
-                raise
+            except OSError as error:
+                if isinstance(error, ClusterError):
+                    raise
+                raise ClusterError(f"the state can't be reached: {error}") from error
         raise AssertionError
 
     def _run(self) -> _Running:
@@ -204,27 +204,24 @@ class _Running:
         return self._is_ready.done() and self._is_ready.exception() is None
 
     async def serve(self, sock: socket.socket) -> None:
-        """Has it serve a client at the other end of this socket, which it takes over.
+        """Has it serve a client at the other end of this socket, which stays the caller's.
 
         Raises:
             BackplaneError: It can't keep the state where it should.
             _Gone: It has ended.
         """
+        await asyncio.shield(self._is_ready)
+        if self._channel.is_closed:
+            raise _Gone("its process has ended")
         number = next(self._numbers)
-        with sock:
-            await asyncio.shield(self._is_ready)
-            if self._channel.is_closed:
-                raise _Gone("its process has ended")
-            served = self._asked[number] = asyncio.get_running_loop().create_future()
-            try:
-                fds = [sock.fileno()]
-                self._channel.send(frames.ServeState(number).encode(), fds)
-                try:
-                    await served
-                finally:
-                    self._channel.withdraw(fds)
-            finally:
-                del self._asked[number]
+        served = self._asked[number] = asyncio.get_running_loop().create_future()
+        fds = [sock.fileno()]
+        try:
+            self._channel.send(frames.ServeState(number).encode(), fds)
+            await served
+        finally:
+            del self._asked[number]
+            self._channel.withdraw(fds)
 
     async def end(self) -> None:
         """Closes its channel, by which it ends; kills it if it takes too long."""

@@ -7,8 +7,8 @@ import time
 
 def now() -> float:
     """Seconds on a clock that no one sets, and that goes on while the machine sleeps. All processes have the same."""
-    return time.clock_gettime(_CLOCK)
+    return time.clock_gettime(CLOCK)
 
 
-_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Linux's monotonic clock stands still while the machine sleeps (clock_gettime(2)); macOS's goes on."""

@@ -23,6 +23,7 @@ from redis.asyncio.connection import (
     parse_url,
 )
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 
 from ..errors import BackplaneError
@@ -141,6 +142,10 @@ async def _master(url: RedisUrl) -> tuple[str, int]:
     try:
         host, port = await sentinel.discover_master(url.service)
         return host, port
+    except MasterNotFoundError:  # whose text shows redis-py's pools, in some versions with a password
+        raise theirs.ConnectionError(
+            f"No master found for {url.service!r}: no Sentinel there answers, or none knows it"
+        ) from None
     finally:
         for one in sentinel.sentinels:
             await one.aclose()

@@ -58,7 +58,7 @@ def failure(url: RedisUrl, error: Exception) -> BackplaneError:
     """One line about an exception of redis-py's: a `RefusedError` or a `LostError`."""
     if isinstance(error, BackplaneError):
         return error
-    details = " ".join(str(error).split())
+    details = " ".join(str(error).split()).rstrip(".")
     told = theirs.NoPermissionError() if _NOT_PERMITTED in details else error
     what, advice = next(
         ((what, advice) for kind, what, advice in _SAYING if isinstance(told, kind)), ("can't be used", "")

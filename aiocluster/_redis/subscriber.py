@@ -13,7 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from ..errors import BackplaneError
 from .connect import abandon, connect, timeout_of
-from .failure import REFUSALS, closed, failure
+from .failure import REFUSALS, closed, failure, lost
 from .url import RedisUrl
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=5.0, base=0.1)
@@ -126,6 +126,18 @@ class Subscriber:
             if self._connection is not None:
                 self._send(channel.command(b"UNSUBSCRIBE"), None)
 
+    async def catch_up(self) -> None:
+        """Returns when all has been heard that was published before this was called.
+
+        Raises:
+            BackplaneError: There is no connection, or it breaks meanwhile.
+        """
+        if self._connection is None:
+            raise lost(self._url, "it is not there", was_sent=False)
+        mark = _Channel(b"", False)
+        self._send((b"PING",), mark)
+        await asyncio.shield(mark.heard)
+
     async def close(self) -> None:
         """Closes the connection. Nothing is heard from then on."""
         self._is_closed = True
@@ -185,6 +197,7 @@ class Subscriber:
             self._send(channel.command(b"SUBSCRIBE"), channel)
         reader = asyncio.create_task(self._read(connection, len(self._asked)), name="aiocluster redis reader")
         writer = asyncio.create_task(self._write(connection), name="aiocluster redis writer")
+        error: BackplaneError | None = None
         try:
             while True:
                 replies, was_asked = self._replies, bool(self._asked)
@@ -192,12 +205,14 @@ class Subscriber:
                     (reader, writer), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
                 )
                 if ended:
-                    error = ended.pop().exception()
-                    assert isinstance(error, Exception)
-                    return failure(self._url, error)
+                    why = ended.pop().exception()
+                    assert isinstance(why, Exception)
+                    error = failure(self._url, why)
+                    return error
                 if replies == self._replies:
                     if was_asked:
-                        return failure(self._url, TimeoutError(f"nothing was heard for {self._timeout:g} s"))
+                        error = failure(self._url, TimeoutError(f"nothing was heard for {self._timeout:g} s"))
+                        return error
                     if not self._channels:
                         return None
                     self._send((b"PING",), None)
@@ -205,6 +220,10 @@ class Subscriber:
             self._connection = None
             self._wake = None
             self._commands.clear()
+            why = error or closed(self._url)
+            for asked in self._asked:
+                if asked is not None and self._channels.get((asked.name, asked.is_pattern)) is not asked:
+                    asked.fail(why)
             self._asked.clear()
             reader.cancel()
             writer.cancel()

@@ -299,11 +299,11 @@ class ChannelEngine:
         opening = self._opening.get(loop)
         if opening is None:
             opening = self._opening[loop] = loop.create_task(self._connect(loop))
-            opening.add_done_callback(self._on_opened)
+            opening.add_done_callback(lambda opening: self._on_opened(loop, opening))
         return await asyncio.shield(opening)
 
-    def _on_opened(self, opening: asyncio.Task[Connection]) -> None:
-        self._opening = {loop: other for loop, other in self._opening.items() if other is not opening}
+    def _on_opened(self, loop: asyncio.AbstractEventLoop, opening: asyncio.Task[Connection]) -> None:
+        self._opening.pop(loop, None)
         if not opening.cancelled():
             opening.exception()  # marks it as retrieved, in case nobody waits any more
 
@@ -332,6 +332,9 @@ class ChannelEngine:
             return await (self._here() or await self._connection()).ask(operation, size)
         except ChannelClosedError:
             return await (await self._connection()).ask(operation, size)
+
+    async def catch_up(self) -> None:
+        """See `Engine.catch_up`. Changes and results come by the same channel, in their order."""
 
     async def reach(self) -> None:
         """See `Engine.reach`."""

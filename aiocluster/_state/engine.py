@@ -100,6 +100,14 @@ class Engine(Protocol):
         """Yields an event that is set whenever this lock may have become free: released, expired, or unknown."""
         ...
 
+    async def catch_up(self) -> None:
+        """Returns when watchers have heard of what was changed before.
+
+        Raises:
+            ClusterError: Nothing is heard now.
+        """
+        ...
+
     async def reach(self) -> None:
         """Returns once it has answered, and would take a change.
 

@@ -97,9 +97,11 @@ async def _follow(engine: Engine, prefix: str, mirror: Mirror, is_there: asyncio
         try:
             async with engine.watch(prefix) as changes:
                 keys = await engine.keys(prefix)
+                bodies = await engine.get_many(keys)
+                await engine.catch_up()
                 # Changes that came before these values are applied after them. Nobody sees that: this task goes on
                 # without a pause until it has applied all.
-                mirror._begin(dict(zip(keys, await engine.get_many(keys), strict=True)))
+                mirror._begin(dict(zip(keys, bodies, strict=True)))
                 if not is_there.done():
                     is_there.set_result(None)
                 pause = _PAUSES[0]

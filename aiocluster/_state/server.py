@@ -48,6 +48,7 @@ class Client:
         locks: The locks that it waits for.
         backlog: Changes that wait until its channel has room.
         freed: Locks that have become free, likewise.
+        unsent: Bytes of results that have been queued since it was last looked whether there is room.
         is_at_work: Whether a thread performs what it asked for.
     """
 
@@ -58,6 +59,7 @@ class Client:
         self.locks: Counter[str] = Counter()
         self.backlog: Backlog = Backlog()
         self.freed: dict[str, None] = {}
+        self.unsent: int = 0
         self.is_at_work: bool = False
         self._parts: list[bytes] = []
         self._size = 0  # bytes of a value that has not come whole
@@ -202,7 +204,9 @@ class Server:
                 break
             self._tell(take_news(self._store))
             client.send(frame)
-            if client.todo:
+            client.unsent += len(frame)
+            if client.todo or client.unsent > PAGE:
+                client.unsent = 0
                 client.channel.flush()  # now it is known whether there is room
         self._look_at_the_clock()
 
@@ -240,7 +244,7 @@ class Server:
             changes, size = [], 0
             while client.backlog and size < PAGE:
                 changes.append(change := client.backlog.take())
-                size += len(change.value or b"")
+                size += len(change.key) + len(change.value or b"")
             client.send(_encoded(changes))
             client.channel.flush()
 
@@ -282,7 +286,7 @@ def _encoded(changes: list[Changed]) -> bytes:
     size = 0
     for change in changes:
         items.append((change.key, change.value))
-        size += len(change.value or b"")
+        size += len(change.key) + len(change.value or b"")
         if size > PAGE:
             frames.append(encode(CHANGES, items))
             items, size = [], 0

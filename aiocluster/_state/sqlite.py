@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ _SCHEMA = """
     INSERT INTO tokens SELECT 0 WHERE NOT EXISTS (SELECT * FROM tokens);
 """
 _APPLICATION_ID = 0x61696F63  # "aioc": no other program's file is taken for ours (sqlite.org/pragma.html)
+_LOOK_AGAIN = 1.0  # seconds after a transaction has failed
 _WAIT = 5.0  # seconds that another process may have the file locked
 
 
@@ -40,6 +42,7 @@ class SqliteStore:
     def __init__(self, path: str, synchronous: str = "normal") -> None:
         self.news: News = News()
         self.is_watched: bool = False
+        self._next_end: float | None = None
         # The thread that opens it is not the one that uses it later; never are there two.
         self._database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
         try:
@@ -75,6 +78,7 @@ class SqliteStore:
             self._database.execute("COMMIT")
         except BaseException:
             self.news = News()
+            self._next_end = time.time() + _LOOK_AGAIN  # what has expired may not have been removed
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise

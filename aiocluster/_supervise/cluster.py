@@ -171,6 +171,8 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
     async def _leave_fleet(self) -> None:
         if self._member is not None:
             await self._member.end()
+            self._hub.cancel()
+            await self._hub.drain()
 
     # ---- status
 

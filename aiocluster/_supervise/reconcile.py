@@ -9,9 +9,8 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._fleet.lease import Lease
 from .._primary.primary import Primary
 from .._primary.session import Session, log_failure
 from .._primary.worker_process import WorkerProcess
@@ -28,6 +27,9 @@ from .process import Process
 from .progress import Progress
 from .readiness import Readiness
 from .wanted import Reload, Request, Scale, StartAgents, Wanted
+
+if TYPE_CHECKING:
+    from .._fleet.lease import Lease
 
 logger = logging.getLogger("aiocluster.cluster")
 

@@ -182,6 +182,8 @@ class Topics:
         if len(self._subscribed) + len(names) > MOST_SUBSCRIBED:
             raise ClusterError(f"one process may subscribe to at most {MOST_SUBSCRIBED} topics at a time")
         for topic in names:
+            if (forgotten := self._subscribed.get(topic)) is not None:
+                self._unsubscribe_if_unheard(topic, forgotten)
             if topic not in self._subscribed:
                 self._subscribe(topic)
             self._subscribed[topic].subscriptions.add(subscription)

@@ -1,4 +1,9 @@
-"""An agent that the fleet has one of ends with its lease, whatever it does: a thread looks at the time."""
+"""An agent that the fleet has one of ends with its lease, whatever it does.
+
+On Linux the kernel kills it: a timer sends SIGKILL, which reaches a process even while it is stopped, so that it does
+nothing any more when it is continued. A thread sets the timer anew when the lease has been renewed. Elsewhere that
+thread alone looks at the time.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,17 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 
-from .._processes.clock import now
+from .._processes.clock import CLOCK, now
 from .._wire import frames
 from .._wire.codec import Decoder
 from .._wire.descriptors import ANCILLARY_SIZE, RECEIVE_FLAGS, received
 
 _LOOK = 0.25
 """Seconds between two looks, at most. Waiting stands still while the machine sleeps; the clock of leases does not."""
+
+_ABSOLUTE = 1  # TIMER_ABSTIME
 
 _LENGTH = 4  # bytes of a frame's length
 
@@ -40,13 +48,16 @@ def read_lease(sock: socket.socket) -> int:
 
 
 def end_with_lease(fd: int) -> None:
-    """Kills this process as soon as the lease that ``fd`` tells of has passed.
-
-    SIGKILL can't be handled, so nothing goes on. That holds after a SIGCONT, too.
-    """
+    """Kills this process as soon as the lease that ``fd`` tells of has passed. SIGKILL can't be handled."""
+    kill_at = _kernel_timer()
+    kill_at(_until(fd))
 
     def watch() -> None:
-        while (left := _until(fd) - now()) > 0:
+        armed = 0.0
+        while (left := (until := _until(fd)) - now()) > 0:
+            if until != armed:
+                armed = until
+                kill_at(until)
             time.sleep(min(left, _LOOK))
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -65,3 +76,28 @@ def _until(fd: int) -> float:
         once, again = struct.unpack("=dd", os.pread(fd, 16, 0))
         if once == again:
             return float(once)
+
+
+def _kernel_timer() -> Callable[[float], None]:
+    """Returns what has the kernel kill this process at a time of the clock of leases: timer_settime(2).
+
+    It does nothing where there are no such timers.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        if ctypes.sizeof(ctypes.c_long) == 8:
+            libc = ctypes.CDLL(None, use_errno=True)
+            timer = ctypes.c_void_p()
+            # struct sigevent: sigev_value, sigev_signo, and sigev_notify, which is SIGEV_SIGNAL; 64 bytes in all
+            event = struct.pack("=qii48x", 0, signal.SIGKILL, 0)
+            if hasattr(libc, "timer_create") and libc.timer_create(CLOCK, event, ctypes.byref(timer)) == 0:
+
+                def kill_at(until: float) -> None:
+                    seconds = max(until, 1e-9)  # 0 would disarm it
+                    whole = int(seconds)
+                    spec = struct.pack("=qqqq", 0, 0, whole, max(1, int((seconds - whole) * 1e9)))
+                    libc.timer_settime(timer, _ABSOLUTE, spec, None)
+
+                return kill_at
+    return lambda until: None

@@ -39,15 +39,13 @@ class Remotes:
         self._opened = opened
         self._by_number: dict[int, Remote] = {}
         self._by_address: dict[str, int] = {}
-        self._hosts: dict[str, set[int]] = {}  # the workers' numbers
+        self._hosts: dict[str, dict[int, Remote]] = {}
 
     def add(self, remote: Remote) -> None:
         """A process is there."""
         self._by_number[remote.number] = remote
         self._by_address[address(remote)] = remote.number
-        workers = self._hosts.setdefault(remote.host, set())
-        if remote.is_worker:
-            workers.add(remote.number)
+        self._hosts.setdefault(remote.host, {})[remote.number] = remote
 
     def remove(self, number: int) -> str | None:
         """A process has gone. Returns its address; None: it is unknown."""
@@ -56,15 +54,15 @@ class Remotes:
             return None
         if self._by_address.get(address(remote)) == number:  # else its heir has it
             del self._by_address[address(remote)]
-        self._hosts[remote.host].discard(number)
-        if not any(other.host == remote.host for other in self._by_number.values()):
+        del self._hosts[remote.host][number]
+        if not self._hosts[remote.host]:
             del self._hosts[remote.host]
         return address(remote)
 
     @property
     def members(self) -> dict[str, tuple[int, ...]]:
         """The pids of each cluster's workers, by host."""
-        return {host: tuple(self._by_number[number].pid for number in sorted(of)) for host, of in self._hosts.items()}
+        return {host: tuple(one.pid for one in of.values() if one.is_worker) for host, of in self._hosts.items()}
 
     @property
     def workers(self) -> list[int]:

@@ -154,7 +154,7 @@ def _measurement(name: str, tasks: int, goal: Goal, in_redis: Goal) -> Measureme
 
     needs = ("redis-server", "redis")
     return Measurement(
-        f"P12{name.upper()}" + ("" if tasks == 1 else f"x{tasks}"),
+        f"P12{name.upper()}" + ("" if tasks == 1 else "MANY"),
         f"state: {name}, " + ("alone" if tasks == 1 else f"from {tasks} tasks at once"),
         "s" if tasks == 1 else "op/s",
         contenders=(

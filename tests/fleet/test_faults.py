@@ -105,7 +105,7 @@ async def connections_cut(redis: RedisServer) -> None:
 
 @pytest.mark.parametrize("fault", [restarted, killed_and_empty, connections_cut])
 async def test_what_is_over_within_the_lease_loses_nothing(own_redis: RedisServer, tmp_path: Path, fault: Any) -> None:
-    journal, lease = tmp_path / "journal", 4.0
+    journal, lease = tmp_path / "journal", 6.0
     async with (
         cluster(own_redis.url, fleet_lease=lease, journal=journal) as here,
         other(own_redis.url, lease, journal),

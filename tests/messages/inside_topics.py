@@ -78,7 +78,7 @@ def one_loop_after_the_other() -> None:
     """Each loop has a subscription; the first one leaves its own behind, with something in it."""
 
     async def forget() -> None:
-        await current_worker().subscribe("lines").__aenter__()
+        subscriptions.append(await current_worker().subscribe("lines").__aenter__())
         await current_worker().send("subscribed")
         await current_worker().wait_for("message")
 

@@ -139,7 +139,10 @@ async def test_who_iterates_leaves_when_it_is_told_to(target: Any) -> None:
             await worker.send("go on")
             assert await said.get() == "subscribed"
         await primary.publish("lines", ["a", "line"])
-        assert await said.get() == ["a", "line"]
+        line = await said.get()
+        if line == "for the loop that ends":  # the process has subscribed all the time: it may have come late
+            line = await said.get()
+        assert line == ["a", "line"]
         await worker.disconnect()
         end = await worker.wait()
         assert (end.code, end.reason) == (0, "told")

@@ -26,6 +26,7 @@ from aiocluster import (
     WorkerProcess,
 )
 from tests.conftest import BOTH
+from tests.primary import nobody
 from tests.support.programs import ROOT
 from tests.support.state import Model
 
@@ -263,7 +264,9 @@ def test_it_is_not_shown_with_the_settings() -> None:
 async def test_it_runs_as_the_workers_user() -> None:
     with tempfile.TemporaryDirectory() as folder:  # a test's own is below folders that are the user's alone
         os.chmod(folder, 0o777)
-        async with Cluster(inside.stay, workers=1, uid=65534, gid=65533, state=f"sqlite:///{folder}/x.db") as cluster:
+        ids: Any = {"uid": 65534, "gid": 65533, "loop": "asyncio"}
+        url = f"sqlite:///{folder}/x.db"
+        async with Cluster(nobody.tell_ids, workers=1, restart=False, state=url, **ids) as cluster:
             assert await cluster.state.incr("n") == 1
             process = psutil.Process(_hidden(cluster))
             assert (process.uids().real, process.gids().real) == (65534, 65533)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +15,9 @@ import msgpack
 import pytest
 
 from aiocluster import BackplaneError
+from aiocluster._redis.connect import socket_of
+from aiocluster._redis.line import Line
+from aiocluster._redis.subscriber import Subscriber
 from aiocluster._state.engine import Changed
 from aiocluster._state.redis import RedisEngine
 from aiocluster._state.state import State
@@ -24,6 +30,8 @@ both_loops = pytest.mark.asyncio(loop_factories=sorted(BOTH))
 
 @asynccontextmanager
 async def engine_of(url: str) -> AsyncIterator[RedisEngine]:
+    if "socket_timeout" not in url:  # a busy machine may take longer than the usual 5 seconds
+        url += f"{'&' if '?' in url else '?'}socket_timeout=40"
     engine = RedisEngine(url)
     try:
         yield engine
@@ -274,9 +282,6 @@ async def test_a_redis_that_restarts(own_redis: RedisServer) -> None:
 
 
 async def test_a_frozen_redis(own_redis: RedisServer) -> None:
-    import os
-    import signal
-
     async with state_of(f"{own_redis.url}?socket_timeout=0.2") as state:
         await state.set("n", 1)
         os.kill(own_redis.pid, signal.SIGSTOP)
@@ -364,7 +369,35 @@ def test_one_loop_after_the_other(redis_server: RedisServer) -> None:
 
     for number in range(1, 4):
         assert asyncio.run(count()) == number
-    assert asyncio.run(end()) == 4
+    with ThreadPoolExecutor(2) as threads:  # and several at once
+        sums = [*threads.map(lambda _: asyncio.run(count_on(engine)), range(2))]
+    assert max(sums) == 203
+    assert asyncio.run(end()) == 204
+    assert redis_server.ask("INFO", "clients")["connected_clients"] == 1
+
+
+async def count_on(engine: RedisEngine) -> int:
+    for _ in range(99):
+        await engine.incr("n", 1, None)
+    return await engine.incr("n", 1, None)
+
+
+async def test_a_forked_child_lets_go(redis_server: RedisServer) -> None:
+    async with engine_of(redis_server.url) as engine, engine.watch("") as changes:
+        await engine.incr("n", 1, None)
+        (client,) = engine._clients.values()
+        for part in (client._line, client._subscriber):
+            assert isinstance(part, Line | Subscriber)
+            assert part._connection is not None
+            ours = socket_of(part._connection)
+            assert ours is not None
+            kept = os.dup(ours.fileno())
+            part.abandon()  # what a child does with its copies
+            assert os.path.samestat(os.fstat(ours.fileno()), os.stat(os.devnull))
+            os.dup2(kept, ours.fileno())  # the parent's were there all the time
+            os.close(kept)
+        assert await engine.incr("n", 1, None) == 2
+        assert [await anext(changes), await anext(changes)] == [Changed("n", b"\x01"), Changed("n", b"\x02")]
 
 
 async def test_what_redis_py_refuses(redis_server: RedisServer) -> None:
