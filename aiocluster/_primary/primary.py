@@ -360,6 +360,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             host=self._shared.host,
             token=token,
             remotes=[],
+            times_waits=self._shared.ports.waits is not None,
         )
 
     def _free_slot(self) -> int:

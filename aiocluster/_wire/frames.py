@@ -291,6 +291,8 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     token: int | None
     """The fencing token of an agent that is the only one in the fleet."""
     remotes: list[Remote]
+    times_waits: bool
+    """Whether it is to tell how long connections have waited that it accepts itself. After a `Count`, it is, too."""
 
     def with_peers(self, peers: dict[int, str | None], remotes: list[Remote]) -> WorkerConfig:
         """Returns the same with these peers: the names, or None, of the workers that are online, by pid; and those of

@@ -99,6 +99,7 @@ class Session:
         self._have_heard: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._heartbeat = Heartbeat(config.heartbeat, self._report, self._may_rest)
         self.ports.woken = self._heartbeat.wake
+        self.ports.times_waits = config.times_waits
         self.ports.ready_clock.idle_time = self._heartbeat.meter.idle_time
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -295,6 +296,7 @@ class Session:
 
     def _on_count(self, frame: frames.Count) -> None:
         assert self.loop is not None
+        self.ports.times_waits = True
         self.metrics().count(frame.number, self.loop)
 
     def say_last_word(self) -> None:

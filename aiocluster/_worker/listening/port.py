@@ -232,7 +232,7 @@ class Port:
 
     def _waits(self, fds: list[int]) -> tuple[int, int]:
         """For how many milliseconds the last and the first of these have waited in the kernel's queue."""
-        if not self._queue_tells:
+        if not (self._queue_tells and self._ports.times_waits):
             return 0, 0
         longest = int(1000 * waited(self._family, fds[0]))
         if not longest or len(fds) == 1:
@@ -334,6 +334,7 @@ class Ports:
         is_stopped: Whether it takes no more connections.
         ready_clock: Tells when the loop has gone round since connections came.
         woken: Called when a connection comes and none is open.
+        times_waits: Whether the primary wants to know how long connections have waited that this worker accepts.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -349,6 +350,7 @@ class Ports:
         self.paths: set[bytes] = set()
         self.refused: dict[int, str] = {}
         self.is_stopped: bool = False
+        self.times_waits: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
