@@ -57,6 +57,7 @@ class _Worker:
         number: Of which `frames.Count` this is the answer.
         at: When it came, on the monotonic clock.
         undelivered: How many of its messages have come back to it.
+        rested: Whether it had nothing to do when it was asked last: then it has nothing new to say until it has.
         pages: The pages that it waits for.
     """
 
@@ -64,6 +65,7 @@ class _Worker:
     number: int = 0
     at: float = field(default_factory=time.monotonic)
     undelivered: int = 0
+    rested: bool = False
     pages: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -189,13 +191,14 @@ class Metrics:
     # ---- looks
 
     def _ask(self, *, all_of_them: bool) -> _Round:
-        """Asks the workers that can answer, or of these only those that have something to do."""
+        """Asks the workers that can answer, or of these only those that may have something new to say."""
         self._number += 1
         frame = frames.Count(self._number).encode()
         asked: set[Session] = set()
         for session in self._primary._all_sessions():
-            life = session.life
-            if life.channel == "open" and life.loop == "running" and (all_of_them or not session.rests):
+            life, worker = session.life, self._of(session)
+            has_news, worker.rested = not (worker.rested and session.rests), session.rests
+            if life.channel == "open" and life.loop == "running" and (has_news or all_of_them):
                 session.channel.send(frame)
                 asked.add(session)
         return _Round(self._number, asked)
