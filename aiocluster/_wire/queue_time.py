@@ -15,6 +15,7 @@ TICK = 0.004
 """Seconds: waits that are shorter can't be told from none."""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", 0) if sys.platform == "linux" else 0
+_STREAM, _TCP = int(socket.SOCK_STREAM), int(socket.IPPROTO_TCP)  # enums take longer
 _LAST_DATA_RECEIVED = 52  # the offset of `tcpi_last_data_recv` in `struct tcp_info`, in milliseconds
 _SIZE = 56
 
@@ -32,9 +33,9 @@ def waited(family: int, fd: int) -> float:
         fd: Its descriptor, which stays the caller's.
     """
     try:
-        sock = _socket.socket(family, socket.SOCK_STREAM, 0, fd)  # `socket.socket` takes five times as long
+        sock = _socket.socket(family, _STREAM, 0, fd)  # `socket.socket` takes five times as long
         try:
-            info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _SIZE)
+            info = sock.getsockopt(_TCP, _TCP_INFO, _SIZE)
         finally:
             sock.detach()
     except OSError:

@@ -107,7 +107,8 @@ class Port:
         self._moved_from: list[socket.socket] = []
         self.accepted: int = 0
         self.waits: Waits | None = None
-        self._queue_tells = can_be_told(sock.family)
+        self._family = int(sock.family)  # each look at a socket's own makes an enum
+        self._queue_tells = can_be_told(self._family)
         self._queue_was_empty = 0.0  # the last time when no connection waited in the kernel's queue
         self._queued = 0.0  # seconds that the connection waited there that was asked last
         self._asked_queue_at = 0.0
@@ -352,7 +353,7 @@ class Port:
                 fd, client = accept()
                 self.accepted += 1
                 if asks_queue and self._queued > queued_at_most:
-                    self._queued, self._asked_queue_at = waited(sock.family, fd), now
+                    self._queued, self._asked_queue_at = waited(self._family, fd), now
                     queued_at_most = _SHORT
                     since = now - self._queued
                 yield fd, client, None, since
