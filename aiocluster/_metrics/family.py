@@ -100,7 +100,7 @@ def unpack_family(body: bytes) -> Family:
         ValueError: It is none.
     """
     name, kind, documentation, unit, mode, samples = _of_length(6, _unpacked(body))
-    if kind not in TYPES or type(samples) is not list or not (mode is None or type(mode) is str):
+    if _text(kind) not in TYPES or type(samples) is not list or not (mode is None or type(mode) is str):
         raise ValueError("these bytes are not a metric family")
     return Family(_text(name), kind, _text(documentation), _text(unit), mode, [_sample(one) for one in samples])
 

@@ -287,6 +287,9 @@ class Metrics:
             answer = frames.Page(frame.number, content_type, body).encode()
         except (ClusterError, MessageTooLargeError) as error:
             answer = frames.NoPage(frame.number, str(error)).encode()
+        except Exception as error:  # else the worker would wait for ever
+            logger.exception("the page of metrics could not be made")
+            answer = frames.NoPage(frame.number, f"{type(error).__name__}: {error}").encode()
         if not session.channel.is_closed:
             session.channel.send(answer)
 
@@ -311,7 +314,10 @@ class Metrics:
         from .._metrics.page import Body, keep
 
         self._past = self._past or Past()
-        keep(self._past, Body(place, id, report))
+        try:
+            keep(self._past, Body(place, id, report))
+        except Exception:  # nobody awaits it
+            logger.exception("what the last worker in slot %s has counted is lost", place)
 
 
 def _warm_up() -> None:

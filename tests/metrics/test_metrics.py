@@ -19,12 +19,12 @@ from .inside_plain import ask, plain
 from .pages import Page, check_nothing_went_down, scrape
 
 
-async def test_a_life_of_a_web_application(worker_loop: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_life_of_a_web_application(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(
         serve,
         workers=4,
         metrics="127.0.0.1:0",
-        loop=worker_loop,  # type: ignore[arg-type]
+        loop="asyncio",  # the example's workers run on uvloop (tests/docs/test_metrics_page.py)
         start_method="template",
         preload=["tests.metrics.inside_metrics"],
     )
@@ -67,7 +67,7 @@ async def test_a_life_of_a_web_application(worker_loop: str, caplog: pytest.LogC
         assert page.at("shop_build_info", version="1.2") == 1
         assert page.by("shop_own", "slot") == dict.fromkeys("0123", 7.0)
         assert page.by("aiocluster_workers", "state")["listening"] == 4
-        assert set(page.by("aiocluster_loop_busy_ratio", "slot")) == set("0123")
+        assert set(page.by("aiocluster_connections", "slot")) == set("0123")
         depths = page.by("shop_depth", "slot")
         assert all(depth in (0, 10 + int(slot)) for slot, depth in depths.items())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import prometheus_client
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -116,6 +116,7 @@ def test_what_can_not_be_written_or_read_is_left_out_and_said() -> None:
     assert len(errors) == 4
 
 
+@settings(max_examples=50)  # each is a page
 @given(st.recursive(st.none() | st.floats() | st.text() | st.binary(), lambda inner: st.lists(inner, max_size=7)))
 def test_any_report_is_read_or_refused(value: object) -> None:
     packed = pack_fields([value]) if not isinstance(value, list) else pack_fields(value)
