@@ -34,6 +34,7 @@ EVENT_NAMES = {
     "undelivered",
     "shutdown",
     "give_up",
+    "backplane",
     "spawn",
     "close",
 }
@@ -197,7 +198,8 @@ def test_handlers_added_or_removed_meanwhile_count_from_the_next_event_on() -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("exits", "did you mean 'exit'?"), ("Exit", "did you mean 'exit'?"), ("", "there are close, ")]
+    ("name", "hint"),
+    [("exits", "did you mean 'exit'?"), ("Exit", "did you mean 'exit'?"), ("", "there are backplane, close, ")],
 )
 async def test_an_unknown_name_is_a_value_error_that_suggests_the_nearest(name: str, hint: str) -> None:
     thing: Any = Thing()

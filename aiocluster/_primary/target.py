@@ -171,10 +171,10 @@ def is_plain_function(target: str, cwd: str | os.PathLike[str] | None = None) ->
         spec = _find(module, Folders(), cwd)
         if not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
             return False
-        tree = ast.parse(Path(spec.origin).read_bytes(), spec.origin)
+        tree = _parsed(spec.origin)
     except (TargetError, OSError, SyntaxError, ValueError):
         return False
-    match [node for node in _module_level(tree) if _binds(node, name)]:
+    match tree and [node for node in _module_level(tree) if _binds(node, name)]:
         case [ast.FunctionDef(decorator_list=[]) | ast.AsyncFunctionDef(decorator_list=[]) as function]:
             return len(function.args.posonlyargs) + len(function.args.args) not in (2, 3)
     return False
@@ -219,7 +219,9 @@ def _may_define(origin: str, name: str) -> bool:
         SyntaxError: It can't be parsed.
         ValueError: Likewise: it has null bytes.
     """
-    tree = ast.parse(Path(origin).read_bytes(), origin)
+    tree = _parsed(origin)
+    if tree is None:
+        return True
     for node in _module_level(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -233,6 +235,27 @@ def _may_define(origin: str, name: str) -> bool:
             case ast.Call(func=ast.Name(id="globals" | "exec" | "setattr")):
                 return True
     return False
+
+
+def _parsed(origin: str) -> ast.Module | None:
+    """Parses a source file. Returns None if CPython can't, although nothing is wrong with it.
+
+    It counts nesting for all trees of an interpreter together. So if the garbage collector runs meanwhile, and a
+    finalizer parses something else, then parsing fails with a SystemError. The log of a task's exception that was
+    never retrieved is such a finalizer: it shows a traceback, and ``traceback`` parses the lines.
+
+    Raises:
+        SyntaxError: It can't be parsed.
+        ValueError: Likewise: it has null bytes.
+        OSError: It can't be read.
+    """
+    source = Path(origin).read_bytes()
+    for _ in range(3):
+        try:
+            return ast.parse(source, origin)
+        except SystemError:
+            pass
+    return None
 
 
 def _module_level(tree: ast.AST) -> list[ast.AST]:

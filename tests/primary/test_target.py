@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import gc
 import importlib
 import json
 import os
@@ -191,6 +193,33 @@ def test_a_coroutine_is_refused() -> None:
 def test_a_member_of_a_module_is_named_without_an_import(modules: Path, target: str) -> None:
     module, _, name = target.partition(":")
     assert name_target(target) == FunctionTarget(module, name, in_cwd=True)
+
+
+class _Parses:
+    """Parses something when it is finalized, as the log of a task's exception does, which shows a traceback."""
+
+    left = 0
+
+    def __init__(self) -> None:
+        self.cycle = self
+
+    def __del__(self) -> None:
+        ast.parse("1 + 2")
+        _Parses.left -= 1
+        if _Parses.left > 0:
+            _Parses()  # for the next collection
+
+
+def test_a_module_is_parsed_although_finalizers_parse_something_else() -> None:
+    before = gc.get_threshold()
+    _Parses.left = 1000
+    _Parses()
+    gc.set_threshold(1)
+    try:
+        assert name_target("json:loads") == FunctionTarget("json", "loads", in_cwd=True)
+    finally:
+        gc.set_threshold(*before)
+        _Parses.left = 0
 
 
 @pytest.mark.parametrize(
