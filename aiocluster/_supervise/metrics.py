@@ -21,7 +21,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,8 @@ from ..errors import ClusterError, MessageTooLargeError, ProtocolError
 from .own_numbers import Counts, own_families, place_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from .._metrics.family import Family
     from .._metrics.merge import Conflict, Past
     from .._metrics.page import Body
@@ -297,6 +298,8 @@ class Metrics:
 
     def _in_thread(self) -> ThreadPoolExecutor:
         if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor  # many clusters need none
+
             self._thread = ThreadPoolExecutor(1, "aiocluster-metrics", _hear_no_signals)
         return self._thread
 
