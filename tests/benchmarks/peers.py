@@ -139,13 +139,13 @@ _PACKAGES = {*_ASGI_ARGUMENTS, "fastapi", "numpy", "pydantic", "redis", "sqlalch
 
 
 def sampled(command: Sequence[str]) -> Sample:
-    """What a program says that measures by itself: ``{"value": …, "cpu": {"primary": …}}``.
+    """What a program says that measures by itself: ``{"value": …, "cpu": {"primary": …}}``, or without ``cpu``.
 
     Raises:
         ProgramFailed: It broke.
     """
     said = answer(command)
-    return Sample(said["value"], cpu=said["cpu"])
+    return Sample(said["value"], cpu=said.get("cpu", {}))
 
 
 def wrk(port: int, processes: Processes | None = None, clients: int = CLIENTS) -> Sample:
