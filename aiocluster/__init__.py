@@ -14,6 +14,7 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     # isort: off
+    from . import metrics as metrics
     from ._primary.primary import Primary as Primary
     from ._primary.worker_process import WorkerProcess as WorkerProcess
     from ._state.lock import Lease as Lease
@@ -74,4 +75,5 @@ else:
             ".settings": "Agent RestartPolicy Settings",
             ".stats": "ClusterStats",
         },
+        modules=["metrics"],
     )

@@ -262,6 +262,12 @@ def _listens_at(name: str, value: object) -> object:
     return value
 
 
+def _metrics_at(name: str, value: object) -> object:
+    if "prometheus_client" not in sys.modules and find_spec("prometheus_client") is None:
+        raise ValueError(f"{name} needs prometheus-client, which is not installed: pip install aiocluster[metrics]")
+    return _listens_at(name, value)
+
+
 _strings = _each((str,), "str")
 _seconds = partial(number, at_least=0, unit="seconds")
 _some_seconds = partial(number, above=0, unit="seconds")
@@ -374,6 +380,8 @@ class Settings:
             least one is; 503 from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither
             a reload nor one crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it
             came online. None: nowhere.
+        metrics: Where the primary answers ``/metrics`` over HTTP, written like ``health``: one page of Prometheus
+            metrics for all workers, see `aiocluster.metrics`. Needs the extra ``metrics``. None: nowhere.
         systemd: Whether this cluster is the service that systemd has started: it opens the sockets that systemd passes
             to this process, and tells it ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, its status, and ``WATCHDOG=1``.
             Without systemd it changes nothing. The command ``aiocluster`` sets it.
@@ -425,6 +433,7 @@ class Settings:
     fleet: str | None = _setting(None, _optional(_cluster_name), "start")
     fleet_lease: float = _setting(5.0, partial(number, at_least=0.5, unit="seconds"), "start")
     health: str | None = _setting(None, _optional(_listens_at), "cluster")
+    metrics: str | None = _setting(None, _optional(_metrics_at), "cluster")
     systemd: bool = _setting(False, _is(bool, "True or False"), "start")
     name: str | None = _setting(None, _optional(_cluster_name), "start")
     state: str | None = _setting(None, _state, "start", is_shown=False)  # a URL may have a password
@@ -493,6 +502,7 @@ class _ClusterChanges(PrimarySettings, total=False):
     reload_include: Sequence[str]
     reload_exclude: Sequence[str]
     health: str | None
+    metrics: str | None
 
 
 class ClusterSettings(_ClusterChanges, total=False):

@@ -58,7 +58,7 @@ def test_type_checkers_and_python_see_the_same_names(package: ModuleType) -> Non
     typed = [
         (alias.asname, "." * statement.level + str(statement.module))
         for statement in block.body
-        if isinstance(statement, ast.ImportFrom)
+        if isinstance(statement, ast.ImportFrom) and statement.module is not None  # else it is a module of the package
         for alias in statement.names
     ]
     assert sorted(names) == sorted(str(name) for name, _ in typed)

@@ -191,6 +191,9 @@ SETTINGS: list[click.Parameter] = [
     ),
     SettingOption("health", metavar="ADDRESS", help="Answer /live and /ready there over HTTP, such as 127.0.0.1:9000."),
     SettingOption(
+        "metrics", metavar="ADDRESS", help="Answer /metrics there over HTTP, for all workers, such as 127.0.0.1:9100."
+    ),
+    SettingOption(
         "state",
         metavar="URL",
         default="memory:",

@@ -86,14 +86,15 @@ class RereadingCluster(Cluster):
         """Has all go by this request, or raises and changes nothing."""
         after = _values(request)
         changed = _differences(self._request, request).difference(AT_THE_START, _OF_THE_COMMAND)
-        if "health" in changed:
-            await self._status.move(after["health"])
         if changed:
             try:
+                for name in changed.intersection(self._places):
+                    await self._places[name].move(after[name])
                 most = _bounds(request) if _bounds(request) != _bounds(self._proven) else self._bounds
                 self._primary._setup({name: after[name] for name in changed}, most.high)
             except BaseException:
-                await self._status.move(self._primary.settings.health)
+                for name, place in self._places.items():
+                    await place.move(getattr(self._primary.settings, name))
                 raise
         self._request = request
 

@@ -367,6 +367,7 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             remotes=[],
             app_address=self._app_address,
             slow_loop=settings.slow_loop,
+            times_waits=self._shared.ports.waits is not None,
         )
 
     def _free_slot(self) -> int:

@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._events.emitter import EventHub
 from .._processes.exit_status import ExitStatus
@@ -105,6 +105,26 @@ class Identity:
         return self.place if isinstance(self.place, str) else None
 
 
+class Numbers(Protocol):
+    """What collects the numbers that workers have counted."""
+
+    def counted(self, session: Session, frame: frames.Counted) -> None:
+        """A worker has said what it has counted."""
+        ...
+
+    def ask_page(self, session: Session, frame: frames.AskPage) -> None:
+        """A worker asks for the page with the numbers of all.
+
+        Raises:
+            ProtocolError: It asks too often.
+        """
+        ...
+
+    def gone(self, session: Session) -> None:
+        """A worker has ended, and all it said has been heard."""
+        ...
+
+
 @dataclass(slots=True)
 class Shared:
     """State that all workers of a primary share.
@@ -118,6 +138,7 @@ class Shared:
         topics: Who publishes and subscribes to what.
         state: The process that keeps the state; None: there is none.
         logs: Writes the workers' log records.
+        numbers: What collects the numbers that workers have counted; None: nothing does.
         ports: The shared ports.
         host: What the fleet calls this cluster; empty if there is none.
         changed: Called when a worker's state has changed.
@@ -135,6 +156,7 @@ class Shared:
     topics: Board = field(default_factory=lambda: Board(_schedule))
     state: StateProcess | None = None
     logs: LogWriter = field(default_factory=LogWriter)
+    numbers: Numbers | None = None
     ports: PortTable = field(default_factory=PortTable)
     host: str = ""
     changed: Callable[[], None] = _nothing
@@ -254,6 +276,8 @@ class Session:
                 on(frames.Signalled, self._on_signalled),
                 on(frames.Spent, self._on_spent),
                 on(frames.OpenState, self._on_open_state),
+                on(frames.Counted, self._on_counted),
+                on(frames.AskPage, self._on_ask_page),
                 *self._member.routes,
                 *self.backend.routes,
             ],
@@ -285,6 +309,11 @@ class Session:
     def silence(self) -> float | None:
         """Seconds since its event loop last reported; None if no loop is running."""
         return time.monotonic() - self._reported_at if self.life.loop == "running" else None
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has nothing to do, and reports less often therefore."""
+        return self.heartbeat > self._heartbeat
 
     @property
     def age(self) -> float:
@@ -432,6 +461,16 @@ class Session:
         self.spent = frame.why
         self._changed()
 
+    def _on_counted(self, frame: frames.Counted) -> None:
+        if self.shared.numbers is not None:
+            self.shared.numbers.counted(self, frame)
+
+    def _on_ask_page(self, frame: frames.AskPage) -> None:
+        if self.shared.numbers is None:
+            self.backend.tell(frames.NoPage(frame.number, "there is no page: a Primary has none, only a Cluster"))
+        else:
+            self.shared.numbers.ask_page(self, frame)
+
     def _on_open_state(self, frame: frames.OpenState) -> None:
         if self.shared.state is None or len(self._openings) >= _OPENINGS:
             raise ProtocolError("it asks for a state that it does not have, or too often")
@@ -551,6 +590,8 @@ class Session:
         """Removes a gone worker from the primary's table; as in Node, before its last event is emitted."""
         if self.life.is_gone:
             self.shared.gone(self)
+            if self.shared.numbers is not None:
+                self.shared.numbers.gone(self)
 
     async def wait_ready(self) -> None:
         """Returns when its event loop runs, or can no longer start."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
@@ -26,6 +27,9 @@ from .cluster_primary import ClusterPrimary
 from .control import Control
 from .cpus import available_cpus
 from .given import Given, is_of_fleet
+from .http_answer import Content
+from .http_place import HttpPlace
+from .metrics import Metrics
 from .reconcile import Reconciler
 from .reload_on_change import ReloadOnChange
 from .signals import Commands, Signals
@@ -67,6 +71,9 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         self._reconciler = Reconciler(self._primary)
         self._watch = ReloadOnChange(self._primary, self._reconciler)
         self._status = Status(self._primary, self._reconciler)
+        self._metrics = Metrics(self._primary, self.stats)
+        self._metrics_page = HttpPlace("metrics", {"/metrics": self._make_metrics_page})
+        self._places = {"health": self._status.place, "metrics": self._metrics_page}
         self._primary._slots = lambda: self._bounds.high
         self._primary._check_env(given.settings)
         self._primary.settings_changed = self._settings_changed
@@ -101,6 +108,9 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         try:
             set_title(self._primary._cluster_name, "primary, starting")
             await self._status.begin()
+            self._metrics.begin()
+            await self._metrics_page.begin(self._primary.settings.metrics)
+            self._want_metrics()
             self._control.begin()
             self._primary._claimed_name = self._control.name
             set_title(self._primary._cluster_name, "primary, starting")
@@ -142,7 +152,11 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
                     try:
                         await self._signals.end()
                     finally:
-                        await self._status.end()
+                        try:
+                            await self._metrics_page.end()
+                            await self._metrics.end()
+                        finally:
+                            await self._status.end()
 
     async def _join_fleet(self) -> None:
         settings = self._primary.settings
@@ -212,6 +226,18 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
     def health_address(self) -> Address | None:
         """Where ``/live`` and ``/ready`` are answered (the setting ``health``); None: nowhere, or not yet."""
         return self._status.address
+
+    @property
+    def metrics_address(self) -> Address | None:
+        """Where ``/metrics`` is answered (the setting ``metrics``); None: nowhere, or not yet."""
+        return self._metrics_page.address
+
+    async def _make_metrics_page(self, accept: str) -> Content:
+        return Content(HTTPStatus.OK, *await self._metrics.page(accept))
+
+    def _want_metrics(self) -> None:
+        if self._primary.settings.metrics is not None:
+            self._metrics.want()
 
     @property
     def _bounds(self) -> Bounds:
@@ -292,8 +318,8 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         ``scheduling`` by ports that are opened later, ``graceful_timeout`` by the next leave, ``drain_delay`` by the
         next stop, ``restart`` by the next end, ``start_timeout`` also by starts under way. Limits count for all workers
         at once; `reload` has all workers started with the new settings. ``reload_on_change`` watches other files, and
-        ``health`` answers at the new address once it listens there. If it can't, the log says so, and the old one
-        stays.
+        ``health`` and ``metrics`` are answered at the new address once it listens there. If it can't, the log says so,
+        and the old one stays.
 
         Args:
             **settings: See `Settings`. All but ``workers`` (that is `scale`), ``agents``, ``name`` and ``systemd``.
@@ -309,6 +335,8 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         self._reconciler.settings_changed()
         self._watch.settings_changed()
         self._status.settings_changed()
+        self._metrics_page.settings_changed(self._primary.settings.metrics)
+        self._want_metrics()
 
     async def reload(self) -> None:
         """Replaces all workers and agents, one at a time, without losing a connection.
@@ -326,7 +354,7 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
         """
         if not self._reconciler.is_running:
             raise ClusterError("the cluster is not running: nothing to reload")
-        with self._status.reloading():
+        with self._status.reloading(), self._metrics.reloading():
             await self._reconciler.reload()
 
     async def scale(self, workers: int | tuple[int, int]) -> None:

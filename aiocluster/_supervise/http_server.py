@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import cast
 
 from .._bind import BindAddress
@@ -18,7 +20,9 @@ from .._wire.endpoint import Endpoint
 from .._wire.socket_file import whole_path
 from ..address import Address
 from ..errors import StartupError
-from .http_answer import Page, Request
+from .http_answer import AnyPage, Asked, Content, Request
+
+logger = logging.getLogger("aiocluster.cluster")
 
 _TIMEOUT = 5.0  # seconds from accept to close
 _MOST = 64  # open connections: none of them may cost the primary its descriptors
@@ -37,7 +41,7 @@ class HttpServer:
         address: Where it listens, the first of two if on all interfaces; None before `open`.
     """
 
-    def __init__(self, setting: str, where: BindAddress, pages: Mapping[str, Page]) -> None:
+    def __init__(self, setting: str, where: BindAddress, pages: Mapping[str, AnyPage]) -> None:
         self.address: Address | None = None
         self._setting = setting
         self._where = where
@@ -112,13 +116,14 @@ class HttpServer:
 class _Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, pages: Mapping[str, Page], all_of_them: set[_Connection], none_left: asyncio.Event) -> None:
+    def __init__(self, pages: Mapping[str, AnyPage], all_of_them: set[_Connection], none_left: asyncio.Event) -> None:
         self._request = Request(pages)
         self._all = all_of_them
         self._none_left = none_left
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_answered = False
+        self._making: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no instances of it
@@ -133,12 +138,33 @@ class _Connection(asyncio.Protocol):
             return
         if (response := self._request.receive(data)) is not None:
             self._is_answered = True
-            self._transport.write(response)
+            if isinstance(response, Asked):
+                self._making = asyncio.get_running_loop().create_task(self._make(response))
+            else:
+                self._transport.write(response)
+                self._transport.close()
+
+    async def _make(self, asked: Asked) -> None:
+        try:
+            content = await asked.page(asked.accept)
+        except Exception as error:  # whoever asks is to see it, too
+            logger.exception("a page could not be made")
+            text = f"{type(error).__name__}: {error}\n".encode()
+            content = Content(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text)
+        if self._transport is not None:
+            self._transport.write(asked.response(content))
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._making is not None and not self._making.done():
+            self._making.cancel()
+            self._making.add_done_callback(self._ended)
+        else:
+            self._ended(None)
+
+    def _ended(self, _: object) -> None:
         self._all.discard(self)
         if not self._all:
             self._none_left.set()

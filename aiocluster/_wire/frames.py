@@ -296,6 +296,9 @@ class WorkerConfig(Frame, tag=20, by=PRIMARY):
     slow_loop: float | None
     """Seconds after which a blocked event loop is told of; None: it is not watched."""
 
+    times_waits: bool
+    """Whether it is to tell how long connections have waited that it accepts itself. After a `Count`, it is, too."""
+
     def with_peers(self, peers: dict[int, str | None], remotes: list[Remote]) -> WorkerConfig:
         """Returns the same with these peers: the names, or None, of the workers that are online, by pid; and those of
         other clusters."""
@@ -489,10 +492,15 @@ class Closed(Frame, tag=CLOSED, by=WORKER):
 
 
 class Accepted(Frame, tag=ACCEPTED, by=WORKER):
-    """The worker itself has accepted ``count`` connections, on a socket that workers share."""
+    """The worker itself has accepted ``count`` connections, on a socket that workers share.
+
+    They waited for so many milliseconds in the kernel's queue, the first of them longest; see `queue_time`.
+    """
 
     port: int
     count: int
+    shortest: int
+    longest: int
 
 
 class Ready(Frame, tag=READY, by=WORKER):
@@ -706,3 +714,51 @@ class LogRecord(Frame, tag=115, by=WORKER):
 
     lost: int
     body: bytes
+
+
+# ---- the application's numbers: the primary and its workers
+
+LAST_WORD: Final = 2**62
+"""The number of a worker's last `Counted`, which it sends unasked, when it ends."""
+
+
+class Count(Frame, tag=120, by=PRIMARY):
+    """Asks what the worker has counted so far. The reply is `Counted`. Numbers grow."""
+
+    number: int
+
+
+class Counted(Frame, tag=121, by=WORKER):
+    """The reply to the `Count` of that number: a packed report (`_metrics.family`), empty if it counts nothing.
+
+    Of its messages, ``undelivered`` have come back so far.
+    """
+
+    number: int
+    undelivered: int
+    report: bytes
+
+
+class AskPage(Frame, tag=122, by=WORKER):
+    """Asks for the page with the numbers of all workers, in a format that suits this HTTP header ``Accept``.
+
+    The reply is `Page` or `NoPage`.
+    """
+
+    number: int
+    accept: str
+
+
+class Page(Frame, tag=123, by=PRIMARY):
+    """The reply to the `AskPage` of that number."""
+
+    number: int
+    content_type: str
+    body: bytes
+
+
+class NoPage(Frame, tag=124, by=PRIMARY):
+    """The reply to the `AskPage` of that number: there is no page to be had."""
+
+    number: int
+    text: str

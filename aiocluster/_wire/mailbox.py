@@ -45,6 +45,7 @@ class Mailbox:
 
     Attributes:
         worker: The worker that events name as the sender, in the primary; else None.
+        undelivered: How many messages have come back so far.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Mailbox:
         self.call = call
         self._logger = logger
         self.worker: Any = None
+        self.undelivered: int = 0
 
     def complain(self, error: Exception) -> None:
         """Logs and emits a failure that no caller waits for."""
@@ -73,4 +75,5 @@ class Mailbox:
 
     def give_back(self, pid: int | str, message: Any) -> None:
         """Emits a message whose receiver is gone and did not acknowledge it."""
+        self.undelivered += 1
         self._hub.emit(Undelivered(pid, message))

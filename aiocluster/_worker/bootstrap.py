@@ -176,6 +176,7 @@ def _finish(session: Session, error: BaseException | None) -> NoReturn:
         error = SystemExit(1)
     elif error is not None and why_it_repeats(error) is not None:
         session.report_failure(error)
+    session.say_last_word()
     session.channel.flush_blocking()
     session.is_over = True
     if session.is_terminated:

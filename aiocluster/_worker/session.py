@@ -35,6 +35,7 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from .._wire.topics import Topics
+    from .metrics import Metrics
     from .side import Side
     from .slow_loop import SlowLoop
     from .state import StateOpener
@@ -103,6 +104,7 @@ class Session:
         self._heartbeat = Heartbeat(config.heartbeat, self._report, self._may_rest)
         self._slow_loop = None if config.slow_loop is None else _slow_loop(config.slow_loop, side)
         self.ports.woken = self._heartbeat.wake
+        self.ports.times_waits = config.times_waits
         self.ports.ready_clock.idle_time = self._heartbeat.meter.idle_time
         self._mailbox = Mailbox(self.inbox, self.inbox.deliver, self.requests, logger, call=_call)
         self.primary: Conversation = self._conversation(config.primary_pid, "the primary")
@@ -116,6 +118,7 @@ class Session:
         self.backplane_error: BackplaneError | None = None
         self._topics: Topics | None = None
         self._state: StateOpener | None = None
+        self._metrics: Metrics | None = None
         self.worker: Worker = Worker._create(self)
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(
@@ -127,6 +130,7 @@ class Session:
                 on(frames.RemoteLeft, self._on_remote_left),
                 on(frames.BackplaneChanged, self._on_backplane_changed),
                 on(frames.Leave, self._on_leave),
+                on(frames.Count, self._on_count),
                 *self.ports.routes,
             ],
         )
@@ -289,6 +293,27 @@ class Session:
         if self._state is not None:
             self._state.abandon()
 
+    # ---- numbers
+
+    def metrics(self) -> Metrics:
+        """What this process has counted, and how it gets the cluster's page; made when first asked for."""
+        if self._metrics is None:
+            from .metrics import Metrics
+
+            self._metrics = Metrics(self.tell, lambda: self.loop, lambda: self._mailbox.undelivered)
+            self._dispatch.add(self._metrics.routes)
+        return self._metrics
+
+    def _on_count(self, frame: frames.Count) -> None:
+        assert self.loop is not None
+        self.ports.times_waits = True
+        self.metrics().count(frame.number, self.loop)
+
+    def say_last_word(self) -> None:
+        """Tells the primary what this process has counted, if it may have counted anything. No loop runs any more."""
+        if not self.channel.is_closed and ("prometheus_client" in sys.modules or self._mailbox.undelivered):
+            self.metrics().say_last_word()
+
     # ---- topics
 
     def topics(self) -> Topics:
@@ -412,6 +437,8 @@ class Session:
             self._topics.close()
         if self._state is not None:
             self._state.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self.inbox.emit(Disconnect())
 
 

@@ -104,7 +104,7 @@ async def health(cluster: Cluster, folder: Path) -> None:
     assert not (folder / "health.sock").exists()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         cluster.setup(health=f"127.0.0.1:{taken.getsockname()[1]}")
-        await until(lambda: not cluster._status._moves)
+        await until(lambda: not cluster._status.place._moves)
     assert (await fetch(second, "/ready"))[0] == 200, "the old one stays"
     cluster.setup(health=None)
     await until(lambda: cluster.health_address is None)
@@ -138,6 +138,14 @@ def watch_python(cluster: Cluster, folder: Path) -> str:
     return "code_of_test.py"
 
 
+async def metrics(cluster: Cluster, folder: Path) -> None:
+    cluster.setup(metrics=f"unix:{folder / 'metrics.sock'}")
+    await until(lambda: cluster.metrics_address is not None)
+    assert 'aiocluster_workers{state="listening"}' in (await fetch(cluster.metrics_address, "/metrics"))[1]
+    cluster.setup(metrics=None)
+    await until(lambda: cluster.metrics_address is None)
+
+
 def watch_pages(cluster: Cluster, folder: Path) -> str:
     cluster.setup(reload_include=["*.html"])
     return "page.html"
@@ -160,6 +168,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 EACH: dict[str, Try] = {
     "health": health,
+    "metrics": metrics,
     "weights": weights,
     "max_memory": limit("max_memory", 1),
     "max_lifetime": limit("max_lifetime", 0.01),

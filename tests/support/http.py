@@ -7,7 +7,7 @@ import asyncio
 from aiocluster.events import Address
 
 
-async def fetch(address: Address | None, path: str, method: str = "GET") -> tuple[int, str]:
+async def fetch(address: Address | None, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, str]:
     """Returns the status and the body.
 
     Raises:
@@ -19,7 +19,9 @@ async def fetch(address: Address | None, path: str, method: str = "GET") -> tupl
     else:
         reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nHost: test\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode()
+        )
         head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
         if not head:
             raise ConnectionResetError("no answer")

@@ -274,9 +274,12 @@ class Backend:
         self.accepted += count
         self.returned += returned
 
-    def _on_accepted(self, number: int, count: int) -> None:
-        if count < 0:
-            raise ProtocolError(f"{count} connections accepted")
+    def _on_accepted(self, number: int, count: int, shortest: int, longest: int) -> None:
+        if not (count >= 0 and 0 <= shortest <= longest):
+            raise ProtocolError(f"{count} connections accepted that waited {shortest} to {longest} ms")
+        if (waits := self._table.waits) is not None:
+            waits.add(longest / 1000, count - count // 2)
+            waits.add(shortest / 1000, count // 2)
         if port := self._table.by_number.get(number):
             port.pulled(self, count)
         self.open += count

@@ -13,9 +13,9 @@ from ...scheduling import Peeking
 _MOST = 1024  # connections peeked at at the same time; beyond that, the oldest one goes on with what has arrived
 _PEEK_AGAIN = 0.005  # seconds before the second peek; the delay doubles each time
 
-Connection = tuple[int, Any, bytes | None]
-"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, its client's address, and
-its first bytes if the policy needs them."""
+Connection = tuple[int, Any, bytes | None, float]
+"""An accepted connection: its descriptor, which the primary owns until a worker has taken it, its client's address, its
+first bytes if the policy needs them, and since when it waits, on the monotonic clock; 0.0: nobody wants to know."""
 
 
 class Peeker:
@@ -42,16 +42,16 @@ class Peeker:
         self._policy_has_enough = has_enough
         self._seen = seen
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[int, tuple[socket.socket, Any, asyncio.TimerHandle]] = {}
+        self._waiting: dict[int, tuple[socket.socket, Any, float, asyncio.TimerHandle]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, fd: int, client: Any) -> None:
+    def take(self, fd: int, client: Any, since: float) -> None:
         """Starts to peek at this connection."""
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
-        self._waiting[fd] = sock, client, self._loop.call_later(self._patience, self._go_on, fd)
+        self._waiting[fd] = sock, client, since, self._loop.call_later(self._patience, self._go_on, fd)
         if len(self._waiting) > _MOST:
             self._go_on(next(iter(self._waiting)))
         if not self._has_enough(fd):
@@ -88,7 +88,7 @@ class Peeker:
         return True
 
     def _go_on(self, fd: int, first: bytes | None = None) -> None:
-        sock, client, timer = self._waiting.pop(fd)
+        sock, client, since, timer = self._waiting.pop(fd)
         timer.cancel()
         self._loop.remove_reader(fd)
         if first is None:
@@ -97,11 +97,11 @@ class Peeker:
             except OSError:
                 first = b""
         sock.detach()
-        self._seen([(fd, client, first)])
+        self._seen([(fd, client, first, since)])
 
     def close(self) -> None:
         """Closes all connections that are still waiting for their first bytes."""
-        for fd, (sock, _, timer) in self._waiting.items():
+        for fd, (sock, _, _, timer) in self._waiting.items():
             timer.cancel()
             self._loop.remove_reader(fd)
             sock.close()

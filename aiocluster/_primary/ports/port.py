@@ -22,6 +22,7 @@ import logging
 import os
 import socket
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from ..._wire import frames as kinds
 from ..._wire.codec import encode
 from ..._wire.endpoint import queue_length
 from ..._wire.handles import closer
+from ..._wire.queue_time import TICK, can_be_told, waited
 from ...address import Address
 from ...errors import ProtocolError
 from ...scheduling import Peeking, Policy
@@ -38,6 +40,7 @@ from .guarded_policy import GuardedPolicy
 from .pauses import Pauses
 from .peek import Connection, Peeker
 from .shut import close_everywhere, refuse_new
+from .waits import BOUNDS, Waits
 from .window import Window, usual_seconds
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ logger = logging.getLogger("aiocluster.ports")
 
 _ACCEPTS_PER_TURN = 64
 _BACKOFF = 0.1  # seconds without accepting, or without sending, after descriptors or memory have run out
+_SHORT = 2.5 * TICK  # seconds: of connections that wait for longer in the kernel's queue, each is asked for how long
+_ASKS_QUEUE = TICK / 4  # seconds between two questions about shorter waits
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -72,6 +77,7 @@ class Port:
         is_inherited: Whether others have its socket, too, and go on with it: the user's program, a service manager.
         is_users: Whether the user opened it in the primary, so that it stays open without holders.
         accepted: How many connections the primary has accepted.
+        waits: Counts connections by how long they waited; None: nobody wants to know.
         stirred: Called when a worker has been sent connections.
         hears_changes: Whether its policy wants to know when a worker's load has changed.
     """
@@ -100,6 +106,12 @@ class Port:
         self.stirred: Callable[[], None] = _nothing
         self._moved_from: list[socket.socket] = []
         self.accepted: int = 0
+        self.waits: Waits | None = None
+        self._family = int(sock.family)  # each look at a socket's own makes an enum
+        self._queue_tells = can_be_told(self._family)
+        self._queue_was_empty = 0.0  # the last time when no connection waited in the kernel's queue
+        self._queued = 0.0  # seconds that the connection waited there that was asked last
+        self._asked_queue_at = 0.0
         self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
         self._pickable = self._policy.pickable
@@ -186,8 +198,14 @@ class Port:
         if outstanding is None or not 0 <= count <= count + returned <= len(outstanding):
             sent = len(outstanding or ())
             raise ProtocolError(f"{count} connections taken and {returned} returned, of {sent} sent")
+        waits = self.waits
+        now = 0.0 if waits is None else time.monotonic()
         for _ in range(count):
-            os.close(outstanding.popleft()[0])
+            fd, _, _, since = outstanding.popleft()
+            os.close(fd)
+            if since and waits is not None:  # `Waits.add`, without a call for each connection
+                waits.seconds += (seconds := now - since)
+                waits.counts[bisect_left(BOUNDS, seconds)] += 1
         for _ in range(returned):
             self._pending.append(outstanding.popleft())
         backend.under_way -= count + returned
@@ -319,17 +337,28 @@ class Port:
         os.set_blocking(sock.fileno(), False)  # a worker has the same socket, and may have changed that
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
         pickable, outstanding, may_wait = self._pickable, self._outstanding, self._policy.may_wait
+        now = since = 0.0 if self.waits is None else time.monotonic()
+        # A system call for each connection: only where they may have waited for long enough to be seen. Under load many
+        # wait for a few ticks each; of those that come together, one is asked.
+        asks_queue = now > 0.0 and self._queue_tells and now - self._queue_was_empty > TICK
+        queued_at_most = _SHORT if now - self._asked_queue_at < _ASKS_QUEUE else -1.0
+        if asks_queue:
+            since = now - self._queued
         try:
             for _ in range(_ACCEPTS_PER_TURN):
                 if if_room:
                     asks = may_wait and len(pickable) < len(outstanding)
                     if not (self._wants_connections() if asks else pickable):
                         return
-                connection = (*accept(), None)
+                fd, client = accept()
                 self.accepted += 1
-                yield connection
+                if asks_queue and self._queued > queued_at_most:
+                    self._queued, self._asked_queue_at = waited(self._family, fd), now
+                    queued_at_most = _SHORT
+                    since = now - self._queued
+                yield fd, client, None, since
         except (BlockingIOError, InterruptedError):
-            pass
+            self._queue_was_empty = now
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 logger.error("%s: can't accept (%s); trying again in %s s", self.address, error.strerror, _BACKOFF)
@@ -398,9 +427,9 @@ class Port:
             if not now:
                 now = time.monotonic()
                 self._pauses.came(now)
-            fd, client, first = connection
+            fd, client, first, since = connection
             if first is None and self._peeker is not None:
-                self._peeker.take(fd, client)  # it calls this method again with the first bytes
+                self._peeker.take(fd, client, since)  # it calls this method again with the first bytes
                 continue
             backend = self._pick(client, first, now)
             if backend is None:
@@ -519,10 +548,10 @@ class Port:
             self._peeker.close()
         for backend, outstanding in self._outstanding.items():
             backend.channel.flush()
-            backend.channel.withdraw({fd for fd, _, _ in outstanding})
+            backend.channel.withdraw({fd for fd, *_ in outstanding})
             backend.under_way -= len(outstanding)
         for connections in (*self._outstanding.values(), self._pending):
-            for fd, _, _ in connections:
+            for fd, *_ in connections:
                 os.close(fd)
             connections.clear()
         self._outstanding.clear()

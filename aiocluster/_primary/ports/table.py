@@ -26,6 +26,7 @@ from .pressure import Pressure
 from .reuse_port import Group
 from .socket_file import SocketFile, own_file
 from .turns import Turns
+from .waits import Waits
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -67,6 +68,7 @@ class PortTable:
         is_closed: Whether all ports have been closed for good. Workers that still ask for one get it, without clients.
         turns: Whose turn it is to bind a Unix path.
         pressure: Tells when connections wait because no worker has room.
+        waits: Counts connections by how long they waited; None: nobody wants to know.
     """
 
     def __init__(self) -> None:
@@ -75,11 +77,20 @@ class PortTable:
         self.turns: Turns = Turns()
         self.pressure: Pressure = Pressure(self.by_number.values)
         self.is_closed: bool = False
+        self.waits: Waits | None = None
         self._last_number = 0
         self._left: dict[Place, _Left] = {}
         self._agents: dict[str, int] = {}
         self._left_files: dict[bytes, SocketFile] = {}  # of closed ports, to be removed at the end
         self._makers: dict[int, tuple[Any, Callable[[], Policy[Backend]]]] = {}
+
+    def time_waits(self) -> Waits:
+        """Counts connections, from now on, by how long they waited until a worker took them."""
+        if self.waits is None:
+            self.waits = Waits()
+            for port in self.by_number.values():
+                port.waits = self.waits
+        return self.waits
 
     def open(
         self,
@@ -242,6 +253,7 @@ class PortTable:
             port.file = file
             port.is_inherited = is_inherited
             port.stirred = self.pressure.stir
+            port.waits = self.waits
         except BaseException:
             sock.close()
             raise

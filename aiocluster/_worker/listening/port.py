@@ -20,6 +20,7 @@ from ..._wire.descriptors import Descriptors
 from ..._wire.endpoint import Endpoint, queue_length
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
+from ..._wire.queue_time import can_be_told, waited
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
 from ..current import current_session
 from . import unix
@@ -121,6 +122,7 @@ class Port:
         self.backlog: int | None = None
         self.is_closed_by_primary: bool = False
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
+        self._queue_tells = can_be_told(sock.family)
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None
         self.connections: set[Connection] = set()
@@ -180,8 +182,9 @@ class Port:
             return
         fds, _ = self._accept(min(most, taker.wants))  # the primary meets the same error
         if fds:
+            waits = self._waits(fds)
             taker.take(self, fds, is_awaited=True)
-            self._tell_accepted(len(fds))
+            self._tell_accepted(len(fds), *waits)
 
     def stop(self) -> None:
         """Stops accepting. Open connections stay open."""
@@ -209,8 +212,9 @@ class Port:
                 logger.error("can't accept (%s); trying again in %s s", error.strerror, _BACKOFF)
                 loop.call_later(_BACKOFF, self._accept_on, loop)
         if fds:
+            waits = self._waits(fds)
             taker.take(self, fds, is_awaited=False)
-            self._tell_accepted(len(fds))
+            self._tell_accepted(len(fds), *waits)
 
     def _accept(self, most: int) -> tuple[list[int], OSError | None]:
         """Accepts at most so many connections, until none waits. Returns their descriptors, and what went wrong."""
@@ -226,8 +230,17 @@ class Port:
             return fds, error
         return fds, None
 
-    def _tell_accepted(self, count: int) -> None:
-        self._ports.tell(encode(frames.ACCEPTED, self.number, count))
+    def _waits(self, fds: list[int]) -> tuple[int, int]:
+        """For how many milliseconds the last and the first of these have waited in the kernel's queue."""
+        if not (self._queue_tells and self._ports.times_waits):
+            return 0, 0
+        longest = int(1000 * waited(self._family, fds[0]))
+        if not longest or len(fds) == 1:
+            return longest, longest
+        return min(longest, int(1000 * waited(self._family, fds[-1]))), longest
+
+    def _tell_accepted(self, count: int, shortest: int, longest: int) -> None:
+        self._ports.tell(encode(frames.ACCEPTED, self.number, count, shortest, longest))
 
     def announce(self) -> None:
         """Tells the primary that this worker listens."""
@@ -321,6 +334,7 @@ class Ports:
         is_stopped: Whether it takes no more connections.
         ready_clock: Tells when the loop has gone round since connections came.
         woken: Called when a connection comes and none is open.
+        times_waits: Whether the primary wants to know how long connections have waited that this worker accepts.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -336,6 +350,7 @@ class Ports:
         self.paths: set[bytes] = set()
         self.refused: dict[int, str] = {}
         self.is_stopped: bool = False
+        self.times_waits: bool = False
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiocluster._supervise.http_answer import MAX_HEAD, Request
+from aiocluster._supervise.http_answer import MAX_HEAD, AnyPage, Asked, Content, Request
 
-PAGES = {
+PAGES: dict[str, AnyPage] = {
     "/live": lambda: (HTTPStatus.OK, "alive"),
     "/ready": lambda: (HTTPStatus.SERVICE_UNAVAILABLE, "stopping"),
 }
@@ -19,7 +19,7 @@ PAGES = {
 def answer(request: bytes) -> tuple[int, bytes, bytes]:
     """Returns the status, the head and the body."""
     response = Request(PAGES).receive(request)
-    assert response is not None
+    assert isinstance(response, bytes)
     head, end, body = response.partition(b"\r\n\r\n")
     assert end
     assert head.startswith(b"HTTP/1.1 ")
@@ -87,7 +87,7 @@ def test_a_head_has_a_limit() -> None:
     request = Request(PAGES)
     assert request.receive(b"GET /live HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD - 100)) is None
     response = request.receive(b"x" * 100)
-    assert response is not None
+    assert isinstance(response, bytes)
     assert response.startswith(b"HTTP/1.1 431 ")
 
 
@@ -99,6 +99,19 @@ def test_any_bytes_are_answered_or_waited_for(pieces: list[bytes]) -> None:
         received += len(piece)
         response = request.receive(piece)
         if response is not None:
+            assert isinstance(response, bytes)
             assert response.startswith(b"HTTP/1.1 ")
             return
         assert received < MAX_HEAD
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_page_that_takes_a_while(method: bytes) -> None:
+    async def metrics(accept: str) -> Content:
+        return Content(HTTPStatus.OK, "text/metrics", accept.encode())
+
+    asked = Request({"/metrics": metrics}).receive(method + b" /metrics HTTP/1.1\r\naccept: a\r\nAccept:b;q=1\r\n\r\n")
+    assert isinstance(asked, Asked)
+    head, _, body = asked.response(await asked.page(asked.accept)).partition(b"\r\n\r\n")
+    assert b"\r\nContent-Type: text/metrics\r\nContent-Length: 7\r\n" in head
+    assert body == (b"a,b;q=1" if method == b"GET" else b"")

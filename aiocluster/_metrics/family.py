@@ -1,0 +1,159 @@
+"""A metric family as it travels from a worker to the primary: plain data, without prometheus-client. Pure.
+
+A *report* is what one worker has counted so far: its families, each packed by itself, and what could not be had.
+Labels are sorted by name, so that the same series has the same labels in all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .._wire.codec import pack_fields, unpack_fields
+from ..errors import ProtocolError
+
+Labels = tuple[tuple[str, str], ...]
+
+TYPES = frozenset({"counter", "gauge", "summary", "histogram", "gaugehistogram", "unknown", "info", "stateset"})
+
+
+class Exemplar(NamedTuple):
+    """An example for a counter or a bucket: its labels, its value, and when it was seen (seconds since the epoch)."""
+
+    labels: Labels
+    value: float
+    timestamp: float | None
+
+
+class Sample(NamedTuple):
+    """One number.
+
+    ``timestamp`` is the application's own. ``since`` says, on a monotonic clock, when a gauge with the mode
+    ``mostrecent`` was set last, as far as reports tell; 0.0: never.
+    """
+
+    name: str
+    labels: Labels
+    value: float
+    timestamp: float | None = None
+    exemplar: Exemplar | None = None
+    since: float = 0.0
+
+
+class Family(NamedTuple):
+    """A metric family. ``mode`` is the ``multiprocess_mode`` that a gauge was declared with; None: it has none."""
+
+    name: str
+    type: str
+    documentation: str
+    unit: str
+    mode: str | None
+    samples: list[Sample]
+
+
+class Report(NamedTuple):
+    """What one worker has counted: its packed families, and by what could not be had, why."""
+
+    families: list[bytes]
+    errors: Mapping[str, str]
+
+
+def pack_report(report: Report) -> bytes:
+    """Packs a report."""
+    return pack_fields([report.families, dict(report.errors)])
+
+
+def unpack_report(body: bytes) -> Report:
+    """Unpacks a report; empty bytes are an empty one.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not body:
+        return Report([], {})
+    families, errors = _of_length(2, _unpacked(body))
+    if type(families) is not list or any(type(one) is not bytes for one in families) or type(errors) is not dict:
+        raise ValueError("these bytes are not a report")
+    return Report(families, {_text(key): _text(text) for key, text in errors.items()})
+
+
+def pack_family(family: Family) -> bytes:
+    """Packs a family.
+
+    Raises:
+        ValueError: A text can't be encoded, or a number is out of range.
+    """
+    samples = [
+        [name, [text for pair in labels for text in pair], value, timestamp, _flat(exemplar), since]
+        for name, labels, value, timestamp, exemplar, since in family.samples
+    ]
+    try:
+        return pack_fields([*family[:5], samples])
+    except (UnicodeEncodeError, OverflowError, TypeError) as error:
+        raise ValueError(f"{family.name}: {error}") from None
+
+
+def unpack_family(body: bytes) -> Family:
+    """Unpacks a family.
+
+    Raises:
+        ValueError: It is none.
+    """
+    name, kind, documentation, unit, mode, samples = _of_length(6, _unpacked(body))
+    if _text(kind) not in TYPES or type(samples) is not list or not (mode is None or type(mode) is str):
+        raise ValueError("these bytes are not a metric family")
+    return Family(_text(name), kind, _text(documentation), _text(unit), mode, [_sample(one) for one in samples])
+
+
+def _unpacked(body: bytes) -> Any:
+    try:
+        return unpack_fields(body)
+    except ProtocolError as error:
+        raise ValueError(str(error)) from None
+
+
+def _flat(exemplar: Exemplar | None) -> list[Any] | None:
+    if exemplar is None:
+        return None
+    labels, value, timestamp = exemplar
+    return [[text for pair in labels for text in pair], value, timestamp]
+
+
+def _sample(array: Any) -> Sample:
+    name, labels, value, timestamp, exemplar, since = _of_length(6, array)
+    return Sample(_text(name), _labels(labels), _number(value), _time(timestamp), _exemplar(exemplar), _number(since))
+
+
+def _exemplar(array: Any) -> Exemplar | None:
+    if array is None:
+        return None
+    labels, value, timestamp = _of_length(3, array)
+    return Exemplar(_labels(labels), _number(value), _time(timestamp))
+
+
+def _labels(flat: Any) -> Labels:
+    if type(flat) is not list or len(flat) % 2 or any(type(text) is not str for text in flat):
+        raise ValueError("labels must be names and values in turn")
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _time(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _number(value: Any) -> float:
+    if type(value) is not float:
+        raise ValueError(f"{type(value).__name__} in place of a number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"{type(value).__name__} in place of a text")
+    return value
+
+
+def _of_length(length: int, array: Any) -> list[Any]:
+    if type(array) is not list or len(array) != length:
+        raise ValueError(f"these bytes do not have {length} fields")
+    return array

@@ -1,0 +1,177 @@
+"""From merged families to the bytes of a page, by prometheus-client's own exposition. It is imported here only.
+
+The page is made beside a loop that accepts connections. Python lets a computing thread run for 5 ms before another one
+gets its turn, and each of the loop's turns would wait for that. So this thread offers the others a turn after each
+family, which takes it a fraction of that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from .family import Exemplar, Family, Report, Sample, unpack_family, unpack_report
+from .merge import Conflict, Past, Source, merge, with_slot
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.samples import Exemplar as Theirs
+
+ERRORS = "aiocluster_metrics_errors"
+_ERRORS_HELP = "What this page lacks: 1 for each collector, report or family that could not be had or merged."
+
+
+class Body:
+    """A worker's last report as it came."""
+
+    def __init__(self, place: str, id: int, body: bytes) -> None:
+        self.place = place
+        self.id = id
+        self.body = body
+
+
+def let_others_run() -> None:
+    """Gives other threads a turn."""
+    time.sleep(0)
+
+
+def warm_up() -> None:
+    """Imports what the first page would."""
+    import prometheus_client.openmetrics.exposition as _  # noqa: F401
+
+
+def read(one: Body, conflicts: list[Conflict]) -> dict[str, Family]:
+    """Unpacks a worker's report, as far as it can be.
+
+    Args:
+        one: The report.
+        conflicts: Gets what can't be read, and what the worker itself could not have.
+    """
+    try:
+        report = unpack_report(one.body)
+    except ValueError as error:
+        conflicts.append(Conflict(one.place, f"the report of this worker can't be read: {error}"))
+        report = Report([], {})
+    conflicts += [Conflict(one.place, f"{name} raised {text}") for name, text in report.errors.items()]
+    families: dict[str, Family] = {}
+    for packed in report.families:
+        try:
+            family = unpack_family(packed)
+        except ValueError as error:
+            conflicts.append(Conflict(one.place, f"a family of this worker can't be read: {error}"))
+            continue
+        if (before := families.get(family.name)) is None:
+            families[family.name] = family
+        elif before.type == family.type:
+            families[family.name] = before._replace(samples=[*before.samples, *family.samples])
+        else:
+            text = f"{family.name} is a {before.type} and a {family.type} in the same worker: rename one of them"
+            conflicts.append(Conflict(one.place, text))
+        let_others_run()
+    return families
+
+
+def keep(past: Past, ended: Body) -> None:
+    """Adds the last report of a worker that has ended."""
+    past.add(ended.place, read(ended, []).values())
+
+
+def make_page(
+    past: Past, bodies: Sequence[Body], own: Sequence[Family], missing: Sequence[Conflict], accept: str
+) -> tuple[str, bytes, list[Conflict]]:
+    """Makes a page.
+
+    Args:
+        past: What workers have counted that have ended.
+        bodies: The reports of those that there are.
+        own: aiocluster's own families, whose names nobody else may use.
+        missing: What is known to be missing.
+        accept: What the client accepts: the value of the header ``Accept``.
+
+    Returns:
+        Its content type, its bytes, and what it lacks.
+    """
+    conflicts = list(missing)
+    sources = [Source(body.place, body.id, read(body, conflicts)) for body in bodies]
+    taken = {family.name for family in own} | {ERRORS}
+    metrics: list[Metric] = []
+    for family in merge(past, sources, conflicts):
+        if family.name in taken:
+            conflicts.append(Conflict("", f"{family.name} is a name of aiocluster's own: rename the application's"))
+        else:
+            _append(metrics, family, conflicts)
+        let_others_run()
+    for family in own:
+        _append(metrics, family, conflicts)
+    _append(metrics, _errors(conflicts), conflicts)
+    content_type, body = _expose(metrics, accept, conflicts)
+    return content_type, body, conflicts
+
+
+def _errors(conflicts: Iterable[Conflict]) -> Family:
+    found = dict.fromkeys(conflicts)
+    pairs = [(with_slot((("error", one.text),), one.place) if one.place else (("error", one.text),)) for one in found]
+    return Family(ERRORS, "gauge", _ERRORS_HELP, "", None, [Sample(ERRORS, labels, 1.0) for labels in pairs])
+
+
+def _append(metrics: list[Metric], family: Family, conflicts: list[Conflict]) -> None:
+    from prometheus_client import Metric
+
+    try:
+        metric = Metric(family.name, family.documentation, family.type, family.unit)
+    except ValueError as error:
+        conflicts.append(Conflict("", f"{family.name!r} can't be a family: {error}"))
+        return
+    for name, labels, value, timestamp, exemplar, _ in family.samples:
+        metric.add_sample(name, dict(labels), value, timestamp, None if exemplar is None else _exemplar(exemplar))
+    metrics.append(metric)
+
+
+def _exemplar(exemplar: Exemplar) -> Theirs:
+    from prometheus_client.samples import Exemplar as Theirs
+
+    return Theirs(dict(exemplar.labels), exemplar.value, exemplar.timestamp)
+
+
+class _Metrics:
+    """A collector of metrics that are there already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._metrics:
+            let_others_run()
+            yield metric
+
+
+def _expose(metrics: Sequence[Metric], accept: str, conflicts: list[Conflict]) -> tuple[str, bytes]:
+    from prometheus_client.exposition import choose_encoder
+
+    encode, content_type = choose_encoder(accept)
+    try:
+        return content_type, encode(_registry(metrics))
+    except Exception:  # of an application's family that this format has no way to write
+        good = [metric for metric in metrics if _can_be_written(metric, encode, conflicts)]
+        lacks: list[Metric] = []
+        _append(lacks, _errors(conflicts), conflicts)
+        return content_type, encode(_registry([*(one for one in good if one.name != ERRORS), *lacks]))
+
+
+def _can_be_written(metric: Metric, encode: Callable[[CollectorRegistry], bytes], conflicts: list[Conflict]) -> bool:
+    let_others_run()
+    try:
+        encode(_registry([metric]))
+    except Exception as error:
+        conflicts.append(Conflict("", f"{metric.name} can't be written in this format: {error}"))
+        return False
+    return True
+
+
+def _registry(metrics: Iterable[Metric]) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Metrics(metrics))
+    return registry
