@@ -225,7 +225,7 @@ def _state(name: str, value: object) -> str:
     if value is None:
         value = os.environ.get("AIOCLUSTER_STATE") or "memory:"
     if not isinstance(value, str):
-        raise TypeError(f'{name} must be a URL such as "memory:" or "sqlite:///state.db", not a {type(value).__name__}')
+        raise TypeError(f'{name} must be a URL such as "memory:" or "sqlite:///state.db", not {type(value).__name__}')
     without_nul(name, value)
     return value
 

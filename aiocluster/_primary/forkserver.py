@@ -24,12 +24,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from .._processes.environment import CHANNEL_FD, of_this_process
 from .._processes.exit_status import ExitStatus
-from .._processes.orphans import adopts
-from .._processes.signals import blocked
-from .._processes.start import environment, start
-from .._processes.stdio import open_channel
 from .._processes.watch import ForeignProcess
 from .._wire import frames
 from .._wire.channel import Channel
@@ -37,7 +32,7 @@ from .._wire.frame import Dispatch, on
 from ..errors import StartupError
 from ..settings import Settings, Stdin
 from .folders import Folders
-from .launch import Child, command, open_streams, variables_for
+from .launch import Child, open_streams, spawn_helper
 from .relay import Relays
 
 logger = logging.getLogger("aiocluster.forkserver")
@@ -84,19 +79,7 @@ class ForkServer:
         self._why_killed: StartupError | None = None
         self._failure: frames.Failed | None = None
         first_frame = config.encode()
-        with open_channel() as (ours, theirs), open_streams(relays, None) as streams, ExitStack() as undo:
-            with blocked():
-                own = {CHANNEL_FD: str(theirs.fileno())}
-                process = start(
-                    command(settings, "aiocluster._worker.forkserver", folders),
-                    streams.theirs,
-                    env=environment({**of_this_process(), **variables_for(settings.env, None)}, own),
-                    cwd=folders.cwd(settings.cwd),
-                    pass_fds=(theirs.fileno(),),
-                    session=adopts(),
-                )
-            undo.callback(process.send_signal, signal.SIGKILL)
-            self._process = Child(process, streams)
+        with spawn_helper(settings, "aiocluster._worker.forkserver", relays, folders) as (self._process, ours):
             self._channel = Channel(ours)
             dispatch = Dispatch(
                 frames.FORK_SERVER,
@@ -109,7 +92,6 @@ class ForkServer:
                 ],
             )
             self._channel.attach(loop, dispatch, self._on_channel_end)
-            undo.pop_all()
         self._process.watch(self._on_exit)
         self._channel.send(first_frame)
 

@@ -1,4 +1,4 @@
-"""Starts a worker: its command line, its environment and its standard streams."""
+"""Starts workers, and processes of the cluster's own: command line, environment and standard streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._processes.environment import CHANNEL_FD, SLOT, WORKER_ID, of_this_proces
 from .._processes.exit_status import ExitStatus
 from .._processes.orphans import adopts
 from .._processes.signals import OURS, blocked
-from .._processes.stdio import PipeReader, standard
+from .._processes.stdio import PipeReader, open_channel, standard
 from .._processes.watch import Process
 from .._wire.conversation import described
 from ..settings import Env, Settings, Stdin, variables
@@ -262,3 +262,36 @@ def spawn(
             session=adopts(),
         )
         return Child(process, streams)
+
+
+@contextlib.contextmanager
+def spawn_helper(
+    settings: Settings, module: str, relays: Relays, folders: Folders
+) -> Iterator[tuple[Child, socket.socket]]:
+    """Starts a new interpreter of the cluster's own, which is no worker: a fork server, or what keeps the state.
+
+    If the block raises, the process is killed, and our end of its channel is closed.
+
+    Args:
+        settings: The settings.
+        module: Its ``main()`` is run. It finds its end of the channel by ``AIOCLUSTER_CHANNEL_FD``.
+        relays: Pass on what it writes to stderr.
+        folders: Where this process was started from.
+
+    Raises:
+        OSError: The interpreter can't be started.
+    """
+    with open_channel() as (ours, theirs), open_streams(relays, None) as streams, contextlib.ExitStack() as undo:
+        own = {CHANNEL_FD: str(theirs.fileno())}
+        with blocked():
+            process = start.start(
+                command(settings, module, folders),
+                streams.theirs,
+                env=start.environment({**of_this_process(), **variables_for(settings.env, None)}, own),
+                cwd=folders.cwd(settings.cwd),
+                pass_fds=(theirs.fileno(),),
+                session=adopts(),
+            )
+        undo.callback(process.send_signal, signal.SIGKILL)
+        yield Child(process, streams), ours
+        undo.pop_all()

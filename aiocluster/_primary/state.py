@@ -12,7 +12,6 @@ If it crashes, its clients see the ends of their channels. Whoever asks next has
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
@@ -22,11 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._events.emitter import EventHub
-from .._processes.environment import CHANNEL_FD, of_this_process
 from .._processes.exit_status import ExitStatus
-from .._processes.orphans import adopts
-from .._processes.signals import blocked
-from .._processes.start import environment, start
 from .._processes.stdio import open_channel
 from .._state.url import scheme
 from .._wire import frames
@@ -36,7 +31,7 @@ from ..errors import BackplaneError, ClusterError
 from ..events import Error
 from ..settings import Settings
 from .folders import Folders
-from .launch import Child, command, open_streams, variables_for
+from .launch import spawn_helper
 from .relay import Relays
 
 logger = logging.getLogger("aiocluster.state")
@@ -164,20 +159,7 @@ class _Running:
         self._gone: asyncio.Future[None] = loop.create_future()
         self._failure: str | None = None
         first_frame = config.encode()
-        with open_channel() as (ours, theirs), open_streams(relays, None) as streams, contextlib.ExitStack() as undo:
-            with blocked():
-                process = start(
-                    command(settings, "aiocluster._state.process", folders),
-                    streams.theirs,
-                    env=environment(
-                        {**of_this_process(), **variables_for(settings.env, None)}, {CHANNEL_FD: str(theirs.fileno())}
-                    ),
-                    cwd=folders.cwd(settings.cwd),
-                    pass_fds=(theirs.fileno(),),
-                    session=adopts(),
-                )
-            undo.callback(process.send_signal, signal.SIGKILL)
-            self._process = Child(process, streams)
+        with spawn_helper(settings, "aiocluster._state.process", relays, folders) as (self._process, ours):
             self._channel = Channel(ours)
             dispatch = Dispatch(
                 frames.STATE,
@@ -188,7 +170,6 @@ class _Running:
                 ],
             )
             self._channel.attach(loop, dispatch, self._on_channel_end)
-            undo.pop_all()
         self.pid: int = self._process.pid
         self._process.watch(self._on_exit)
         self._channel.send(first_frame)

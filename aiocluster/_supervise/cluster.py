@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -138,25 +139,17 @@ class Cluster(Emitter[PrimaryEvent], TopicPeer):
             await to_the_end(self._end(error))
 
     async def _end(self, error: BaseException | None) -> None:
-        try:
-            await self._watch.end()
-            await self._reconciler.end()
-        finally:
-            try:
-                await self._primary.__aexit__(None, None, None)
-            finally:
-                try:
-                    await self._leave_fleet()
-                    await self._control.end(error)
-                finally:
-                    try:
-                        await self._signals.end()
-                    finally:
-                        try:
-                            await self._metrics_page.end()
-                            await self._metrics.end()
-                        finally:
-                            await self._status.end()
+        """Ends everything, the last of these lines first; each also if one before it has failed."""
+        async with AsyncExitStack() as ending:
+            ending.push_async_callback(self._status.end)
+            ending.push_async_callback(self._metrics.end)
+            ending.push_async_callback(self._metrics_page.end)
+            ending.push_async_callback(self._signals.end)
+            ending.push_async_callback(self._control.end, error)
+            ending.push_async_callback(self._leave_fleet)
+            ending.push_async_callback(self._primary.__aexit__, None, None, None)
+            ending.push_async_callback(self._reconciler.end)
+            ending.push_async_callback(self._watch.end)
 
     async def _join_fleet(self) -> None:
         settings = self._primary.settings

@@ -51,6 +51,12 @@ class Program:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def send_alone(self, number: signal.Signals) -> None:
+        """Sends it, and waits until it has been taken: of two that are pending, the kernel keeps one."""
+        self.send(number)
+        while int(re.search(r"ShdPnd:\s*(\w+)", Path(f"/proc/{self.pid}/status").read_text())[1], 16):  # type: ignore[index]
+            time.sleep(0.001)
+
     def send_to_all(self, number: signal.Signals) -> None:
         os.killpg(self.pid, number)
 
@@ -157,8 +163,7 @@ def test_each_change_of_the_number_counts(loop: str) -> None:
         program.send(signal.SIGTTIN)  # while the first ones start
         program.until("fork 3")
         for _ in range(3):  # while that one starts
-            program.send(signal.SIGTTIN)
-            time.sleep(0.05)
+            program.send_alone(signal.SIGTTIN)
         program.until("fork 6")
         program.send(signal.SIGTTOU)
         program.until("exit 6 ")

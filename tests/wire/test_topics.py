@@ -663,7 +663,7 @@ async def _live(world: World, steps: list[Step]) -> None:
             for _, messages in open:
                 await _take_all(messages, heard)
             await asyncio.sleep(0.001)
-    await asyncio.sleep(0.02)
+    await turns(20)
     for _, messages in open:
         await _take_all(messages, heard)
     for task in tasks:
