@@ -42,8 +42,10 @@ def worker() -> None:
     """In each worker: uvicorn, which knows nothing of it."""
     import uvicorn
 
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    config.load()
     with counting("workers"):
-        uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+        uvicorn.Server(config).run()
 
 
 async def serve(workers: str) -> None:
