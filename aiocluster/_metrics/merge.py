@@ -24,8 +24,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from .family import Family, Labels, Sample
-from .sums import SUMMED, Sum, is_quantile
+from .family import SUMMED, Family, Labels, Sample
+from .sums import Sum, is_quantile
 
 SLOT = "slot"
 

@@ -1,18 +1,16 @@
 """From merged families to the bytes of a page, by prometheus-client's own exposition. It is imported here only.
 
-The page is made beside a loop that accepts connections. Python lets a computing thread run for 5 ms before another one
-gets its turn, and each of the loop's turns would wait for that. So this thread offers the others a turn after each
-family, which takes it a fraction of that.
+The page is made beside a loop that accepts connections, so whatever is long is done in turns with it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .family import Exemplar, Family, Report, Sample, unpack_family, unpack_report
 from .merge import Conflict, Past, Source, merge, with_slot
+from .turns import InTurns, in_turns, let_others_run
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
@@ -29,11 +27,6 @@ class Body:
         self.place = place
         self.id = id
         self.body = body
-
-
-def let_others_run() -> None:
-    """Gives other threads a turn."""
-    time.sleep(0)
 
 
 def warm_up() -> None:
@@ -62,9 +55,9 @@ def read(one: Body, conflicts: list[Conflict]) -> dict[str, Family]:
             conflicts.append(Conflict(one.place, f"a family of this worker can't be read: {error}"))
             continue
         if (before := families.get(family.name)) is None:
-            families[family.name] = family
+            families[family.name] = family._replace(samples=InTurns(family.samples))
         elif before.type == family.type:
-            families[family.name] = before._replace(samples=[*before.samples, *family.samples])
+            before.samples.extend(family.samples)
         else:
             text = f"{family.name} is a {before.type} and a {family.type} in the same worker: rename one of them"
             conflicts.append(Conflict(one.place, text))
@@ -123,7 +116,8 @@ def _append(metrics: list[Metric], family: Family, conflicts: list[Conflict]) ->
     except ValueError as error:
         conflicts.append(Conflict("", f"{family.name!r} can't be a family: {error}"))
         return
-    for name, labels, value, timestamp, exemplar, _ in family.samples:
+    metric.samples = InTurns()
+    for name, labels, value, timestamp, exemplar, _ in in_turns(family.samples):
         metric.add_sample(name, dict(labels), value, timestamp, None if exemplar is None else _exemplar(exemplar))
     metrics.append(metric)
 

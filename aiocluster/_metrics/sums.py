@@ -17,9 +17,6 @@ from typing import NamedTuple
 
 from .family import Exemplar, Family, Labels, Sample
 
-SUMMED = frozenset({"counter", "histogram", "summary"})
-"""The types of families that are summed."""
-
 _BOUND = "le"
 
 
@@ -93,11 +90,11 @@ class _Group:
             yield Sample(f"{name}_bucket", with_bound, count, None, exemplar)
         for value_name in sorted(self.values, key=lambda name: name.endswith("_created")):  # that one comes last
             parts, exemplar = self.values[value_name]
-            yield Sample(value_name, labels, math.fsum(parts), None, exemplar)
+            yield Sample(value_name, labels, _rounded(parts), None, exemplar)
 
 
 class Sum:
-    """A family of a type in `SUMMED`, summed over workers.
+    """A family of a type in `family.SUMMED`, summed over workers.
 
     Args:
         family: One of these; its samples are not added.
@@ -169,6 +166,13 @@ def _later(one: Exemplar | None, other: Exemplar | None) -> Exemplar | None:
     if one is None or other is None:
         return one or other
     return other if (other.timestamp or 0.0) >= (one.timestamp or 0.0) else one
+
+
+def _rounded(parts: list[float]) -> float:
+    try:
+        return math.fsum(parts)
+    except (OverflowError, ValueError):  # ValueError: parts that are infinite, since `_exact` could not hold them
+        return math.inf
 
 
 def _exact(parts: list[float]) -> list[float]:
