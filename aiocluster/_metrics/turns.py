@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -28,8 +28,17 @@ def in_turns(items: Iterable[T]) -> Iterator[T]:
             let_others_run()
 
 
-class InTurns(list[T]):
-    """A list; whoever goes through it gives other threads a turn now and then."""
+class InTurns(Generic[T]):
+    """Parts of a whole, each of which is gone through without giving a turn; between two of them others get theirs."""
+
+    def __init__(self, *parts: Iterable[T]) -> None:
+        self._parts = list(parts)
+
+    def append(self, part: Iterable[T]) -> None:
+        """Adds a part."""
+        self._parts.append(part)
 
     def __iter__(self) -> Iterator[T]:
-        return in_turns(super().__iter__())
+        for part in self._parts:
+            yield from part
+            let_others_run()
