@@ -95,7 +95,7 @@ def own_families(
             "How late an event loop was in its last sample.",
             _by_slot(_of(workers, "loop_delay"), max),
         ),
-        _gauge("memory_bytes", "Resident memory.", _by_slot(_of(workers, "memory"), _plus)),
+        _gauge("memory_bytes", "Resident memory.", _by_slot(_of(_measured(workers), "memory"), _plus)),
         _gauge("tasks", "asyncio tasks.", _by_slot(_of(workers, "tasks"), _plus)),
         _gauge(
             "workers",
@@ -144,6 +144,11 @@ def _plus(one: float, other: float) -> float:
 
 def _of(workers: Iterable[WorkerStats], name: str) -> Iterable[tuple[WorkerStats, float]]:
     return ((worker, getattr(worker, name)) for worker in workers)
+
+
+def _measured(workers: Iterable[WorkerStats]) -> Iterable[WorkerStats]:
+    """Those whose memory is known: of one that has only just started it is not, and 0 would be wrong."""
+    return (worker for worker in workers if worker.memory)
 
 
 def _by_slot(
