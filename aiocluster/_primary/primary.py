@@ -392,10 +392,16 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
             config = self._config(settings, target, None)
-            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relays, self._shared.folders)
+            fork_server = self._fork_servers[how] = ForkServer(
+                settings, config, self._relays, self._shared.folders, self._fork_server_has_counted
+            )
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
+
+    def _fork_server_has_counted(self, report: bytes) -> None:
+        if self._shared.numbers is not None:
+            self._shared.numbers.counted_before_forks(report)
 
     def _retire_fork_servers(self, is_outdated: Callable[[Hashable, TargetName], bool]) -> None:
         """Has no later fork use these fork servers. Each ends when its last worker has ended."""
