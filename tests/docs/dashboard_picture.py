@@ -23,7 +23,7 @@ INTERVAL = 2.0  # seconds between two scrapes
 
 COLUMN, ROW = 50.0, 31.0  # of the grid, which has 24 columns
 GAP = 8.0
-LEFT, TOP, RIGHT = 52.0, 30.0, 10.0  # around a panel's lines
+LEFT, TOP, RIGHT = 52.0, 30.0, 14.0  # around a panel's lines
 LEGEND = 12.0  # the height of a line of it
 LETTER = 5.3  # the width of one, more or less
 COLORS = ("#3274d9", "#e0752d", "#299c46", "#a352cc", "#c4162a", "#b58900", "#0e8a8a", "#7a7a7a")
