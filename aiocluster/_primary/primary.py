@@ -299,7 +299,10 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             common = variables_for(settings.env, identity.slot)
         except (TypeError, ValueError) as error:
             raise StartupError(str(error)) from error
-        whole = environment(common, identity.env, worker_id, identity.slot)
+        own = identity.env
+        if callable(settings.env):
+            common, own = {}, {**common, **own}
+        whole = environment(common, own, worker_id, identity.slot)
         with open_channel() as (ours, theirs), open_channel() as (side, far_side), ExitStack() as undo:
             self._starting[worker_id] = place
             undo.callback(self._starting.pop, worker_id)

@@ -11,6 +11,22 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
+# The innermost frame of a thread that has nothing to do: the end of the file's path, and the function.
+_IDLE = {
+    ("selectors.py", "select"),
+    ("busy.py", "timed_select"),
+    ("patch.py", "run_forever"),  # under uvloop, which waits in C
+    ("patch.py", "run_until_complete"),
+    ("threading.py", "wait"),
+    ("threading.py", "join"),
+    ("threading.py", "_wait_for_tstate_lock"),
+    ("queue.py", "get"),
+    ("thread.py", "_worker"),
+    ("socketserver.py", "serve_forever"),
+}
+_LOOPS = {"run_forever", "run_until_complete"}
+"""What the innermost frame has called if a loop in C waits that this package has not hooked."""
+
 
 def whole(frame: FrameType | None) -> Iterator[FrameType]:
     """The frame, its caller, and so on."""
@@ -36,6 +52,13 @@ def is_own(code: CodeType) -> bool:
     if path.startswith(("<", _OURS)) or any(folder in path for folder in _INSTALLED):
         return False
     return not path.startswith(_STANDARD)
+
+
+def is_idle(innermost: CodeType) -> bool:
+    """Whether a thread that is in this code waits for something to do."""
+    if not _LOOPS.isdisjoint(innermost.co_names):
+        return True
+    return not is_own(innermost) and (innermost.co_filename.rpartition("/")[2], innermost.co_name) in _IDLE
 
 
 def short(path: str) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from typing import Final
+
+OWN_THREADS: Final = "aiocluster-"
+"""How the names of this package's threads begin."""
 
 
 def start_thread(name: str, run: Callable[[], None]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import itertools
 import logging
 import os
 import signal
+import threading
 import time
+from collections.abc import AsyncIterator
+
+import anyio
 
 from aiocluster import current_worker
 from aiocluster._worker import side
@@ -25,6 +30,20 @@ def wait(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def hold(seconds: float) -> None:
+    """Code in C that keeps the interpreter, and needs no processor."""
+    ctypes.PyDLL(None).usleep(int(1e6 * seconds))
+
+
+def hold_in_a_thread(seconds: float) -> None:
+    threading.Thread(target=hold, args=[seconds]).start()
+
+
+def stop_at_a_breakpoint(seconds: float) -> None:
+    """What pdb does, without a person: its prompt is in `bdb`'s hands."""
+    exec(compile("wait(seconds)", "bdb.py", "exec"), {"__name__": "bdb", "wait": wait, "seconds": seconds})
+
+
 def nonsense(seconds: float) -> None:
     """Writes what is no frame on the side channel."""
     os.write(current_worker()._session.side.fileno(), b"\xff" * 100)
@@ -33,7 +52,7 @@ def nonsense(seconds: float) -> None:
 async def block_when_told() -> None:
     def told(event: Message) -> None:
         name, seconds = event.message
-        {"wait": wait, "compute": compute, "nonsense": nonsense}[name](seconds)
+        globals()[name](seconds)
 
     worker = current_worker()
     worker.on("message", told)
@@ -57,9 +76,12 @@ async def with_tasks() -> None:
     directly = asyncio.create_task(awaits(asyncio.create_task(leaf(), name="awaited")), name="awaits")
     shielded = asyncio.create_task(awaits_shielded(asyncio.create_task(leaf(), name="shielded")), name="shields")
     waited = asyncio.create_task(waits_for(asyncio.create_task(leaf(), name="waited for")), name="waits")
+    timed = asyncio.create_task(waits_shortly(asyncio.create_task(leaf(), name="timed")), name="waits shortly")
+    first = asyncio.create_task(waits_for_first(asyncio.create_task(leaf(), name="first")), name="waits for first")
+    anyio_group = asyncio.create_task(with_anyio(), name="with anyio")
     group = asyncio.create_task(middle(), name="middle")
     await current_worker().send("ready")
-    await asyncio.gather(group, directly, shielded, waited)
+    await asyncio.gather(group, directly, shielded, waited, timed, first, anyio_group)
     await alone
 
 
@@ -69,6 +91,32 @@ async def awaits(task: asyncio.Task[None]) -> None:
 
 async def awaits_shielded(task: asyncio.Task[None]) -> None:
     await asyncio.shield(task)
+
+
+async def waits_shortly(task: asyncio.Task[None]) -> None:
+    await asyncio.wait_for(task, 1000.0)
+
+
+async def waits_for_first(task: asyncio.Task[None]) -> None:
+    for found in asyncio.as_completed([task]):
+        await found
+
+
+async def with_anyio() -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(deep, 100, name="deep")
+
+
+async def deep(further: int) -> None:
+    if further > 0:
+        await deep(further - 1)
+    async for _ in generator():
+        pass
+
+
+async def generator() -> AsyncIterator[None]:
+    await leaf()
+    yield
 
 
 async def waits_for(task: asyncio.Task[None]) -> None:

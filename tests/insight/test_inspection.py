@@ -28,7 +28,7 @@ async def test_tasks_form_a_tree(worker_loop: Any) -> None:
         while True:  # a task is made before it waits
             found = await inspected(worker, "tasks")
             lines = [line.partition(":")[0] for line in tree(found["tasks"])]
-            if len([line for line in lines if line.startswith("│  ├─ ")]) == 1 and "└─" not in lines[-1]:
+            if len([line for line in lines if line.startswith(("│  ", "   "))]) == 8:
                 break
             await asyncio.sleep(0.01)
         assert lines == [
@@ -40,8 +40,14 @@ async def test_tasks_form_a_tree(worker_loop: Any) -> None:
             "│  └─ second leaf",
             "├─ shields",
             "│  └─ shielded",
-            "└─ waits",
-            "   └─ waited for",
+            "├─ waits",
+            "│  └─ waited for",
+            "├─ waits for first",
+            "│  └─ first",
+            "├─ waits shortly",
+            "│  └─ timed",
+            "└─ with anyio",
+            "   └─ deep",
             "alone",
         ]
         by_name = {task["name"]: task for task in found["tasks"]}
@@ -50,6 +56,8 @@ async def test_tasks_form_a_tree(worker_loop: Any) -> None:
         assert [line["own"] for line in leaf["stack"]] == [False, True]
         assert leaf["stack"][1]["file"] == "tests/insight/inside_insight.py"
         assert (leaf["runs"], leaf["awaits"]) == (False, "Future")
+        innermost = [line["function"] for line in by_name["deep"]["stack"]]  # whatever it is that was called deeply
+        assert innermost == ["Event.wait", "leaf", "generator", *["deep"] * 47]
 
 
 async def test_a_blocked_loop_hides_nothing(worker_loop: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -42,6 +43,34 @@ async def test_a_blocked_loop_is_told_of_while_it_is(worker_loop: Any, caplog: p
             stats = cluster.stats().workers[0]
             assert stats.last_slow is not None
             assert stats.last_slow.seconds > event.seconds
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how often a thread has waited")
+async def test_code_in_c_that_holds_the_interpreter_is_told_of(worker_loop: Any) -> None:
+    cluster = Cluster(block_when_told, workers=1, loop=worker_loop, slow_loop=0.2)
+    async with cluster, several(cluster, "slow") as heard:
+        (worker,) = cluster.workers.values()
+        await worker.send(["hold", 1.0])
+        event = await anext(heard)
+        assert event.where.startswith("tests/insight/inside_insight.py:")
+        assert event.where.endswith(" in hold")
+        assert event.seconds > 0.5
+        assert await worker.request("runs again") == "runs again"
+        await worker.send(["hold_in_a_thread", 1.0])
+        event = await anext(heard)
+        assert "held the interpreter" in event.where  # that thread may do something else by now
+
+
+async def test_a_breakpoint_is_not_slow() -> None:
+    cluster = Cluster(block_when_told, workers=1, slow_loop=0.1)
+    async with cluster, several(cluster, "slow") as heard:
+        (worker,) = cluster.workers.values()
+        await worker.send(["stop_at_a_breakpoint", 0.6])
+        assert await worker.request("runs again") == "runs again"
+        await worker.send(["wait", 0.6])
+        event = await anext(heard)
+        assert event.where.endswith(" in wait")
+        assert cluster.stats().workers[0].slow == 1
 
 
 async def test_a_process_that_was_stopped_had_no_slow_loop() -> None:

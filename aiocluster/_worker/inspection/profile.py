@@ -9,28 +9,12 @@ from collections import Counter
 from types import CodeType
 from typing import Any
 
-from ..places import is_own, short, whole
-from .stacks import OWN_THREADS
+from ..places import is_idle, is_own, short, whole
+from ..thread import OWN_THREADS
 
 _DEEPEST = 150  # frames of a stack: of a deeper one, the outermost
 _MOST_STACKS = 20_000  # different ones; what comes beyond is counted and left out
 _LONGEST = 3600.0  # seconds
-
-# The innermost frame of a thread that has nothing to do: the end of the file's path, and the function.
-_IDLE = {
-    ("selectors.py", "select"),
-    ("busy.py", "timed_select"),
-    ("patch.py", "run_forever"),  # under uvloop, which waits in C
-    ("patch.py", "run_until_complete"),
-    ("threading.py", "wait"),
-    ("threading.py", "join"),
-    ("threading.py", "_wait_for_tstate_lock"),
-    ("queue.py", "get"),
-    ("thread.py", "_worker"),
-    ("socketserver.py", "serve_forever"),
-}
-_LOOPS = {"run_forever", "run_until_complete"}
-"""What the innermost frame has called if a loop in C waits that this package has not hooked."""
 
 Stack = tuple[CodeType, ...]
 
@@ -85,7 +69,7 @@ def _table(counts: Counter[tuple[str, Stack]]) -> dict[str, Any]:
                 "thread": thread,
                 "frames": [numbers.setdefault(code, len(numbers)) for code in outermost_first],
                 "count": count,
-                "idle": _is_idle(stack[0]),
+                "idle": is_idle(stack[0]),
             }
         )
     return {"frames": [_frame(code) for code in numbers], "stacks": stacks}
@@ -98,9 +82,3 @@ def _frame(code: CodeType) -> dict[str, Any]:
         "line": code.co_firstlineno,
         "own": is_own(code),
     }
-
-
-def _is_idle(innermost: CodeType) -> bool:
-    if not _LOOPS.isdisjoint(innermost.co_names):
-        return True
-    return not is_own(innermost) and (innermost.co_filename.rpartition("/")[2], innermost.co_name) in _IDLE

@@ -8,9 +8,7 @@ from types import CodeType
 from typing import Any
 
 from ..places import is_own, short, whole
-
-OWN_THREADS = "aiocluster-"
-"""How the names of this package's threads begin."""
+from ..thread import OWN_THREADS
 
 _DEEPEST = 200  # frames of a stack: of a deeper one, the innermost
 
