@@ -68,7 +68,6 @@ class Metrics:
         self._wanted = number
         if self._counting is loop:
             return
-        self._counting = loop
 
         def answer() -> None:
             report: bytes | None = None
@@ -82,6 +81,7 @@ class Metrics:
                 pass
 
         self._in_thread(answer)
+        self._counting = loop
 
     def _answer(self, number: int, report: bytes | None, loop: asyncio.AbstractEventLoop) -> None:
         self._counting = None
