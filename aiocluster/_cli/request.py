@@ -5,6 +5,7 @@ What the words are is up to `RunCommand`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from click.core import ParameterSource
 
 from ..integrations.asgi import AsgiApp
 from ..settings import ClusterSettings, RestartPolicy
-from . import config, options, reloading, uvicorn_options
+from . import config, instrument, options, reloading, uvicorn_options
 from .output.configure import LogFormat
 from .run_command import is_member, line_of
 
@@ -47,7 +48,9 @@ class RunRequest:
 
 
 def parse_run(words: Sequence[str]) -> RunRequest:
-    """Reads a command line, with the variables and the files that belong to it. Starts nothing.
+    """Reads a command line, with the variables and the files that belong to it. Starts no worker.
+
+    ``opentelemetry-instrument`` is asked what it sets, once for the same options and variables.
 
     Args:
         words: What follows ``aiocluster run``.
@@ -81,6 +84,8 @@ def request_of(ctx: click.Context) -> RunRequest:
         variables.update(config.read_env_file(path))
     if variables:
         settings["env"] = {**variables, **settings.get("env", {})}
+    if line_of(ctx).instrument:
+        settings["env"] = {**settings.get("env", {}), **_instrumented(ctx, settings)}
     if (wait := given.get("restart_backoff")) is not None:
         settings["restart"] = _with_backoff(settings.get("restart", RestartPolicy()), wait, ctx)
     watching = {name: ctx.params[name] for name in ("reload", "reload_dirs", "reload_include", "reload_exclude")}
@@ -113,7 +118,8 @@ def with_options(words: Sequence[str], more: Sequence[str]) -> list[str]:
     with command.make_context(command.name, list(words)) as context:
         line = line_of(context)
     separator = ["--"] if line.rest and line.target is not None and is_member(line.target) else []
-    return [*line.own, *more, *([] if line.target is None else [line.target, *separator, *line.rest])]
+    rest = [] if line.target is None else [*line.instrument, line.target, *separator, *line.rest]
+    return [*line.own, *more, *rest]
 
 
 def _source(ctx: click.Context, name: str) -> ParameterSource:
@@ -125,6 +131,16 @@ def _with_backoff(policy: Any, wait: tuple[float, float], ctx: click.Context) ->
         return replace(policy, backoff=wait) if policy else policy
     except (TypeError, ValueError) as error:
         raise click.UsageError(f"--restart-backoff: {error}", ctx) from None
+
+
+def _instrumented(ctx: click.Context, settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """Returns the variables that ``opentelemetry-instrument`` in front of the target sets."""
+    env = {**os.environ, **settings.get("env", {})}
+    options = line_of(ctx).instrument[1:]
+    try:
+        return instrument.variables(options, env, executable=settings.get("executable"), cwd=settings.get("cwd"))
+    except instrument.InstrumentError as error:
+        raise click.UsageError(str(error), ctx) from None
 
 
 def _target(ctx: click.Context, given: Mapping[str, Any]) -> str | AsgiApp:

@@ -9,6 +9,7 @@ a script, a module        its own, as with ``python`` and ``python -m``
 ``module:name``           options of ``run`` and uvicorn's; but the function's own where the first word is none, or is
                           ``--``, or where the source says that it is a plain function (`is_plain_function`). After an
                           option of an app, such as ``--factory``, it is an app, which has no words of its own
+opentelemetry-instrument  its options; then TARGET, for which the same holds (`instrument`)
 ========================  ==========================================================================================
 
 What ``run`` is told comes from the command line, else from ``AIOCLUSTER_…``, else from TOML.
@@ -26,7 +27,7 @@ import click
 from click.core import ParameterSource
 
 from .._primary.target import is_plain_function
-from . import config, options, uvicorn_options
+from . import config, instrument, options, uvicorn_options
 from .servers import warning
 
 _ALSO_OF_OTHERS = frozenset(["config", "env", "env_file", "help", "log_format", "log_level", "name", "version"])
@@ -45,6 +46,7 @@ class CommandLine:
         warnings: Lines about words that probably mean something else.
         place: Where TOML came from.
         uvicorn: uvicorn's options, once they have been asked for. Empty: uvicorn is not installed.
+        instrument: ``opentelemetry-instrument`` and its options, if they stand in front of the target.
     """
 
     words: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class CommandLine:
     warnings: tuple[str, ...] = ()
     place: str = ""
     uvicorn: list[click.Parameter] | None = None
+    instrument: list[str] = field(default_factory=list)
 
 
 def line_of(ctx: click.Context) -> CommandLine:
@@ -90,6 +93,8 @@ class RunCommand(click.Command):
         line.words = tuple(args)
         with _errors_of(ctx):
             own, target, rest = self._split(ctx, args)
+            if target is not None and instrument.names_it(target):
+                own, target, rest = self._behind_instrument(ctx, own, target, rest)
             if target is not None and is_member(target):
                 own, rest = self._of_a_member(ctx, own, target, rest)
             elif target is not None:
@@ -125,6 +130,16 @@ class RunCommand(click.Command):
         rest = list(found["args"]) if isinstance(found.get("args"), (list, tuple)) else []
         own = words[: len(words) - len(rest) - 1]
         return own[:-1] if own[-1:] == ["--"] else own, target, rest
+
+    def _behind_instrument(
+        self, ctx: click.Context, own: list[str], word: str, rest: list[str]
+    ) -> tuple[list[str], str, list[str]]:
+        """Returns the options, the target and what follows it, where ``opentelemetry-instrument`` is the first word."""
+        options, words = instrument.apart(rest)
+        line_of(ctx).instrument = [word, *options]
+        if not words:
+            raise click.UsageError(f"there is no TARGET behind {word}: name a server, a script or an app", ctx)
+        return own, words[0], words[1:]
 
     def _parsed(self, ctx: click.Context, words: list[str]) -> Any:
         """Parses words as options, with uvicorn's if there is one that is not ours."""
@@ -174,7 +189,7 @@ class RunCommand(click.Command):
             if not _is_given(found, str(one.name))  # who wrote it in front knows the order
             for flag in (*one.opts, *one.secondary_opts)
         }
-        if line := warning(target, rest, ours, own):
+        if line := warning(target, rest, ours, [*own, *line_of(ctx).instrument]):
             line_of(ctx).warnings = (line,)
 
     def _read_files(self, ctx: click.Context, own: list[str]) -> None:

@@ -6,15 +6,27 @@ Labels are sorted by name, so that the same series has the same labels in all wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from .._wire.codec import pack_fields, unpack_fields
 from ..errors import ProtocolError
 
 Labels = tuple[tuple[str, str], ...]
+Series = tuple[str, Labels]
+
+MAX_REPORT = 64 * 1024 * 1024
+"""Bytes of a packed report: some 800,000 series. A security limit: the primary keeps it in memory."""
+
+_PART = 256  # samples
 
 TYPES = frozenset({"counter", "gauge", "summary", "histogram", "gaugehistogram", "unknown", "info", "stateset"})
+
+
+SUMMED = frozenset({"counter", "histogram", "summary"})
+"""The types of families that are summed."""
 
 
 class Exemplar(NamedTuple):
@@ -41,14 +53,17 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A metric family. ``mode`` is the ``multiprocess_mode`` that a gauge was declared with; None: it has none."""
+    """A metric family. ``mode`` is the ``multiprocess_mode`` that a gauge was declared with; None: it has none.
+
+    ``samples`` can be gone through more than once.
+    """
 
     name: str
     type: str
     documentation: str
     unit: str
     mode: str | None
-    samples: list[Sample]
+    samples: Iterable[Sample]
 
 
 class Report(NamedTuple):
@@ -77,32 +92,83 @@ def unpack_report(body: bytes) -> Report:
     return Report(families, {_text(key): _text(text) for key, text in errors.items()})
 
 
-def pack_family(family: Family) -> bytes:
-    """Packs a family.
+def pack_in_parts(family: Family) -> Iterator[bytes]:
+    """Packs a family, a long one as several of the same name: to pack or unpack each takes a fraction of a millisecond.
 
     Raises:
         ValueError: A text can't be encoded, or a number is out of range.
     """
-    samples = [
-        [name, [text for pair in labels for text in pair], value, timestamp, _flat(exemplar), since]
-        for name, labels, value, timestamp, exemplar, since in family.samples
-    ]
+    rest = iter(family.samples)
+    yield pack_family(family._replace(samples=[*islice(rest, _PART)]))
+    while samples := [*islice(rest, _PART)]:
+        yield pack_family(family._replace(samples=samples))
+
+
+def pack_family(family: Family) -> bytes:
+    """Packs a family, its samples by column: each series by itself, all values, and what few have besides a value.
+
+    Raises:
+        ValueError: A text can't be encoded, or a number is out of range.
+    """
+    series, values, more = [], [], {}
     try:
-        return pack_fields([*family[:5], samples])
-    except (UnicodeEncodeError, OverflowError, TypeError) as error:
+        for index, (name, labels, value, timestamp, exemplar, since) in enumerate(family.samples):
+            series.append(pack_fields([name, *(text for pair in labels for text in pair)]))
+            values.append(value)
+            if timestamp is not None or exemplar is not None or since:
+                more[index] = [timestamp, _flat(exemplar), since]
+        return pack_fields([*family[:5], series, struct.pack(f"<{len(values)}d", *values), more])
+    except (UnicodeEncodeError, OverflowError, TypeError, struct.error) as error:
         raise ValueError(f"{family.name}: {error}") from None
 
 
-def unpack_family(body: bytes) -> Family:
+def unpack_family(body: bytes, known: dict[bytes, Series]) -> Family:
     """Unpacks a family.
+
+    Args:
+        body: The packed family.
+        known: Series that have been unpacked already. All workers have much the same ones.
 
     Raises:
         ValueError: It is none.
     """
-    name, kind, documentation, unit, mode, samples = _of_length(6, _unpacked(body))
-    if _text(kind) not in TYPES or type(samples) is not list or not (mode is None or type(mode) is str):
+    name, kind, documentation, unit, mode, packed, values, more = _of_length(8, _unpacked(body))
+    if _text(kind) not in TYPES or not (mode is None or type(mode) is str):
         raise ValueError("these bytes are not a metric family")
-    return Family(_text(name), kind, _text(documentation), _text(unit), mode, [_sample(one) for one in samples])
+    if (
+        type(packed) is not list
+        or type(values) is not bytes
+        or len(values) != 8 * len(packed)
+        or type(more) is not dict
+    ):
+        raise ValueError("these bytes are not the samples of a metric family")
+    series = [known.get(one) or known.setdefault(one, _series(one)) for one in packed if type(one) is bytes]
+    if len(series) != len(packed):
+        raise ValueError("a series must be bytes")
+    samples = _Columns(
+        series, struct.unpack(f"<{len(series)}d", values), {key: _more(one) for key, one in more.items()}
+    )
+    return Family(_text(name), kind, _text(documentation), _text(unit), mode, samples)
+
+
+class _Columns:
+    """Samples by column: few objects, whose number decides how long Python's garbage collector stops all threads."""
+
+    __slots__ = ("_more", "_series", "_values")
+
+    def __init__(
+        self,
+        series: list[Series],
+        values: tuple[float, ...],
+        more: dict[int, tuple[float | None, Exemplar | None, float]],
+    ) -> None:
+        self._series = series
+        self._values = values
+        self._more = more
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index, ((name, labels), value) in enumerate(zip(self._series, self._values, strict=True)):
+            yield Sample(name, labels, value, *self._more.get(index, ()))
 
 
 def _unpacked(body: bytes) -> Any:
@@ -119,9 +185,16 @@ def _flat(exemplar: Exemplar | None) -> list[Any] | None:
     return [[text for pair in labels for text in pair], value, timestamp]
 
 
-def _sample(array: Any) -> Sample:
-    name, labels, value, timestamp, exemplar, since = _of_length(6, array)
-    return Sample(_text(name), _labels(labels), _number(value), _time(timestamp), _exemplar(exemplar), _number(since))
+def _series(packed: bytes) -> Series:
+    fields = _unpacked(packed)
+    if type(fields) is not list or not fields:
+        raise ValueError("a series must have a name")
+    return _text(fields[0]), _labels(fields[1:])
+
+
+def _more(array: Any) -> tuple[float | None, Exemplar | None, float]:
+    timestamp, exemplar, since = _of_length(3, array)
+    return _time(timestamp), _exemplar(exemplar), _number(since)
 
 
 def _exemplar(array: Any) -> Exemplar | None:

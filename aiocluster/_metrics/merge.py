@@ -24,8 +24,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from .family import Family, Labels, Sample
-from .sums import SUMMED, Sum, is_quantile
+from .family import SUMMED, Family, Labels, Sample, Series
+from .sums import Sum, is_quantile
 
 SLOT = "slot"
 
@@ -45,7 +45,6 @@ class Conflict(NamedTuple):
     text: str
 
 
-_Series = tuple[str, Labels]
 _Fold = Callable[[Sample, Sample], Sample]
 
 _FOLDS: Mapping[str, _Fold] = {
@@ -129,8 +128,7 @@ def _merged(past: Past, name: str, kind: str, sources: Sequence[Source]) -> Fami
         for family in families:
             total.add(family)
         quantiles = _with_slots(sources, lambda sample: is_quantile(newest, sample), name) if kind == "summary" else []
-        merged = total.family()
-        return newest._replace(samples=[*merged.samples, *quantiles])
+        return newest._replace(samples=[*total, *quantiles] if quantiles else total)
     if kind == "info":
         return newest._replace(samples=_folded(families, lambda one, other: other))
     mode = newest.mode or "liveall"
@@ -146,7 +144,7 @@ def _merged(past: Past, name: str, kind: str, sources: Sequence[Source]) -> Fami
 
 
 def _folded(families: Iterable[Family], fold: _Fold) -> list[Sample]:
-    found: dict[_Series, Sample] = {}
+    found: dict[Series, Sample] = {}
     for family in families:
         for sample in family.samples:
             series = sample.name, sample.labels

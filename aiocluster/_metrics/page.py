@@ -1,22 +1,20 @@
 """From merged families to the bytes of a page, by prometheus-client's own exposition. It is imported here only.
 
-The page is made beside a loop that accepts connections. Python lets a computing thread run for 5 ms before another one
-gets its turn, and each of the loop's turns would wait for that. So this thread offers the others a turn after each
-family, which takes it a fraction of that.
+The page is made beside a loop that accepts connections, so whatever is long is done in turns with it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from .family import Exemplar, Family, Report, Sample, unpack_family, unpack_report
+from .family import Family, Report, Sample, Series, unpack_family, unpack_report
 from .merge import Conflict, Past, Source, merge, with_slot
+from .turns import InTurns, in_turns, let_others_run
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
-    from prometheus_client.samples import Exemplar as Theirs
+    from prometheus_client.samples import Sample as TheirSample
 
 ERRORS = "aiocluster_metrics_errors"
 _ERRORS_HELP = "What this page lacks: 1 for each collector, report or family that could not be had or merged."
@@ -31,21 +29,17 @@ class Body:
         self.body = body
 
 
-def let_others_run() -> None:
-    """Gives other threads a turn."""
-    time.sleep(0)
-
-
 def warm_up() -> None:
     """Imports what the first page would."""
     import prometheus_client.openmetrics.exposition as _  # noqa: F401
 
 
-def read(one: Body, conflicts: list[Conflict]) -> dict[str, Family]:
+def read(one: Body, known: dict[bytes, Series], conflicts: list[Conflict]) -> dict[str, Family]:
     """Unpacks a worker's report, as far as it can be.
 
     Args:
         one: The report.
+        known: Series that have been unpacked already.
         conflicts: Gets what can't be read, and what the worker itself could not have.
     """
     try:
@@ -55,16 +49,18 @@ def read(one: Body, conflicts: list[Conflict]) -> dict[str, Family]:
         report = Report([], {})
     conflicts += [Conflict(one.place, f"{name} raised {text}") for name, text in report.errors.items()]
     families: dict[str, Family] = {}
+    parts: dict[str, InTurns[Sample]] = {}
     for packed in report.families:
         try:
-            family = unpack_family(packed)
+            family = unpack_family(packed, known)
         except ValueError as error:
             conflicts.append(Conflict(one.place, f"a family of this worker can't be read: {error}"))
             continue
         if (before := families.get(family.name)) is None:
-            families[family.name] = family
+            parts[family.name] = InTurns(family.samples)
+            families[family.name] = family._replace(samples=parts[family.name])
         elif before.type == family.type:
-            families[family.name] = before._replace(samples=[*before.samples, *family.samples])
+            parts[family.name].append(family.samples)
         else:
             text = f"{family.name} is a {before.type} and a {family.type} in the same worker: rename one of them"
             conflicts.append(Conflict(one.place, text))
@@ -74,7 +70,7 @@ def read(one: Body, conflicts: list[Conflict]) -> dict[str, Family]:
 
 def keep(past: Past, ended: Body) -> None:
     """Adds the last report of a worker that has ended."""
-    past.add(ended.place, read(ended, []).values())
+    past.add(ended.place, read(ended, {}, []).values())
 
 
 def make_page(
@@ -93,7 +89,8 @@ def make_page(
         Its content type, its bytes, and what it lacks.
     """
     conflicts = list(missing)
-    sources = [Source(body.place, body.id, read(body, conflicts)) for body in bodies]
+    known: dict[bytes, Series] = {}
+    sources = [Source(body.place, body.id, read(body, known, conflicts)) for body in bodies]
     taken = {family.name for family in own} | {ERRORS}
     metrics: list[Metric] = []
     for family in merge(past, sources, conflicts):
@@ -123,15 +120,22 @@ def _append(metrics: list[Metric], family: Family, conflicts: list[Conflict]) ->
     except ValueError as error:
         conflicts.append(Conflict("", f"{family.name!r} can't be a family: {error}"))
         return
-    for name, labels, value, timestamp, exemplar, _ in family.samples:
-        metric.add_sample(name, dict(labels), value, timestamp, None if exemplar is None else _exemplar(exemplar))
+    metric.samples = cast("list[TheirSample]", _Written(family.samples))  # encoders go through them
     metrics.append(metric)
 
 
-def _exemplar(exemplar: Exemplar) -> Theirs:
-    from prometheus_client.samples import Exemplar as Theirs
+class _Written:
+    """Samples as prometheus-client has them. They are made when they are written, and not kept."""
 
-    return Theirs(dict(exemplar.labels), exemplar.value, exemplar.timestamp)
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = samples
+
+    def __iter__(self) -> Iterator[TheirSample]:
+        from prometheus_client.samples import Exemplar, Sample
+
+        for name, labels, value, timestamp, exemplar, _ in in_turns(self._samples):
+            shown = None if exemplar is None else Exemplar(dict(exemplar.labels), *exemplar[1:])
+            yield Sample(name, dict(labels), value, timestamp, shown)
 
 
 class _Metrics:

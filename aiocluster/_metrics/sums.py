@@ -12,92 +12,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
-from .family import Exemplar, Family, Labels, Sample
+from .family import Exemplar, Family, Labels, Sample, Series
 
-SUMMED = frozenset({"counter", "histogram", "summary"})
-"""The types of families that are summed."""
-
-_BOUND = "le"
-
-
-class _Bucket(NamedTuple):
-    """``text`` is how the bound is written."""
-
-    text: str
-    below: float
-    exemplar: Exemplar | None
-
-
-class _Value(NamedTuple):
-    """``parts`` are what it is the sum of."""
-
-    parts: list[float]
-    exemplar: Exemplar | None
-
-
-class _Group:
-    """The samples of a family that have the same labels: one counter, one histogram or one summary."""
-
-    __slots__ = ("bounds", "buckets", "values")
-
-    def __init__(self) -> None:
-        self.values: dict[str, _Value] = {}
-        self.buckets: dict[float, _Bucket] = {}
-        self.bounds: list[float] = []  # of the buckets, sorted
-
-    def add_value(self, name: str, parts: list[float], exemplar: Exemplar | None) -> None:
-        before = self.values.get(name)
-        if before is None:
-            self.values[name] = _Value(parts, exemplar)
-        elif name.endswith("_created"):
-            self.values[name] = _Value([min(before.parts[0], parts[0])], None)
-        else:
-            self.values[name] = _Value([*before.parts, *parts], _later(before.exemplar, exemplar))
-
-    def compact(self) -> None:
-        """Keeps few parts of each sum, without error."""
-        for name, (parts, exemplar) in self.values.items():
-            if len(parts) > 1:
-                self.values[name] = _Value(_exact(parts), exemplar)
-
-    def add(self, other: _Group) -> None:
-        """Adds another one's numbers."""
-        for name, (parts, exemplar) in other.values.items():
-            self.add_value(name, parts, exemplar)
-        if not other.buckets:
-            return
-        if not self.buckets:
-            self.buckets, self.bounds = dict(other.buckets), other.bounds
-        elif self.bounds == other.bounds:
-            for bound, (text, count, exemplar) in other.buckets.items():
-                own = self.buckets[bound]
-                self.buckets[bound] = _Bucket(text, own.below + count, _later(own.exemplar, exemplar))
-        else:
-            bounds = sorted({*self.bounds, *other.bounds})
-            self.buckets = {bound: _sum(self._at(bound), other._at(bound)) for bound in bounds}
-            self.bounds = bounds
-
-    def _at(self, bound: float) -> _Bucket:
-        if (own := self.buckets.get(bound)) is not None:
-            return own
-        below = bisect_right(self.bounds, bound) - 1
-        return _Bucket("", self.buckets[self.bounds[below]].below if below >= 0 else 0.0, None)
-
-    def samples(self, name: str, labels: Labels) -> Iterator[Sample]:
-        for bound in self.bounds:
-            text, count, exemplar = self.buckets[bound]
-            with_bound = tuple(sorted((*labels, (_BOUND, text))))
-            yield Sample(f"{name}_bucket", with_bound, count, None, exemplar)
-        for value_name in sorted(self.values, key=lambda name: name.endswith("_created")):  # that one comes last
-            parts, exemplar = self.values[value_name]
-            yield Sample(value_name, labels, math.fsum(parts), None, exemplar)
+_CREATED = "_created"
 
 
 class Sum:
-    """A family of a type in `SUMMED`, summed over workers.
+    """A family of a type in `family.SUMMED`, summed over workers.
+
+    Its values are in few objects that Python's garbage collector has to look at, for it stops all threads meanwhile.
 
     Args:
         family: One of these; its samples are not added.
@@ -105,43 +30,100 @@ class Sum:
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._groups: dict[Labels, _Group] = {}
+        self._groups: dict[Labels, tuple[Series, ...]] = {}  # by labels: one counter, one histogram or one summary
+        self._buckets: dict[Labels, dict[float, Series]] = {}  # of histograms, by bound, sorted
+        self._parts: dict[Series, tuple[float, ...]] = {}  # what each value is the sum of
+        self._exemplars: dict[Series, Exemplar] = {}
 
     def copy(self) -> Sum:
         """Returns one to which more can be added."""
         copied = Sum(self._family)
-        for labels, group in self._groups.items():
-            copied._groups[labels] = copy = _Group()
-            copy.add(group)
+        copied._groups = dict(self._groups)
+        copied._buckets = dict(self._buckets)
+        copied._parts = dict(self._parts)
+        copied._exemplars = dict(self._exemplars)
         return copied
 
     def add(self, family: Family) -> None:
         """Adds what a worker has counted. Samples that can't be summed are left out."""
         self._family = family
-        came: dict[Labels, _Group] = {}
+        came: dict[Labels, dict[float, Sample]] = {}  # buckets
         for sample in family.samples:
             if not math.isfinite(sample.value):
                 continue  # it would stay for ever
             if family.type == "histogram" and sample.name.endswith("_bucket"):
-                _add_bucket(came, sample)
+                if (found := _bound(sample.labels)) is not None:
+                    labels, bound = found
+                    came.setdefault(labels, {})[bound] = sample
             elif not is_quantile(family, sample):
-                group = came.setdefault(sample.labels, _Group())
-                group.add_value(sample.name, [sample.value], sample.exemplar)
-        for labels, group in came.items():
-            group.bounds = sorted(group.buckets)
-            self._groups.setdefault(labels, _Group()).add(group)
+                self._add_value(sample)
+        for labels, buckets in came.items():
+            self._add_buckets(labels, dict(sorted(buckets.items())))
+
+    def _add_value(self, sample: Sample) -> None:
+        series = sample.name, sample.labels
+        before = self._parts.get(series)
+        if before is None:
+            self._groups[sample.labels] = (*self._groups.get(sample.labels, ()), series)
+            self._parts[series] = (sample.value,)
+        elif sample.name.endswith(_CREATED):
+            self._parts[series] = (min(before[0], sample.value),)
+        else:
+            self._parts[series] = (*before, sample.value)
+        self._show(series, sample)
+
+    def _add_buckets(self, labels: Labels, came: dict[float, Sample]) -> None:
+        own = self._buckets.get(labels)
+        if own is None:
+            own = self._buckets[labels] = {bound: (one.name, one.labels) for bound, one in came.items()}
+            self._groups.setdefault(labels, ())
+        elif own.keys() != came.keys():
+            own = self._buckets[labels] = self._with_bounds_of(own, came)
+        bounds = list(came)
+        for bound, series in own.items():
+            if (sample := came.get(bound)) is not None:
+                self._show(series, sample)
+            elif below := bisect_right(bounds, bound):
+                sample = came[bounds[below - 1]]
+            if sample is not None:
+                self._parts[series] = (*self._parts.get(series, ()), sample.value)
+
+    def _with_bounds_of(self, own: dict[float, Series], came: dict[float, Sample]) -> dict[float, Series]:
+        bounds = list(own)
+        more: dict[float, Series] = {}
+        for bound, sample in came.items():
+            if bound not in own:
+                series = more[bound] = sample.name, sample.labels
+                below = bisect_right(bounds, bound)
+                self._parts[series] = self._parts.get(own[bounds[below - 1]], ()) if below else ()
+        return dict(sorted({**own, **more}.items()))
+
+    def _show(self, series: Series, sample: Sample) -> None:
+        if sample.exemplar is not None:
+            before = self._exemplars.get(series)
+            if before is None or (sample.exemplar.timestamp or 0.0) >= (before.timestamp or 0.0):
+                self._exemplars[series] = sample.exemplar
 
     def keep(self, family: Family) -> None:
-        """Adds what a worker has counted that has ended: nothing of it will change."""
+        """Adds what a worker has counted that has ended: nothing of it will change, so few parts are kept, exactly."""
         self.add(family)
-        for group in self._groups.values():
-            group.compact()
+        self._parts = {series: parts if len(parts) < 2 else _exact(parts) for series, parts in self._parts.items()}
 
     def family(self) -> Family:
-        """The sum; its documentation is that of the last one added."""
-        name = self._family.name
-        samples = [sample for labels, group in self._groups.items() for sample in group.samples(name, labels)]
-        return self._family._replace(samples=samples)
+        """The sum, as it is when its samples are gone through; its documentation is that of the last one added."""
+        return self._family._replace(samples=self)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for labels, values in self._groups.items():
+            yield from map(self._sample, self._buckets.get(labels, {}).values())
+            yield from map(self._sample, sorted(values, key=_is_created))  # that one comes last
+
+    def _sample(self, series: Series) -> Sample:
+        return Sample(*series, _rounded(self._parts[series]), None, self._exemplars.get(series))
+
+
+def _is_created(series: Series) -> bool:
+    return series[0].endswith(_CREATED)
 
 
 def is_quantile(family: Family, sample: Sample) -> bool:
@@ -149,29 +131,26 @@ def is_quantile(family: Family, sample: Sample) -> bool:
     return family.type == "summary" and any(name == "quantile" for name, _ in sample.labels)
 
 
-def _add_bucket(groups: dict[Labels, _Group], sample: Sample) -> None:
-    text = next((value for name, value in sample.labels if name == _BOUND), None)
+def _bound(labels: Labels) -> tuple[Labels, float] | None:
+    """The labels of a bucket's histogram, and the bucket's bound; None: it is no bucket."""
+    for index, (name, value) in enumerate(labels):
+        if name == "le":
+            try:
+                bound = float(value)
+            except ValueError:
+                return None
+            return None if math.isnan(bound) else (labels[:index] + labels[index + 1 :], bound)
+    return None
+
+
+def _rounded(parts: Iterable[float]) -> float:
     try:
-        bound = math.nan if text is None else float(text)
-    except ValueError:
-        bound = math.nan
-    if text is None or math.isnan(bound):
-        return  # it is no bucket
-    labels = tuple(pair for pair in sample.labels if pair[0] != _BOUND)
-    groups.setdefault(labels, _Group()).buckets[bound] = _Bucket(text, sample.value, sample.exemplar)
+        return math.fsum(parts)
+    except (OverflowError, ValueError):  # ValueError: parts that are infinite, since `_exact` could not hold them
+        return math.inf
 
 
-def _sum(one: _Bucket, other: _Bucket) -> _Bucket:
-    return _Bucket(one.text or other.text, one.below + other.below, _later(one.exemplar, other.exemplar))
-
-
-def _later(one: Exemplar | None, other: Exemplar | None) -> Exemplar | None:
-    if one is None or other is None:
-        return one or other
-    return other if (other.timestamp or 0.0) >= (one.timestamp or 0.0) else one
-
-
-def _exact(parts: list[float]) -> list[float]:
+def _exact(parts: Iterable[float]) -> tuple[float, ...]:
     """Few numbers with exactly the same sum, by Shewchuk's algorithm, which `math.fsum` has, too."""
     partials: list[float] = []
     for part in parts:
@@ -182,4 +161,4 @@ def _exact(parts: list[float]) -> list[float]:
             if error := smaller - (part - larger):
                 kept.append(error)
         partials = [*kept, part]
-    return partials
+    return tuple(partials)

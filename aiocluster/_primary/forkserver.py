@@ -20,7 +20,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -64,11 +64,20 @@ class ForkServer:
         config: The worker config, which says what to import. Its workers get the same one.
         relays: Pass on its output, and that of its workers.
         folders: Where this process was started from.
+        has_counted: Called with a packed report of what the process has counted while it imported.
     """
 
-    def __init__(self, settings: Settings, config: frames.WorkerConfig, relays: Relays, folders: Folders) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: frames.WorkerConfig,
+        relays: Relays,
+        folders: Folders,
+        has_counted: Callable[[bytes], None],
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._relays = relays
+        self._has_counted = has_counted
         self._is_retired = False
         self._last_number = 0
         self._is_warm: asyncio.Future[None] = loop.create_future()
@@ -202,6 +211,8 @@ class ForkServer:
     # ---- frames from the fork server
 
     def _on_warm(self, frame: frames.Warm) -> None:
+        if frame.counted:
+            self._has_counted(frame.counted)
         self._is_warm.set_result(None)
 
     def _on_forked(self, frame: frames.Forked) -> None:

@@ -23,6 +23,7 @@ from .._processes.stdio import PipeReader, open_channel, standard
 from .._processes.watch import Process
 from .._wire.conversation import described
 from ..settings import Env, Settings, Stdin, variables
+from . import instance_id
 from .folders import Folders
 from .relay import Origin, Relayed, Relays, SilentStderr
 
@@ -206,13 +207,14 @@ def environment(common: Mapping[str, str], env: Mapping[str, str], worker_id: in
     """Returns a worker's environment, without the variables that name descriptors.
 
     Args:
-        common: The variables that the setting ``env`` adds to this process's own.
+        common: The variables that the setting ``env`` adds to this process's own, for all workers.
         env: The worker's own variables.
         worker_id: Its id.
         slot: Its slot; None for an agent.
     """
     own = {WORKER_ID: str(worker_id)} if slot is None else {WORKER_ID: str(worker_id), SLOT: str(slot)}
-    return start.environment({**of_this_process(), **common, **env}, own)
+    shared = {**of_this_process(), **common}
+    return start.environment({**shared, **instance_id.for_worker(shared, worker_id), **env}, own)
 
 
 def command(settings: Settings, module: str, folders: Folders) -> list[str]:
@@ -283,11 +285,12 @@ def spawn_helper(
     """
     with open_channel() as (ours, theirs), open_streams(relays, None) as streams, contextlib.ExitStack() as undo:
         own = {CHANNEL_FD: str(theirs.fileno())}
+        env = {**of_this_process(), **variables_for(settings.env, None)}
         with blocked():
             process = start.start(
                 command(settings, module, folders),
                 streams.theirs,
-                env=start.environment({**of_this_process(), **variables_for(settings.env, None)}, own),
+                env=start.environment({**env, **instance_id.for_helper(env)}, own),
                 cwd=folders.cwd(settings.cwd),
                 pass_fds=(theirs.fileno(),),
                 session=adopts(),

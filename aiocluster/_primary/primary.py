@@ -299,7 +299,10 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
             common = variables_for(settings.env, identity.slot)
         except (TypeError, ValueError) as error:
             raise StartupError(str(error)) from error
-        whole = environment(common, identity.env, worker_id, identity.slot)
+        own = identity.env
+        if callable(settings.env):
+            common, own = {}, {**common, **own}
+        whole = environment(common, own, worker_id, identity.slot)
         with open_channel() as (ours, theirs), open_channel() as (side, far_side), ExitStack() as undo:
             self._starting[worker_id] = place
             undo.callback(self._starting.pop, worker_id)
@@ -392,10 +395,16 @@ class Primary(Emitter[PrimaryEvent], Answerer, TopicPeer):
         fork_server = self._fork_servers.get(how)
         if fork_server is None or not fork_server.is_usable:
             config = self._config(settings, target, None)
-            fork_server = self._fork_servers[how] = ForkServer(settings, config, self._relays, self._shared.folders)
+            fork_server = self._fork_servers[how] = ForkServer(
+                settings, config, self._relays, self._shared.folders, self._fork_server_has_counted
+            )
             self._all_fork_servers = [one for one in self._all_fork_servers if not one.is_gone]
             self._all_fork_servers.append(fork_server)
         return fork_server
+
+    def _fork_server_has_counted(self, report: bytes) -> None:
+        if self._shared.numbers is not None:
+            self._shared.numbers.counted_before_forks(report)
 
     def _retire_fork_servers(self, is_outdated: Callable[[Hashable, TargetName], bool]) -> None:
         """Has no later fork use these fork servers. Each ends when its last worker has ended."""

@@ -116,12 +116,16 @@ class Numbers(Protocol):
         """A worker asks for the page with the numbers of all.
 
         Raises:
-            ProtocolError: It asks too often.
+            ProtocolError: It waits for one already.
         """
         ...
 
     def gone(self, session: Session) -> None:
         """A worker has ended, and all it said has been heard."""
+        ...
+
+    def counted_before_forks(self, report: bytes) -> None:
+        """A fork server has said what it has counted itself."""
         ...
 
 
@@ -467,7 +471,7 @@ class Session:
 
     def _on_ask_page(self, frame: frames.AskPage) -> None:
         if self.shared.numbers is None:
-            self.backend.tell(frames.NoPage(frame.number, "there is no page: a Primary has none, only a Cluster"))
+            self.backend.tell(frames.NoPage("there is no page: a Primary has none, only a Cluster"))
         else:
             self.shared.numbers.ask_page(self, frame)
 

@@ -24,7 +24,7 @@ from .http_answer import AnyPage, Asked, Content, Request
 
 logger = logging.getLogger("aiocluster.cluster")
 
-_TIMEOUT = 5.0  # seconds from accept to close
+_TIMEOUT = 5.0  # seconds from accept to the end of the request, and from the response to close
 _MOST = 64  # open connections: none of them may cost the primary its descriptors
 _BACKLOG = 128
 
@@ -131,6 +131,9 @@ class _Connection(asyncio.Protocol):
         if len(self._all) > _MOST:
             self.abort()
             return
+        self._limit()
+
+    def _limit(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_TIMEOUT, self.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -139,6 +142,8 @@ class _Connection(asyncio.Protocol):
         if (response := self._request.receive(data)) is not None:
             self._is_answered = True
             if isinstance(response, Asked):
+                if self._timer is not None:
+                    self._timer.cancel()  # the client has done its part
                 self._making = asyncio.get_running_loop().create_task(self._make(response))
             else:
                 self._transport.write(response)
@@ -152,6 +157,7 @@ class _Connection(asyncio.Protocol):
             text = f"{type(error).__name__}: {error}\n".encode()
             content = Content(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text)
         if self._transport is not None:
+            self._limit()
             self._transport.write(asked.response(content))
             self._transport.close()
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .._metrics.family import MAX_REPORT
 from .._wire import frames
 from ..errors import ClusterError, MessageTooLargeError, ProtocolError
 from .own_numbers import Counts, own_families, place_of
@@ -42,8 +43,11 @@ logger = logging.getLogger("aiocluster.metrics")
 
 _DEADLINE = 1.0  # seconds that a worker has to answer
 _INTERVAL = 5.0  # seconds between two reports of a worker that is not asked for a page
-_MOST_ASKED = 64  # pages that one worker may ask for at once
+_SILENT = 60.0  # seconds without an answer; then a worker is asked less often: what it is asked waits in memory
 _MOST_TOLD = 1000  # complaints that are remembered, so that each is logged once
+
+_Pages = dict[str, "asyncio.Future[tuple[str, bytes, list[Conflict]]]"]
+"""What has been made after a look at all workers, by what clients accept."""
 
 running: list[Metrics] = []
 """Those of the clusters that run in this process, for `aiocluster.metrics.render`."""
@@ -55,19 +59,27 @@ class _Worker:
 
     Attributes:
         report: Its last report.
-        number: Of which `frames.Count` this is the answer.
+        parts: Those that have come of the next one.
+        number: Of which `frames.Count` the last one is the answer.
         at: When it came, on the monotonic clock.
+        asked: When it was asked last.
         undelivered: How many of its messages have come back to it.
         rested: Whether it had nothing to do when it was asked last: then it has nothing new to say until it has.
-        pages: The pages that it waits for.
+        page: The page that it waits for.
     """
 
     report: bytes = b""
+    parts: bytearray = field(default_factory=bytearray)
     number: int = 0
     at: float = field(default_factory=time.monotonic)
+    asked: float = 0.0
     undelivered: int = 0
     rested: bool = False
-    pages: set[asyncio.Task[None]] = field(default_factory=set)
+    page: asyncio.Task[None] | None = None
+
+    def may_be_asked(self, now: float) -> bool:
+        """Whether it has answered lately, or it is time to try again."""
+        return self.asked < self.at or now - self.at < _SILENT or now - self.asked >= _SILENT
 
 
 class _Round:
@@ -106,8 +118,10 @@ class Metrics:
         self._primary = primary
         self._stats = stats
         self._workers: dict[Session, _Worker] = {}
-        self._rounds: set[_Round] = set()
+        self._round: _Round | None = None
         self._number = 0
+        self._look: asyncio.Task[_Pages] | None = None
+        self._next_look: asyncio.Task[_Pages] | None = None
         self._counts = Counts()
         self._past: Past | None = None  # made and used in the thread only
         self._thread: ThreadPoolExecutor | None = None
@@ -132,11 +146,12 @@ class Metrics:
         self._primary._shared.hub.off("undelivered", self._came_back)
         if self._timer is not None:
             self._timer.cancel()
-        pages = [task for worker in self._workers.values() for task in worker.pages]
-        for task in pages:
+        pages = [worker.page for worker in self._workers.values()]
+        tasks = [task for task in (self._look, self._next_look, *pages) if task is not None]
+        for task in tasks:
             task.cancel()
-        if pages:
-            await asyncio.wait(pages)
+        if tasks:
+            await asyncio.wait(tasks)
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)  # what it is at takes a few milliseconds
 
@@ -165,23 +180,31 @@ class Metrics:
         if frame.number < 0 or frame.undelivered < 0:
             raise ProtocolError(f"impossible numbers: {frame.number}, {frame.undelivered} undelivered")
         worker = self._of(session)
-        if frame.number >= worker.number:  # else a later answer has overtaken it
-            worker.report, worker.number, worker.at = frame.report, frame.number, time.monotonic()
-            worker.undelivered = frame.undelivered
-        for one in self._rounds:
-            if frame.number >= one.number:
-                one.answered(session)
+        worker.parts += frame.part
+        if len(worker.parts) > MAX_REPORT:
+            raise ProtocolError("its report is too long")
+        if not frame.is_last:
+            return
+        worker.report, worker.number, worker.at = bytes(worker.parts), frame.number, time.monotonic()
+        worker.parts.clear()
+        worker.undelivered = frame.undelivered
+        if self._round is not None and frame.number >= self._round.number:
+            self._round.answered(session)
 
     def gone(self, session: Session) -> None:
         """A worker has ended, and all it said has been heard."""
         worker = self._workers.pop(session, None) or _Worker()
-        for task in worker.pages:
-            task.cancel()
-        for one in self._rounds:
-            one.answered(session)
+        if worker.page is not None:
+            worker.page.cancel()
+        if self._round is not None:
+            self._round.answered(session)
         self._counts.ended(session.stats(), session.exit.result().reason, worker.undelivered)
         if worker.report:
             self._in_thread().submit(self._keep, place_of(session.stats()), session.identity.id, worker.report)
+
+    def counted_before_forks(self, report: bytes) -> None:
+        """A fork server has said what it has counted itself."""
+        self._in_thread().submit(self._keep, "the fork server", 0, report)
 
     def _of(self, session: Session) -> _Worker:
         return self._workers.setdefault(session, _Worker())
@@ -196,10 +219,13 @@ class Metrics:
         self._number += 1
         frame = frames.Count(self._number).encode()
         asked: set[Session] = set()
+        now = time.monotonic()
         for session in self._primary._all_sessions():
             life, worker = session.life, self._of(session)
             has_news, worker.rested = not (worker.rested and session.rests), session.rests
-            if life.channel == "open" and life.loop == "running" and (has_news or all_of_them):
+            can_answer = life.channel == "open" and life.loop == "running" and worker.may_be_asked(now)
+            if can_answer and (has_news or all_of_them):
+                worker.asked = now
                 session.channel.send(frame)
                 asked.add(session)
         return _Round(self._number, asked)
@@ -208,31 +234,30 @@ class Metrics:
         self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tick)
         self._ask(all_of_them=False)
 
-    async def _look(self) -> None:
+    async def _wait_for_all(self) -> None:
         """Asks all workers, and waits until they have answered, or for as long as they may take."""
-        one = self._ask(all_of_them=True)
-        self._rounds.add(one)
+        self._round = self._ask(all_of_them=True)
         try:
             async with asyncio.timeout(_DEADLINE):
-                await one.done.wait()
+                await self._round.done.wait()
         except TimeoutError:
             pass
         finally:
-            self._rounds.discard(one)
+            self._round = None
 
-    # ---- pages
+    async def _see(self, before: asyncio.Task[_Pages] | None) -> _Pages:
+        """Looks at all workers, after the look before. Whoever waits for it finds the pages of the others there."""
+        if before is not None:
+            await asyncio.wait([before])
+        self._look, self._next_look = self._next_look, None
+        try:
+            await self._wait_for_all()
+            return {}
+        finally:
+            self._look = None
 
-    async def page(self, accept: str) -> tuple[str, bytes]:
-        """Returns the content type and the bytes of a page with the numbers of all workers.
-
-        Args:
-            accept: What the client accepts: the value of the header ``Accept``.
-
-        Raises:
-            ClusterError: prometheus-client is missing.
-        """
-        self.want()
-        await self._look()
+    def _begin_page(self, accept: str) -> asyncio.Future[tuple[str, bytes, list[Conflict]]]:
+        """Has the thread make a page of what there is now: a worker that ends later is added to its past later."""
         now = time.monotonic()
         from .._metrics.merge import Conflict
         from .._metrics.page import Body
@@ -252,19 +277,48 @@ class Metrics:
                 missing.append(Conflict(place, "this worker has not answered yet"))
         waits = self._primary._shared.ports.time_waits()
         own = own_families(self._stats(), self._counts, waits, undelivered, ages)
+        page = asyncio.wrap_future(self._in_thread().submit(self._make, bodies, own, missing, accept))
+        page.add_done_callback(self._made)
+        return page
+
+    # ---- pages
+
+    async def page(self, accept: str) -> tuple[str, bytes]:
+        """Returns the content type and the bytes of a page with the numbers of all workers.
+
+        All who ask while a look at the workers is under way share the next one, and the page that is made of it: what
+        was counted before they asked is on it.
+
+        Args:
+            accept: What the client accepts: the value of the header ``Accept``.
+
+        Raises:
+            ClusterError: prometheus-client is missing, or the cluster has ended.
+        """
+        self.want()
+        if self._next_look is None:
+            self._next_look = asyncio.get_running_loop().create_task(self._see(self._look))
+        look = self._next_look
         try:
-            content_type, body, lacks = await asyncio.wrap_future(
-                self._in_thread().submit(self._make, bodies, own, missing, accept)
-            )
+            pages = await asyncio.shield(look)
+            if (page := pages.get(accept)) is None:
+                page = pages[accept] = self._begin_page(accept)
+            content_type, body, _ = await asyncio.shield(page)
         except ImportError as error:
             raise ClusterError(
                 f"there is no page without prometheus-client: pip install aiocluster[metrics] ({error})"
             ) from None
-        self._tell(lacks)
+        except asyncio.CancelledError:
+            if self._is_on:
+                raise
+            raise ClusterError("there is no page of metrics to be had: the cluster has ended") from None
         return content_type, body
 
-    def _tell(self, lacks: Sequence[Conflict]) -> None:
-        for lack in lacks:
+    def _made(self, page: asyncio.Future[tuple[str, bytes, list[Conflict]]]) -> None:
+        """Says what a page lacks; and its error counts as seen, if nobody waits for it any more."""
+        if page.cancelled() or page.exception() is not None:
+            return
+        for lack in page.result()[2]:
             if lack not in self._told and len(self._told) < _MOST_TOLD:
                 self._told.add(lack)
                 logger.warning("the page of metrics lacks something: %s%s", lack.place and f"{lack.place}: ", lack.text)
@@ -273,24 +327,22 @@ class Metrics:
         """A worker asks for the page.
 
         Raises:
-            ProtocolError: It asks too often.
+            ProtocolError: It waits for one already.
         """
         worker = self._of(session)
-        if len(worker.pages) >= _MOST_ASKED:
-            raise ProtocolError("it asks for too many pages at once")
-        task = asyncio.get_running_loop().create_task(self._give_page(session, frame))
-        worker.pages.add(task)
-        task.add_done_callback(worker.pages.discard)
+        if worker.page is not None and not worker.page.done():
+            raise ProtocolError("it asks for a page while it waits for one")
+        worker.page = asyncio.get_running_loop().create_task(self._give_page(session, frame))
 
     async def _give_page(self, session: Session, frame: frames.AskPage) -> None:
         try:
             content_type, body = await self.page(frame.accept)
-            answer = frames.Page(frame.number, content_type, body).encode()
+            answer = frames.Page(content_type, body).encode()
         except (ClusterError, MessageTooLargeError) as error:
-            answer = frames.NoPage(frame.number, str(error)).encode()
+            answer = frames.NoPage(str(error)).encode()
         except Exception as error:  # else the worker would wait for ever
             logger.exception("the page of metrics could not be made")
-            answer = frames.NoPage(frame.number, f"{type(error).__name__}: {error}").encode()
+            answer = frames.NoPage(f"{type(error).__name__}: {error}").encode()
         if not session.channel.is_closed:
             session.channel.send(answer)
 

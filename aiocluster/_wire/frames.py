@@ -578,7 +578,12 @@ class Finished(Frame, tag=60, by=RELATIVE):
 
 
 class Warm(Frame, tag=70, by=FORK_SERVER):
-    """The fork server has imported all modules and can fork."""
+    """The fork server has imported all modules and can fork.
+
+    It has counted this itself meanwhile: a packed report (`_metrics.family`), empty if that is nothing.
+    """
+
+    counted: bytes
 
 
 class Fork(Frame, tag=71, by=PRIMARY, descriptors=True):
@@ -729,36 +734,34 @@ class Count(Frame, tag=120, by=PRIMARY):
 
 
 class Counted(Frame, tag=121, by=WORKER):
-    """The reply to the `Count` of that number: a packed report (`_metrics.family`), empty if it counts nothing.
+    """The reply to the `Count` of that number: a part of a packed report (`_metrics.family`), empty if there is none.
 
     Of its messages, ``undelivered`` have come back so far.
     """
 
     number: int
     undelivered: int
-    report: bytes
+    part: bytes
+    is_last: bool
 
 
 class AskPage(Frame, tag=122, by=WORKER):
     """Asks for the page with the numbers of all workers, in a format that suits this HTTP header ``Accept``.
 
-    The reply is `Page` or `NoPage`.
+    The reply is `Page` or `NoPage`; before it has come, no other may be asked for.
     """
 
-    number: int
     accept: str
 
 
 class Page(Frame, tag=123, by=PRIMARY):
-    """The reply to the `AskPage` of that number."""
+    """The reply to `AskPage`."""
 
-    number: int
     content_type: str
     body: bytes
 
 
 class NoPage(Frame, tag=124, by=PRIMARY):
-    """The reply to the `AskPage` of that number: there is no page to be had."""
+    """The reply to `AskPage`: there is no page to be had."""
 
-    number: int
     text: str

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._processes.environment import CHANNEL_FD, WORKER_ID
 from .._processes.parent import die_with_parent
@@ -36,9 +36,16 @@ from .side import Side
 from .signals import Signals, end_by_sigterm
 from .thread import start_thread
 
+if TYPE_CHECKING:
+    from .._metrics.registry import Inherited
 
-def main() -> NoReturn:
-    """Becomes the worker that the environment describes. Never returns."""
+
+def main(inherited: Inherited | None = None) -> NoReturn:
+    """Becomes the worker that the environment describes. Never returns.
+
+    Args:
+        inherited: What a fork server had counted when it forked this process; None: nothing has.
+    """
     signals = Signals()
     signals.install()
     forget_in_forked_children()
@@ -51,7 +58,7 @@ def main() -> NoReturn:
 
         end_with_lease(read_lease(sock))
     channel = Channel(sock)
-    session = Session(int(os.environ[WORKER_ID]), channel, config, side)
+    session = Session(int(os.environ[WORKER_ID]), channel, config, side, inherited)
     side.session = session
     current.adopt(session)
     flush_at_os_exit(channel)

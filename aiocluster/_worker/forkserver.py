@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from typing import NoReturn
 
+from .._metrics.registry import counted_before_forks, inherited
 from .._processes.environment import CHANNEL_FD
 from .._processes.parent import die_with_parent, outlive_parent
 from .._processes.signals import unblock
@@ -55,8 +56,9 @@ def main() -> NoReturn:
         sys.exit(1)
     set_title(config.cluster, "fork server", title_of(config.target))
     outlive_parent()  # to end its workers first
-    ForkServer(channel).serve()
-    bootstrap.main()
+    counted = counted_before_forks()
+    ForkServer(channel).serve(counted)
+    bootstrap.main(inherited() if counted else None)
 
 
 class ForkServer:
@@ -74,8 +76,12 @@ class ForkServer:
         os.set_blocking(wakeup, False)
         self._signalled = wakeup
 
-    def serve(self) -> None:
-        """Returns only in a new worker, whose environment and streams are set."""
+    def serve(self, counted: bytes) -> None:
+        """Returns only in a new worker, whose environment and streams are set.
+
+        Args:
+            counted: A packed report of what this process has counted.
+        """
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._signalled)
         self._channel.attach_blocking(Dispatch(frames.PRIMARY, [on_descriptors(frames.Fork, self._on_fork)]))
@@ -84,7 +90,7 @@ class ForkServer:
         poll.register(self._wakeup, select.POLLIN)
         gc.collect()
         gc.freeze()  # the collector ignores these objects from now on, so their pages stay shared
-        self._tell(frames.Warm())
+        self._tell(frames.Warm(counted))
         while True:
             ready = {fd for fd, _ in poll.poll()}
             if self._wakeup in ready:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import logging
 import signal
 import threading
 from collections.abc import Callable
 
-from .._metrics.family import Report, pack_report
-from .._metrics.registry import Recorder, counts
+from .._metrics.family import MAX_REPORT, pack_report
+from .._metrics.registry import Inherited, Recorder, counts
 from .._wire import frames
 from .._wire.frame import Frame, Route, on
-from ..errors import ChannelClosedError, ClusterError, MessageTooLargeError
+from ..errors import ChannelClosedError, ClusterError
+
+logger = logging.getLogger("aiocluster.metrics")
 
 _LAST_WORD = 1.0  # seconds that the end of the process may wait for the application's own collectors
+_PART = 64 * 1024  # bytes of a report that one frame carries
+_LONGEST_ACCEPT = 8192  # characters
 
 
 class Metrics:
@@ -24,6 +28,7 @@ class Metrics:
         tell: Sends the primary a frame. It is called in the loop's thread, or when no loop runs.
         loop: Returns the loop that hears the primary; None if none does.
         undelivered: Returns how many messages have come back to this process.
+        inherited: What had been counted when this process was forked.
 
     Attributes:
         routes: The frames that it hears.
@@ -34,32 +39,50 @@ class Metrics:
         tell: Callable[[Frame], None],
         loop: Callable[[], asyncio.AbstractEventLoop | None],
         undelivered: Callable[[], int],
+        inherited: Inherited | None,
     ) -> None:
         self._tell = tell
         self._loop = loop
         self._undelivered = undelivered
-        self._recorder = Recorder()
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[tuple[str, bytes]]] = {}
+        self._recorder = Recorder(inherited)
+        self._wanted = 0  # the number of the last `Count`
+        self._counting: asyncio.AbstractEventLoop | None = None  # the loop for which a thread makes a report
+        self._is_too_long = False  # the last report
+        self._asked: list[asyncio.Future[tuple[str, bytes]]] | None = None  # they get the page that has been asked for
+        self._waiting: dict[str, list[asyncio.Future[tuple[str, bytes]]]] = {}  # by what they accept
         self._is_closed = False
         self.routes: list[Route] = [on(frames.Page, self._on_page), on(frames.NoPage, self._on_no_page)]
 
     # ---- what this process has counted
 
     def count(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Answers the `Count` of that number. The collectors are asked in a thread, as prometheus-client does it."""
+        """Answers the `Count` of that number. The collectors are asked in a thread, as prometheus-client does it.
+
+        Of those that come meanwhile, only the last is answered: after a time in which the loop was blocked, there may
+        be many.
+        """
         if not counts():
-            self._tell(frames.Counted(number, self._undelivered(), b""))
+            self._tell_counted(number, b"")
             return
+        self._wanted = number
+        if self._counting is loop:
+            return
+        self._counting = loop
 
         def answer() -> None:
             report = self._packed()
             try:
-                loop.call_soon_threadsafe(self._tell_counted, number, report)
+                loop.call_soon_threadsafe(self._answer, number, report, loop)
             except RuntimeError:  # the loop has ended; the last word comes later
                 pass
 
         _start(answer)
+
+    def _answer(self, number: int, report: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        self._counting = None
+        self._tell_counted(number, report)
+        if self._wanted > number:
+            self.count(self._wanted, loop)
 
     def say_last_word(self) -> None:
         """Tells what this process has counted, at its end. No loop runs any more."""
@@ -79,12 +102,14 @@ class Metrics:
         return pack_report(report) if report.families or report.errors else b""
 
     def _tell_counted(self, number: int, report: bytes) -> None:
-        try:
-            self._tell(frames.Counted(number, self._undelivered(), report))
-        except MessageTooLargeError as error:
-            self._tell(
-                frames.Counted(number, self._undelivered(), pack_report(Report([], {"this worker": str(error)})))
-            )
+        was_too_long, self._is_too_long = self._is_too_long, len(report) > MAX_REPORT
+        if self._is_too_long:  # the last one that was told counts on, and gets older
+            if not was_too_long:
+                logger.error("this worker's metrics take %d bytes; the limit is %d", len(report), MAX_REPORT)
+            return
+        for begin in range(0, len(report) or 1, _PART):
+            is_last = begin + _PART >= len(report)
+            self._tell(frames.Counted(number, self._undelivered(), report[begin : begin + _PART], is_last))
 
     # ---- the page
 
@@ -109,32 +134,41 @@ class Metrics:
 
     async def _ask(self, accept: str) -> tuple[str, bytes]:
         if self._is_closed:
-            raise ChannelClosedError("the primary is gone, and the numbers of the other workers with it")
-        number = next(self._numbers)
-        asked: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
-        self._asked[number] = asked
-        try:
-            self._tell(frames.AskPage(number, accept))
-            return await asked
-        finally:
-            del self._asked[number]
+            raise _gone()
+        page: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(accept if len(accept) <= _LONGEST_ACCEPT else "", []).append(page)
+        self._ask_next()
+        return await page
+
+    def _ask_next(self) -> None:
+        """Asks for one page at a time. All who wait for the same one share it."""
+        if self._asked is None and self._waiting:
+            accept = next(iter(self._waiting))
+            self._asked = self._waiting.pop(accept)
+            self._tell(frames.AskPage(accept))
 
     def _on_page(self, frame: frames.Page) -> None:
-        asked = self._asked.get(frame.number)
-        if asked is not None and not asked.done():
-            asked.set_result((frame.content_type, frame.body))
+        self._answered(lambda page: page.set_result((frame.content_type, frame.body)))
 
     def _on_no_page(self, frame: frames.NoPage) -> None:
-        asked = self._asked.get(frame.number)
-        if asked is not None and not asked.done():
-            asked.set_exception(ClusterError(frame.text))
+        self._answered(lambda page: page.set_exception(ClusterError(frame.text)))
+
+    def _answered(self, give: Callable[[asyncio.Future[tuple[str, bytes]]], None]) -> None:
+        asked, self._asked = self._asked, None
+        for page in asked or ():
+            if not page.done():
+                give(page)
+        self._ask_next()
 
     def close(self) -> None:
         """The primary is gone."""
         self._is_closed = True
-        for asked in self._asked.values():
-            if not asked.done():
-                asked.set_exception(ChannelClosedError("the primary is gone, and the other workers' numbers with it"))
+        while self._asked is not None or self._waiting:
+            self._answered(lambda page: page.set_exception(_gone()))
+
+
+def _gone() -> ChannelClosedError:
+    return ChannelClosedError("the primary is gone, and the numbers of the other workers with it")
 
 
 def _start(function: Callable[[], None]) -> threading.Thread:

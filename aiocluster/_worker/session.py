@@ -34,6 +34,7 @@ from .signals import Hold
 from .worker import Worker
 
 if TYPE_CHECKING:
+    from .._metrics.registry import Inherited
     from .._wire.topics import Topics
     from .metrics import Metrics
     from .side import Side
@@ -57,6 +58,7 @@ class Session:
         channel: The channel to the primary.
         config: The worker config.
         side: The side channel to the primary.
+        inherited: What a fork server had counted when it forked this process.
 
     Attributes:
         worker: The public object for this process.
@@ -78,7 +80,9 @@ class Session:
         is_failure_told: Whether this process itself writes the traceback of its uncaught exception.
     """
 
-    def __init__(self, id: int, channel: Channel, config: frames.WorkerConfig, side: Side) -> None:
+    def __init__(
+        self, id: int, channel: Channel, config: frames.WorkerConfig, side: Side, inherited: Inherited | None
+    ) -> None:
         self.id = id
         self.pid: int = os.getpid()
         self.config = config
@@ -119,6 +123,7 @@ class Session:
         self._topics: Topics | None = None
         self._state: StateOpener | None = None
         self._metrics: Metrics | None = None
+        self._inherited = inherited
         self.worker: Worker = Worker._create(self)
         self._endings: set[asyncio.Task[None]] = set()
         self._dispatch = Dispatch(
@@ -300,7 +305,7 @@ class Session:
         if self._metrics is None:
             from .metrics import Metrics
 
-            self._metrics = Metrics(self.tell, lambda: self.loop, lambda: self._mailbox.undelivered)
+            self._metrics = Metrics(self.tell, lambda: self.loop, lambda: self._mailbox.undelivered, self._inherited)
             self._dispatch.add(self._metrics.routes)
         return self._metrics
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from . import (
     chart,
     checkout,
+    cost,
     document,
     edited,
     load,
@@ -80,7 +81,8 @@ MEASUREMENTS = {
     )
 }
 ON_REQUEST = {
-    measurement.name: measurement for measurement in (p9_tail.OF_POLICIES, p9k_staying.OF_POLICIES, load.MEASUREMENT)
+    measurement.name: measurement
+    for measurement in (p9_tail.OF_POLICIES, p9k_staying.OF_POLICIES, load.MEASUREMENT, *cost.ALL)
 }
 """These take long, or tell more of the machine than of programs, and are only taken by name."""
 

@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from .measurement import Contender, Measurement, Sample
-from .own_process import python, serve_with, stdin_closed
+from .own_process import python, stdin_closed
 from .peers import wrk_keep_alive
+from .primaries import serve_with
 from .programs import serving
 
 WORKERS = (1, 2, 4)

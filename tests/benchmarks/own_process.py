@@ -37,19 +37,6 @@ async def stdin_closed() -> None:
     await asyncio.to_thread(sys.stdin.read)
 
 
-async def serve_with(worker: Callable[[], Any], workers: int) -> None:
-    """Say the port when so many workers listen, and serve until told to end."""
-    from aiocluster import Primary  # not in every process that is measured
-
-    async with Primary(target(worker)) as primary:
-        ports = set()
-        for _ in range(workers):
-            listening = await (await primary.fork()).wait_for("listening")
-            ports.add(listening.address.port)
-        print(json.dumps({"port": ports.pop()}), flush=True)
-        await stdin_closed()
-
-
 def _run(name: str, arguments: list[str]) -> Any:
     module, _, function_name = name.partition(":")
     function = getattr(importlib.import_module(f"{__package__}.{module}"), function_name)

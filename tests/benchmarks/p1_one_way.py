@@ -9,13 +9,14 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from time import perf_counter
 
-from aiocluster import Primary, current_worker
+from aiocluster import current_worker
 from aiocluster.events import Message
 
 from .calls import counted, counting
 from .measurement import Comparison, Contender, Measurement, OwnContender, Sample, at_least
-from .own_process import python, target
+from .own_process import python
 from .peers import node, sampled
+from .primaries import primary_of
 from .processor import Processes, Timed
 from .programs import answer
 
@@ -23,22 +24,22 @@ MESSAGES = 300_000
 PAYLOAD = "x" * 64
 
 
-async def worker() -> None:
+async def worker(messages: str) -> None:
     """In the worker: send them all."""
     primary = current_worker()
     with counting("worker"):
-        for i in range(MESSAGES):
+        for i in range(int(messages)):
             await primary.send({"i": i, "payload": PAYLOAD})
 
 
-async def receive() -> dict[str, object]:
+async def receive(messages: str) -> dict[str, object]:
     """In the primary: messages per second, from the first one's arrival to the last one's."""
-    async with Primary(target(worker)) as primary:
+    async with primary_of(worker, messages) as primary:
         process = await primary.fork()
         rate: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
         processes = {"primary": [os.getpid()], "worker": [process.pid]}
         with counting("primary"):
-            process.on("message", stopwatch(MESSAGES, processes, rate.set_result))
+            process.on("message", stopwatch(int(messages), processes, rate.set_result))
             return await rate
 
 
@@ -88,8 +89,8 @@ MEASUREMENT = Measurement(
     contenders=(
         OwnContender(
             "aiocluster",
-            lambda checkout: sampled(checkout.python(receive)),
-            calls=lambda checkout: counted(checkout.python(receive), MESSAGES),
+            lambda checkout: sampled(checkout.python(receive, str(MESSAGES))),
+            calls=lambda checkout: counted(checkout.python(receive, str(MESSAGES)), MESSAGES),
         ),
         Contender(
             "Node cluster",

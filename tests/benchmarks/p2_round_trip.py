@@ -15,14 +15,15 @@ from collections.abc import Callable
 import msgpack
 import uvloop
 
-from aiocluster import Primary, WorkerProcess, current_worker
+from aiocluster import WorkerProcess, current_worker
 from aiocluster.events import Message
 
 from . import cores
 from .calls import counted, counting
 from .measurement import Comparison, Contender, Measurement, OwnContender, Sample, at_most
-from .own_process import python, target
+from .own_process import python
 from .peers import node, sampled
+from .primaries import primary_of
 from .processor import Timed
 
 ROUND_TRIPS = 10_000
@@ -43,9 +44,9 @@ async def echo_worker() -> None:
         await worker.wait_for("disconnect")
 
 
-async def message_round_trip() -> dict[str, object]:
+async def message_round_trip(times: str) -> dict[str, object]:
     """In the primary: seconds for a message there and one back."""
-    async with Primary(target(echo_worker)) as primary:
+    async with primary_of(echo_worker) as primary:
         process = await primary.fork()
         await process.wait_for("online")
         cores.own(0)
@@ -53,10 +54,10 @@ async def message_round_trip() -> dict[str, object]:
         with counting("primary"):
             await _send_and_receive(process, WARM_UP)
             timed.begin()
-            await _send_and_receive(process, ROUND_TRIPS)
+            await _send_and_receive(process, int(times))
             timed.end()
         await process.disconnect()
-        return timed.duration(ROUND_TRIPS)
+        return timed.duration(int(times))
 
 
 async def _send_and_receive(process: WorkerProcess, times: int) -> None:
@@ -83,9 +84,9 @@ async def reply_worker() -> None:
         await worker.wait_for("disconnect")
 
 
-async def request_round_trip() -> dict[str, object]:
+async def request_round_trip(times: str) -> dict[str, object]:
     """In the primary: seconds for a request and its reply."""
-    async with Primary(target(reply_worker)) as primary:
+    async with primary_of(reply_worker) as primary:
         process = await primary.fork()
         await process.wait_for("online")
         cores.own(0)
@@ -93,10 +94,10 @@ async def request_round_trip() -> dict[str, object]:
         with counting("primary"):
             await _request(process, WARM_UP)
             timed.begin()
-            await _request(process, ROUND_TRIPS)
+            await _request(process, int(times))
             timed.end()
         await process.disconnect()
-        return timed.duration(ROUND_TRIPS)
+        return timed.duration(int(times))
 
 
 async def _request(process: WorkerProcess, times: int) -> None:
@@ -189,11 +190,11 @@ def _node() -> Sample:
     return sampled(node("round_trip.js", *numbers))
 
 
-def _ours(name: str, function: Callable[[], object]) -> OwnContender:
+def _ours(name: str, function: Callable[..., object]) -> OwnContender:
     return OwnContender(
         name,
-        lambda checkout: sampled(checkout.python(function)),
-        calls=lambda checkout: counted(checkout.python(function), WARM_UP + ROUND_TRIPS),
+        lambda checkout: sampled(checkout.python(function, str(ROUND_TRIPS))),
+        calls=lambda checkout: counted(checkout.python(function, str(ROUND_TRIPS)), WARM_UP + ROUND_TRIPS),
     )
 
 

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import cast
 
-from aiocluster import Primary, WorkerProcess
+from aiocluster import WorkerProcess
 from aiocluster.events import Listening
 
 from .calls import counting, of_each, told_to_count
 from .checkout import Checkout
 from .measurement import Calls, Comparison, Contender, Measurement, OwnContender, Sample, at_least
-from .own_process import stdin_closed, target
+from .own_process import stdin_closed
 from .peers import CLIENTS, nginx, node, wrk, wrk_connections
+from .primaries import primary_of
 from .processor import family
 from .programs import serving
 
@@ -60,7 +61,7 @@ async def worker() -> None:
 
 async def serve(scheduling: str) -> None:
     """In the primary: say the port when all workers listen, and serve until told to end."""
-    async with Primary(target(worker), scheduling=scheduling) as primary:
+    async with primary_of(worker, scheduling=scheduling) as primary:
         ports = {await _port(await primary.fork()) for _ in range(WORKERS)}
         print(json.dumps({"port": ports.pop()}), flush=True)
         with counting("primary"):

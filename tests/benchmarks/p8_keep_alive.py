@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from .calls import counting
 from .measurement import Comparison, Contender, Measurement, Sample, at_least, at_most
-from .own_process import python, serve_with
+from .own_process import python
 from .peers import asgi_server, wrk_keep_alive, wrk_latency
+from .primaries import serve_with
 from .processor import family
 from .programs import serving
 
@@ -40,7 +42,10 @@ def worker() -> None:
     """In each worker: uvicorn, which knows nothing of it."""
     import uvicorn
 
-    uvicorn.run(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    config.load()
+    with counting("workers"):
+        uvicorn.Server(config).run()
 
 
 async def serve(workers: str) -> None:

@@ -26,7 +26,7 @@ _SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
 _LOAD_SECONDS = 2
 _WARM_UP_SECONDS = 1
 CLIENTS = 64
-_STAYING_CLIENTS = 8
+_STAYING = ["-c8"]
 _REQUESTS = r"^\s+(\d+) requests in "
 _RATE = r"^Requests/sec:\s+([\d.]+)$"
 
@@ -93,7 +93,7 @@ def nginx_before(ports: Sequence[int], balancing: str) -> Iterator[int]:
 def _nginx(workers: int, served: str) -> Iterator[int]:
     with tempfile.TemporaryDirectory(prefix="aiocluster-bench-") as name:
         directory = Path(name)
-        port = _free_port()
+        port = free_port()
         configuration = directory / "nginx.conf"
         configuration.write_text(_nginx_configuration(directory, workers, served % port))
         command = [_path("nginx"), "-p", name, "-c", str(configuration), "-e", "stderr"]
@@ -112,7 +112,7 @@ def asgi_server(server: str, workers: int, app: str, options: Sequence[str] = ()
     Yields:
         Its port, on the loopback interface.
     """
-    port = _free_port()
+    port = free_port()
     arguments = _ASGI_ARGUMENTS[server](app, str(port), str(workers))
     with started([sys.executable, "-m", server, *arguments, *options]) as process:
         _await_listening(port, process)
@@ -160,7 +160,16 @@ def wrk(port: int, processes: Processes | None = None, clients: int = CLIENTS) -
 
 def wrk_connections(port: int, clients: int) -> int:
     """How many new connections have been answered, without a warm-up."""
-    said, _ = _wrk(port, _LOAD_SECONDS, _new_connections(clients))
+    return _answered(port, _new_connections(clients))
+
+
+def wrk_requests(port: int) -> int:
+    """How many requests have been answered over a few connections that stay, without a warm-up."""
+    return _answered(port, _STAYING)
+
+
+def _answered(port: int, options: list[str]) -> int:
+    said, _ = _wrk(port, _LOAD_SECONDS, options)
     return int(_found(_REQUESTS, said))
 
 
@@ -174,7 +183,7 @@ def wrk_keep_alive(port: int, processes: Processes | None = None) -> Sample:
     Args:
         processes: Whose processor time for one request is measured.
     """
-    return _loaded(port, [f"-c{_STAYING_CLIENTS}"], processes)
+    return _loaded(port, _STAYING, processes)
 
 
 def _loaded(port: int, options: list[str], processes: Processes | None) -> Sample:
@@ -188,7 +197,7 @@ def _loaded(port: int, options: list[str], processes: Processes | None) -> Sampl
 
 def wrk_latency(port: int) -> Sample:
     """Seconds within which 99 % of requests over a few connections that stay are answered: warm-up, then measure."""
-    options = [f"-c{_STAYING_CLIENTS}", "--latency"]
+    options = [*_STAYING, "--latency"]
     _wrk(port, _WARM_UP_SECONDS, options)
     said, errors = _wrk(port, _LOAD_SECONDS, options)
     latency = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
@@ -255,7 +264,7 @@ http {{
 """
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port the kernel says is free; nginx can't be told to ask for one itself."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -31,7 +31,7 @@ from ..._wire import frames as kinds
 from ..._wire.codec import encode
 from ..._wire.endpoint import queue_length
 from ..._wire.handles import closer
-from ..._wire.queue_time import TICK, can_be_told, waited
+from ..._wire.queue_time import TICK, QueueTimes
 from ...address import Address
 from ...errors import ProtocolError
 from ...scheduling import Peeking, Policy
@@ -52,8 +52,6 @@ logger = logging.getLogger("aiocluster.ports")
 
 _ACCEPTS_PER_TURN = 64
 _BACKOFF = 0.1  # seconds without accepting, or without sending, after descriptors or memory have run out
-_SHORT = 2.5 * TICK  # seconds: of connections that wait for longer in the kernel's queue, each is asked for how long
-_ASKS_QUEUE = TICK / 4  # seconds between two questions about shorter waits
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -107,11 +105,8 @@ class Port:
         self._moved_from: list[socket.socket] = []
         self.accepted: int = 0
         self.waits: Waits | None = None
-        self._family = int(sock.family)  # each look at a socket's own makes an enum
-        self._queue_tells = can_be_told(self._family)
+        self._queue_times = QueueTimes(sock.family)
         self._queue_was_empty = 0.0  # the last time when no connection waited in the kernel's queue
-        self._queued = 0.0  # seconds that the connection waited there that was asked last
-        self._asked_queue_at = 0.0
         self.hands_over: bool = policy is not None
         self._policy = GuardedPolicy(policy, address)
         self._pickable = self._policy.pickable
@@ -338,24 +333,19 @@ class Port:
         accept = sock._accept  # type: ignore[attr-defined]  # accept() without a socket object per connection
         pickable, outstanding, may_wait = self._pickable, self._outstanding, self._policy.may_wait
         now = since = 0.0 if self.waits is None else time.monotonic()
-        # A system call for each connection: only where they may have waited for long enough to be seen. Under load many
-        # wait for a few ticks each; of those that come together, one is asked.
-        asks_queue = now > 0.0 and self._queue_tells and now - self._queue_was_empty > TICK
-        queued_at_most = _SHORT if now - self._asked_queue_at < _ASKS_QUEUE else -1.0
-        if asks_queue:
-            since = now - self._queued
+        queue = self._queue_times
+        if asks := now - self._queue_was_empty > TICK and queue.can_be_told:  # else they have waited for less
+            since = now - queue.last
         try:
             for _ in range(_ACCEPTS_PER_TURN):
                 if if_room:
-                    asks = may_wait and len(pickable) < len(outstanding)
-                    if not (self._wants_connections() if asks else pickable):
+                    is_choosy = may_wait and len(pickable) < len(outstanding)
+                    if not (self._wants_connections() if is_choosy else pickable):
                         return
                 fd, client = accept()
                 self.accepted += 1
-                if asks_queue and self._queued > queued_at_most:
-                    self._queued, self._asked_queue_at = waited(self._family, fd), now
-                    queued_at_most = _SHORT
-                    since = now - self._queued
+                if asks and queue.asks_at <= now:
+                    since = now - queue.ask(fd, now)
                 yield fd, client, None, since
         except (BlockingIOError, InterruptedError):
             self._queue_was_empty = now

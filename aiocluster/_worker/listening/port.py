@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,7 @@ from ..._wire.descriptors import Descriptors
 from ..._wire.endpoint import Endpoint, queue_length
 from ..._wire.frame import Route, on, on_descriptors, on_ints
 from ..._wire.handles import closer
-from ..._wire.queue_time import can_be_told, waited
+from ..._wire.queue_time import QueueTimes
 from ..._wire.socket_file import MAX_PATH, inode_of, whole_path
 from ..current import current_session
 from . import unix
@@ -122,7 +123,8 @@ class Port:
         self.backlog: int | None = None
         self.is_closed_by_primary: bool = False
         self._family, self._type, self._proto = sock.family, sock.type, sock.proto
-        self._queue_tells = can_be_told(sock.family)
+        self._queue_times = QueueTimes(sock.family)
+        self._waited = 0, 0  # milliseconds: what `_waits` has returned last
         self._ports = ports
         self._accepting_on: asyncio.AbstractEventLoop | None = None
         self.connections: set[Connection] = set()
@@ -232,12 +234,12 @@ class Port:
 
     def _waits(self, fds: list[int]) -> tuple[int, int]:
         """For how many milliseconds the last and the first of these have waited in the kernel's queue."""
-        if not (self._queue_tells and self._ports.times_waits):
-            return 0, 0
-        longest = int(1000 * waited(self._family, fds[0]))
-        if not longest or len(fds) == 1:
-            return longest, longest
-        return min(longest, int(1000 * waited(self._family, fds[-1]))), longest
+        queue = self._queue_times
+        if self._ports.times_waits and queue.can_be_told and queue.asks_at <= (now := time.monotonic()):
+            longest = int(1000 * queue.ask(fds[0], now))
+            shortest = int(1000 * queue.ask(fds[-1], now)) if longest and len(fds) > 1 else longest
+            self._waited = min(shortest, longest), longest
+        return self._waited
 
     def _tell_accepted(self, count: int, shortest: int, longest: int) -> None:
         self._ports.tell(encode(frames.ACCEPTED, self.number, count, shortest, longest))
