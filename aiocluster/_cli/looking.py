@@ -35,8 +35,14 @@ def look(name: str, slot: str | None, what: str, seconds: float = 0.0, rate: flo
         workers = ask(one.claimed.socket, request, within=seconds + _ANSWERS_WITHIN)["workers"]
     found = [_unpacked(**worker) for worker in workers]
     if all("error" in worker for worker in found):
-        fail(found[0]["error"] if found else f"{name} has no workers just now", 1)
+        fail(f"{who(found[0])}: {found[0]['error']}" if found else f"{name} has no workers just now", 1)
     return found
+
+
+def end(found: list[dict[str, Any]]) -> None:
+    """Ends the command: with code 1 if one of the workers has not answered."""
+    if any("error" in worker for worker in found):
+        raise click.exceptions.Exit(1)
 
 
 def who(worker: dict[str, Any]) -> str:

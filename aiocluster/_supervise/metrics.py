@@ -43,7 +43,11 @@ logger = logging.getLogger("aiocluster.metrics")
 
 _DEADLINE = 1.0  # seconds that a worker has to answer
 _INTERVAL = 5.0  # seconds between two reports of a worker that is not asked for a page
+_SILENT = 60.0  # seconds without an answer; then a worker is asked less often: what it is asked waits in memory
 _MOST_TOLD = 1000  # complaints that are remembered, so that each is logged once
+
+_Pages = dict[str, "asyncio.Future[tuple[str, bytes, list[Conflict]]]"]
+"""What has been made after a look at all workers, by what clients accept."""
 
 running: list[Metrics] = []
 """Those of the clusters that run in this process, for `aiocluster.metrics.render`."""
@@ -58,6 +62,7 @@ class _Worker:
         parts: Those that have come of the next one.
         number: Of which `frames.Count` the last one is the answer.
         at: When it came, on the monotonic clock.
+        asked: When it was asked last.
         undelivered: How many of its messages have come back to it.
         rested: Whether it had nothing to do when it was asked last: then it has nothing new to say until it has.
         page: The page that it waits for.
@@ -67,9 +72,14 @@ class _Worker:
     parts: bytearray = field(default_factory=bytearray)
     number: int = 0
     at: float = field(default_factory=time.monotonic)
+    asked: float = 0.0
     undelivered: int = 0
     rested: bool = False
     page: asyncio.Task[None] | None = None
+
+    def may_be_asked(self, now: float) -> bool:
+        """Whether it has answered lately, or it is time to try again."""
+        return self.asked < self.at or now - self.at < _SILENT or now - self.asked >= _SILENT
 
 
 class _Round:
@@ -96,22 +106,6 @@ class _Round:
             self.done.set()
 
 
-class _Seen:
-    """What one look at all workers has brought, and the pages that are made of it.
-
-    Args:
-        bodies: The workers' reports.
-        own: aiocluster's own families.
-        missing: What is known to be missing.
-    """
-
-    def __init__(self, bodies: list[Body], own: list[Family], missing: list[Conflict]) -> None:
-        self.bodies = bodies
-        self.own = own
-        self.missing = missing
-        self.pages: dict[str, asyncio.Future[tuple[str, bytes, list[Conflict]]]] = {}  # by what clients accept
-
-
 class Metrics:
     """The numbers of a cluster, from `begin` to `end`.
 
@@ -126,8 +120,8 @@ class Metrics:
         self._workers: dict[Session, _Worker] = {}
         self._round: _Round | None = None
         self._number = 0
-        self._look: asyncio.Task[_Seen] | None = None
-        self._next_look: asyncio.Task[_Seen] | None = None
+        self._look: asyncio.Task[_Pages] | None = None
+        self._next_look: asyncio.Task[_Pages] | None = None
         self._counts = Counts()
         self._past: Past | None = None  # made and used in the thread only
         self._thread: ThreadPoolExecutor | None = None
@@ -225,10 +219,13 @@ class Metrics:
         self._number += 1
         frame = frames.Count(self._number).encode()
         asked: set[Session] = set()
+        now = time.monotonic()
         for session in self._primary._all_sessions():
             life, worker = session.life, self._of(session)
             has_news, worker.rested = not (worker.rested and session.rests), session.rests
-            if life.channel == "open" and life.loop == "running" and (has_news or all_of_them):
+            can_answer = life.channel == "open" and life.loop == "running" and worker.may_be_asked(now)
+            if can_answer and (has_news or all_of_them):
+                worker.asked = now
                 session.channel.send(frame)
                 asked.add(session)
         return _Round(self._number, asked)
@@ -248,18 +245,19 @@ class Metrics:
         finally:
             self._round = None
 
-    async def _see(self, before: asyncio.Task[_Seen] | None) -> _Seen:
-        """Looks at all workers, after the look before."""
+    async def _see(self, before: asyncio.Task[_Pages] | None) -> _Pages:
+        """Looks at all workers, after the look before. Whoever waits for it finds the pages of the others there."""
         if before is not None:
             await asyncio.wait([before])
         self._look, self._next_look = self._next_look, None
         try:
             await self._wait_for_all()
-            return self._what_there_is()
+            return {}
         finally:
             self._look = None
 
-    def _what_there_is(self) -> _Seen:
+    def _begin_page(self, accept: str) -> asyncio.Future[tuple[str, bytes, list[Conflict]]]:
+        """Has the thread make a page of what there is now: a worker that ends later is added to its past later."""
         now = time.monotonic()
         from .._metrics.merge import Conflict
         from .._metrics.page import Body
@@ -278,7 +276,10 @@ class Metrics:
             elif session.age > _DEADLINE:
                 missing.append(Conflict(place, "this worker has not answered yet"))
         waits = self._primary._shared.ports.time_waits()
-        return _Seen(bodies, own_families(self._stats(), self._counts, waits, undelivered, ages), missing)
+        own = own_families(self._stats(), self._counts, waits, undelivered, ages)
+        page = asyncio.wrap_future(self._in_thread().submit(self._make, bodies, own, missing, accept))
+        page.add_done_callback(self._made)
+        return page
 
     # ---- pages
 
@@ -299,11 +300,9 @@ class Metrics:
             self._next_look = asyncio.get_running_loop().create_task(self._see(self._look))
         look = self._next_look
         try:
-            seen = await asyncio.shield(look)
-            if (page := seen.pages.get(accept)) is None:
-                made = self._in_thread().submit(self._make, seen.bodies, seen.own, seen.missing, accept)
-                page = seen.pages[accept] = asyncio.wrap_future(made)
-                page.add_done_callback(self._made)
+            pages = await asyncio.shield(look)
+            if (page := pages.get(accept)) is None:
+                page = pages[accept] = self._begin_page(accept)
             content_type, body, _ = await asyncio.shield(page)
         except ImportError as error:
             raise ClusterError(

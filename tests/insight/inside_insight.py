@@ -30,13 +30,25 @@ def wait(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def wait_for_event(seconds: float) -> None:
+    """As a thread that has nothing to do waits."""
+    threading.Event().wait(seconds)
+
+
 def hold(seconds: float) -> None:
     """Code in C that keeps the interpreter, and needs no processor."""
     ctypes.PyDLL(None).usleep(int(1e6 * seconds))
 
 
 def hold_in_a_thread(seconds: float) -> None:
-    threading.Thread(target=hold, args=[seconds]).start()
+    """Again and again, while the loop has nothing to do."""
+
+    def run() -> None:
+        while True:
+            time.sleep(0.1)
+            hold(seconds)
+
+    threading.Thread(target=run, daemon=True).start()
 
 
 def stop_at_a_breakpoint(seconds: float) -> None:

@@ -8,12 +8,13 @@ from prometheus_client import Counter, Histogram
 
 import aiocluster
 
-SERIES = 2_500  # with the time of each: more than a frame from a worker may have
+SERIES = 300
+PATH = "/long" * 150  # with this label, more than a frame from a worker may have
 
 MANY = Counter("shop_many", "Many.", ["path"])
 for number in range(SERIES):
-    MANY.labels(f"/a/path/that/has/some/length/{number}")
-FIRST = MANY.labels("/a/path/that/has/some/length/0")
+    MANY.labels(f"{PATH}/{number}")
+FIRST = MANY.labels(f"{PATH}/0")
 
 LOADS = Counter("shop_loads", "Counted while the application is imported.")
 LOADS.inc()
@@ -22,7 +23,7 @@ TOOK.observe(2.0)
 
 
 async def serve() -> None:
-    """Answers each connection with how many different pages it got for fifty that it asked for at the same time."""
+    """Asks for a hundred pages for each connection, and answers in how many lines the smallest has the counter."""
     LOADS.inc()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ from aiocluster import Cluster
 from tests.support.http import fetch
 from tests.support.serving import serving
 
-from .inside_large import SERIES, serve
+from .inside_large import PATH, SERIES, serve
 from .pages import Page, check_nothing_went_down, scrape
 
 WORKERS = 3
@@ -76,4 +76,4 @@ async def test_large_registries_through_stops_and_kills() -> None:
         await cluster.reload()
         page = await complete(cluster)
         assert page.at("shop_loads_total") == 2 + 2 * WORKERS + len(others)
-        assert page.at("shop_many_total", path="/a/path/that/has/some/length/0") == 1
+        assert page.at("shop_many_total", path=f"{PATH}/0") == 1

@@ -13,10 +13,21 @@ from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from aiocluster._metrics.family import Family, Sample, pack_family, pack_report, unpack_family, unpack_report
+from aiocluster._metrics.family import (
+    TYPES,
+    Exemplar,
+    Family,
+    Report,
+    Sample,
+    pack_family,
+    pack_in_parts,
+    pack_report,
+    unpack_family,
+    unpack_report,
+)
 from aiocluster._metrics.merge import Past
 from aiocluster._metrics.page import Body, keep, make_page
-from aiocluster._metrics.registry import Recorder
+from aiocluster._metrics.registry import Recorder, counted_before_forks, inherited
 from aiocluster._wire.codec import pack_fields
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -35,11 +46,13 @@ class Broken:
 
     def __init__(self) -> None:
         self.is_broken = False
+        self.times = 0
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield CounterMetricFamily("own", "An own one.", 3)
         if self.is_broken:
-            raise LookupError("no database")
+            self.times += 1
+            raise LookupError(f"no database{'' if self.times == 1 else f', for the {self.times}th time'}")
 
 
 def text(*bodies: bytes, accept: str = "", own: tuple[Family, ...] = (), past: Past | None = None) -> str:
@@ -82,7 +95,8 @@ def test_a_collector_that_raises_costs_no_sum(registry: CollectorRegistry) -> No
     assert "own_total 3.0" in text(pack_report(recorder.report()))
     broken.is_broken = True
     seen.inc()
-    found = text(pack_report(recorder.report()))
+    text(pack_report(recorder.report()))
+    found = text(pack_report(recorder.report()))  # the same label, whatever the details are
     assert "own_total 3.0" in found
     assert "seen_total 1.0" in found
     assert 'aiocluster_metrics_errors{error="Broken raised LookupError: no database",slot="0"} 1.0' in found
@@ -114,6 +128,81 @@ def test_what_can_not_be_written_or_read_is_left_out_and_said() -> None:
     assert "aiocluster_workers 4.0" in found
     errors = re.findall(r'^aiocluster_metrics_errors\{error="(.*?)"', found, re.MULTILINE)
     assert len(errors) == 4
+
+
+TEXTS = st.text(max_size=3)
+SAMPLES = st.builds(
+    Sample,
+    st.sampled_from(["a", "a_total", "a_bucket", "a_sum", "a_created", "b"]) | TEXTS,
+    st.dictionaries(
+        st.sampled_from(["le", "quantile", "slot", "method"]) | TEXTS, st.sampled_from(["1", "nan"]) | TEXTS
+    ).map(lambda labels: tuple(sorted(labels.items()))),
+    st.floats() | st.just(1e308),
+    st.none() | st.floats(),
+    st.none() | st.builds(Exemplar, st.just((("trace", "1"),)), st.floats(), st.none() | st.floats()),
+)
+FAMILIES = st.builds(
+    Family,
+    st.sampled_from(["a", "b"]) | TEXTS,
+    st.sampled_from(sorted(TYPES)),
+    TEXTS,
+    st.sampled_from(["", "seconds"]),
+    st.sampled_from([None, "all", "max", "livesum", "mostrecent"]) | TEXTS,
+    st.lists(SAMPLES, max_size=5),
+)
+
+
+@settings(max_examples=50)  # each is two pages
+@given(st.lists(st.lists(FAMILIES, max_size=3), max_size=3))
+def test_any_families_make_a_page(workers: list[list[Family]]) -> None:
+    bodies = []
+    for families in workers:
+        packed: list[bytes] = []
+        for family in families:
+            try:
+                packed += pack_in_parts(family)
+            except ValueError:  # a surrogate, say
+                pass
+        bodies.append(pack_report(Report(packed, {})))
+    past = Past()
+    for body in bodies:
+        keep(past, Body("0", 0, body))
+    for accept in ("", OPENMETRICS):
+        assert "# TYPE aiocluster_metrics_errors gauge" in text(*bodies, accept=accept, past=past)
+
+
+def test_a_sum_beyond_all_floats_is_infinite_and_stays() -> None:
+    body = pack_report(Report([pack_family(Family("a", "counter", "", "", None, [Sample("a_total", (), 1e308)]))], {}))
+    past = Past()
+    for _ in range(4):
+        keep(past, Body("0", 0, body))
+        assert "a_total +Inf" in text(body, body, past=past)
+
+
+def test_a_long_family_travels_in_parts() -> None:
+    family = Family("a", "gauge", "", "", "all", [Sample("a", (("n", str(number)),), number) for number in range(1000)])
+    parts = [unpack_family(part, {}) for part in pack_in_parts(family)]
+    assert len(parts) > 1
+    assert [sample for part in parts for sample in part.samples] == family.samples
+    assert text(pack_report(Report([*pack_in_parts(family)], {}))).count("\na{") == 1000
+
+
+def test_what_a_fork_server_has_counted_is_not_counted_again(registry: CollectorRegistry) -> None:
+    seen = Counter("seen", "Requests.", ["method"], registry=registry)
+    assert counted_before_forks() == b""
+    seen.labels("GET").inc(2)
+    Histogram("took", "Time.", registry=registry, buckets=(1.0, 5.0)).observe(3)
+    registry.register(Broken())  # it looks elsewhere, so there is nothing to inherit
+    before = counted_before_forks()
+    recorder = Recorder(inherited())
+    seen.labels("GET").inc()
+    seen.labels("POST").inc()
+    found = text(before, pack_report(recorder.report()), pack_report(Recorder(inherited()).report()))
+    for line in ('seen_total{method="GET"} 3.0', 'seen_total{method="POST"} 1.0', "took_count 1.0", "own_total 6.0"):
+        assert line in found
+    seen.clear()  # it begins at 0 again
+    seen.labels("GET").inc()
+    assert 'seen_total{method="GET"} 1.0' in text(pack_report(recorder.report()))
 
 
 @settings(max_examples=50)  # each is a page
