@@ -51,6 +51,11 @@ def who(worker: dict[str, Any]) -> str:
     return f"{role} (pid {worker['pid']})"
 
 
+def shown(text: str) -> str:
+    """Returns a text of a worker's as a terminal may show it: the name of a task can have anything in it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def where(line: dict[str, Any]) -> str:
     """Returns a line of a stack in words."""
     return f"{line['function']} ({line['file']}:{line['line']})"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .background import JSON
-from .looking import SLOT, end, look, where, who
+from .looking import SLOT, end, look, shown, where, who
 
 
 @click.command("stacks")
@@ -46,6 +46,6 @@ def show_stacks(worker: dict[str, Any]) -> None:
 
 
 def _show(head: str, stack: list[dict[str, Any]]) -> None:
-    click.echo(f"    {head}")
+    click.echo(f"    {shown(head)}")
     for line in stack:
-        click.echo(f"        {where(line)}")
+        click.echo(f"        {shown(where(line))}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .background import JSON
-from .looking import SLOT, end, look, where, who
+from .looking import SLOT, end, look, shown, where, who
 
 
 @click.command("tasks")
@@ -79,4 +79,4 @@ def _in_words(task: dict[str, Any]) -> str:
         parts.append("runs just now")
     elif innermost is not None and innermost is not own:
         parts.append(f"waits in {where(innermost)}")
-    return ", ".join(parts)
+    return shown(", ".join(parts))

@@ -153,15 +153,15 @@ class _Lateness:
     def held(self, waited: float) -> float:
         """Those of them in which code in C has held the interpreter: all or none.
 
-        A thread that wants the interpreter looks again after each switch interval. If the process is stopped, or others
-        have the processors, it doesn't.
+        A thread that wants the interpreter looks again after each switch interval, of which a busy machine lets it have
+        some. If the process is stopped, or has no processor, it has none.
         """
         late = self.total(waited)
         waits = _times_waited()
         if waits is None or self._waits is None:
             has_run = time.process_time() - self._cpu > late / 2
         else:
-            has_run = waits - self._waits > 2 + late / sys.getswitchinterval() / 10
+            has_run = waits - self._waits > 3 + late / sys.getswitchinterval() / 50
         return late if has_run else 0.0
 
 

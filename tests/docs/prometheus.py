@@ -48,13 +48,13 @@ class Prometheus:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def ask(self, query: str) -> list[Series]:
-        """What a query gives now: one value of each series, or all in its range.
+    def ask(self, query: str, at: float) -> list[Series]:
+        """What a query gives at that time, in seconds since 1970: one value of each series, or all in its range.
 
         Raises:
             AssertionError: Prometheus does not understand it.
         """
-        found = self._get("query", query=query)["result"]
+        found = self._get("query", query=query, time=f"{at:.3f}")["result"]
         return [Series(one["metric"], _values(one.get("values") or [one["value"]])) for one in found]
 
     def ask_range(self, query: str, begin: float, end: float, step: float) -> list[Series]:

@@ -9,10 +9,11 @@ import math
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -30,8 +31,11 @@ yaml: Any = importlib.import_module("yaml")
 
 FILES = ROOT / "examples" / "metrics"
 WORKERS = 2
-INTERVAL = 0.2  # seconds between two scrapes
+INTERVAL = 0.5  # seconds between two scrapes, and the most that one may take
+WINDOW = "5m"  # longer than the test takes
 PODS = {"namespace": "default", "pod": "shop-1"}
+
+Ask: TypeAlias = Callable[[str], list[Series]]
 
 
 @pytest.mark.timeout(180)  # Prometheus takes a second to start, and many on a busy machine
@@ -49,7 +53,6 @@ async def test_all_queries(tmp_path: Path) -> None:
         labels = f'["{target}"]\n        labels: {json.dumps(PODS)}'
         changes = ("15s", f"{INTERVAL * 1000:g}ms"), (f'["{target}"]', labels)
         server = stack.enter_context(prometheus(tmp_path, target, *changes))
-        await until(server, "aiocluster_loop_busy_ratio", lambda found: len(found) == WORKERS + 1)
 
         sold = 0
 
@@ -58,48 +61,54 @@ async def test_all_queries(tmp_path: Path) -> None:
             for _ in range(8):
                 sold += (await fetch(address, "/"))[0] == 200
 
+        await scraped(server, sold)
         await sell()
-        await until(server, "shop_sold_total", lambda found: [one.last for one in found] == [sold])
+        await scraped(server, sold)
         await cluster.reload()
         async with cluster.events("listening") as heard:
             os.kill(next(one.pid for one in cluster.stats().workers if one.slot == 0), signal.SIGKILL)
             await anext(heard)
         await sell()
-        await until(server, "shop_sold_total", lambda found: [one.last for one in found] == [sold])
-        await until(server, "aiocluster_loop_busy_ratio", lambda found: len(found) == WORKERS + 1)
+        at = await scraped(server, sold)
 
-        check_the_counters(server)
-        check_the_dashboard(server, target)
-        check_the_rules(server)
-        check_the_scaled_object(server)
+        def ask(query: str) -> list[Series]:
+            return server.ask(query, at)
+
+        check_the_counters(ask)
+        check_the_dashboard(ask, server, target)
+        check_the_rules(ask)
+        check_the_scaled_object(ask)
 
 
-async def until(server: Prometheus, query: str, condition: Callable[[list[Series]], bool]) -> None:
-    """Waits until Prometheus has scraped that."""
-    while not condition(await asyncio.to_thread(server.ask, query)):
+async def scraped(server: Prometheus, sold: int) -> float:
+    """Waits for a scrape that all of the cluster has answered, and that knows of so many books. Returns when it was."""
+    while True:
+        at = time.time()
+        found = await asyncio.to_thread(server.ask, '{__name__=~"shop_sold_total|aiocluster_loop_busy_ratio"}', at)
+        counts = [one.last for one in found if one.labels["__name__"] == "shop_sold_total"]
+        if sum(counts) == sold and len(found) - len(counts) == WORKERS + 1:
+            return at
         await asyncio.sleep(INTERVAL)
 
 
-def check_the_counters(server: Prometheus) -> None:
+def check_the_counters(ask: Ask) -> None:
     """Over the reload and the kill no counter was missing from a scrape, and none went down."""
-    (up,) = server.ask('up{job="shop"}[1m]')
+    (up,) = ask(f'up{{job="shop"}}[{WINDOW}]')
     scrapes = {at for at, value in up.values.items() if value}  # one that took longer than the interval has failed
-    for one in server.ask('{job="shop",__name__=~".+_(total|bucket|count|sum)"}[1m]'):
+    for one in ask(f'{{job="shop",__name__=~".+_(total|bucket|count|sum)"}}[{WINDOW}]'):
         values = [one.values[at] for at in sorted(one.values)]
         assert values == sorted(values), one.labels
         assert one.values.keys() >= {at for at in scrapes if at > min(one.values)}, one.labels
 
 
-def check_the_dashboard(server: Prometheus, target: str) -> None:
+def check_the_dashboard(ask: Ask, server: Prometheus, target: str) -> None:
     dashboard = Dashboard.read(FILES / "grafana.json")
     values = {name: server.label_values(query, label) for name, query, label in dashboard.variables({"job": "shop"})}
     assert values == {"job": {"shop"}, "instance": {target}}
     instance = re.escape(target).replace("\\", "\\\\")  # as Grafana does it in a query for Prometheus
-    variables = {"job": "shop", "instance": instance, "__rate_interval": "1m"}
+    variables = {"job": "shop", "instance": instance, "__rate_interval": WINDOW}
     for panel in dashboard.panels:
-        shown = [
-            (query.name(one.labels), one.last) for query in panel.queries for one in server.ask(query.filled(variables))
-        ]
+        shown = [(query.name(one.labels), one.last) for query in panel.queries for one in ask(query.filled(variables))]
         names = [name for name, _ in shown]
         assert len(names) >= len(panel.queries), panel.title
         assert len(set(names)) == len(names), names
@@ -111,17 +120,17 @@ def check_the_dashboard(server: Prometheus, target: str) -> None:
             assert all(name.startswith(f"{target} slot cron: ") for name in names), names
 
 
-def check_the_rules(server: Prometheus) -> None:
+def check_the_rules(ask: Ask) -> None:
     """As Prometheus Adapter fills in its templates."""
     (rule,) = yaml.safe_load((FILES / "rules.yaml").read_text())["rules"]
-    series = server.ask(rule["seriesQuery"])
+    series = ask(rule["seriesQuery"])
     assert {one.labels["__name__"] for one in series} == {"aiocluster_loop_busy_ratio"}
     assert set(rule["resources"]["overrides"]) == PODS.keys() <= series[0].labels.keys()
     query = rule["metricsQuery"]
     matchers = 'namespace="default",pod=~"shop-1|shop-2"'
     for name, value in {"Series": "aiocluster_loop_busy_ratio", "LabelMatchers": matchers, "GroupBy": "pod"}.items():
         query = query.replace(f"<<.{name}>>", value)
-    (pod,) = server.ask(query)
+    (pod,) = ask(query)
     assert pod.labels == {"pod": "shop-1"}
     shares = [one.last for one in series if one.labels["slot"] != "cron"]
     assert len(shares) == WORKERS
@@ -130,12 +139,12 @@ def check_the_rules(server: Prometheus) -> None:
     assert scaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == rule["name"]["as"]
 
 
-def check_the_scaled_object(server: Prometheus) -> None:
+def check_the_scaled_object(ask: Ask) -> None:
     """KEDA takes one element, and no NaN."""
     triggers = yaml.safe_load((FILES / "keda.yaml").read_text())["spec"]["triggers"]
     for trigger in triggers:
-        (found,) = server.ask(trigger["metadata"]["query"])
+        (found,) = ask(trigger["metadata"]["query"])
         assert found.last >= 0
     nobody_came = triggers[1]["metadata"]["query"].replace('"shop"', '"none"')
-    assert [one.last for one in server.ask(nobody_came)] == [0]
-    assert server.ask(triggers[0]["metadata"]["query"].replace('"shop"', '"none"')) == []
+    assert [one.last for one in ask(nobody_came)] == [0]
+    assert ask(triggers[0]["metadata"]["query"].replace('"shop"', '"none"')) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ctypes
 import itertools
 import logging
@@ -135,6 +136,11 @@ async def waits_for(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
+class Mute:
+    def __repr__(self) -> str:
+        raise LookupError
+
+
 def _log(name: str) -> None:
     logger = logging.getLogger("shop")
     match name:
@@ -142,7 +148,7 @@ def _log(name: str) -> None:
             try:
                 raise LookupError("no such table")
             except LookupError:
-                extra = {"plain": [1, {"a": b"b"}], "odd": {1}}
+                extra = {"plain": [1, {"a": b"b"}], "odd": {1}, "mute": Mute()}
                 text = "slot %d: 100%% of %r failed"
                 logger.exception(text, current_worker().slot, "it", extra=extra)
             logger.warning("\udcff")
@@ -152,6 +158,7 @@ def _log(name: str) -> None:
                 logger.info("line %d", number)
             if name == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+            atexit.register(logger.info, "at exit")
 
 
 async def log_when_told() -> None:

@@ -26,7 +26,7 @@ def quote(seconds):
 
 async def main():
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
-    waiting = asyncio.create_task(asyncio.Event().wait(), name="for ever")
+    waiting = asyncio.create_task(asyncio.Event().wait(), name="for ever\\x1b[2J")
     while True:
         quote(0.25)
         await asyncio.sleep(0.01)
@@ -46,7 +46,7 @@ def here() -> Iterator[Place]:
 def test_tasks_and_stacks(here: Place) -> None:
     text = here.shows("tasks", "shop", "1")
     assert text.startswith("worker 1 (pid ")
-    assert "    for ever: Event.wait, waits in Event.wait (asyncio/locks.py:" in text
+    assert "    for ever?[2J: Event.wait, waits in Event.wait (asyncio/locks.py:" in text
     assert "Task-1" in text
     found = json.loads(here.shows("tasks", "shop", "--json"))
     assert [worker["slot"] for worker in found] == [0, 1]
@@ -54,7 +54,7 @@ def test_tasks_and_stacks(here: Place) -> None:
     assert (found["slot"], found["threads"][0]["name"]) == (0, "MainThread")
     text = here.shows("stacks", "shop")
     assert text.count("    thread MainThread (") == 2
-    assert text.count("    task for ever: Event.wait\n        Event.wait (asyncio/locks.py:") == 2
+    assert text.count("    task for ever?[2J: Event.wait\n        Event.wait (asyncio/locks.py:") == 2
 
 
 @pytest.mark.timeout(180)

