@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ._wire.codec import pack
 from ._wire.frames import LogRecord
-from ._worker.current import connected_session
+from ._worker.current import own_session
 from .errors import MessageTooLargeError, SerializationError
 
 _LONGEST: Final = 50_000  # bytes of a text
@@ -48,7 +48,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Sends a record."""
-        session = connected_session()
+        session = own_session()
         if session is not None and session.side.is_open:
             try:
                 if session.side.tell(LogRecord(self._lost, _packed(record))):
@@ -72,7 +72,7 @@ def config(settings: Mapping[str, Any]) -> dict[str, Any]:
     ``logging.config.dictConfig(aiocluster.logs.config(LOGGING))``.
     """
     found = dict(settings)
-    if connected_session() is None:
+    if own_session() is None:
         return found
 
     def sending(logger: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +114,12 @@ def _is_short(value: Any) -> bool:
 
 def _plain(value: Any) -> str:
     """Returns it as a short text."""
-    return _cut(value if isinstance(value, str) else repr(value), _LONGEST_EXTRA)
+    if not isinstance(value, str):
+        try:
+            value = repr(value)
+        except Exception as error:  # it must not cost the record
+            value = f"{type(value).__qualname__} without repr: {type(error).__name__}"
+    return _cut(value, _LONGEST_EXTRA)
 
 
 def _cut(text: str, longest: int) -> str:

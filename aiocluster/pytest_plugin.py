@@ -19,7 +19,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
 
     ``c`` has ``url``, ``addresses``, ``workers``, ``output``, ``reload()`` and ``stop()``; the last two are awaited
     where it was entered by ``async with``. The arguments are those of `aiocluster.Cluster`. What the cluster has
-    written is in the report of a test that fails. What still runs at the test's end is killed.
+    written is in the report of a test that fails. What still runs at the test's end is stopped.
     """
     from .testing import ClusterProcess
 

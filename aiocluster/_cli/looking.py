@@ -35,14 +35,25 @@ def look(name: str, slot: str | None, what: str, seconds: float = 0.0, rate: flo
         workers = ask(one.claimed.socket, request, within=seconds + _ANSWERS_WITHIN)["workers"]
     found = [_unpacked(**worker) for worker in workers]
     if all("error" in worker for worker in found):
-        fail(found[0]["error"] if found else f"{name} has no workers just now", 1)
+        fail(f"{who(found[0])}: {found[0]['error']}" if found else f"{name} has no workers just now", 1)
     return found
+
+
+def end(found: list[dict[str, Any]]) -> None:
+    """Ends the command: with code 1 if one of the workers has not answered."""
+    if any("error" in worker for worker in found):
+        raise click.exceptions.Exit(1)
 
 
 def who(worker: dict[str, Any]) -> str:
     """Returns which worker it is, in words."""
     role = f"agent {worker['name']}" if worker["slot"] is None else f"worker {worker['slot']}"
     return f"{role} (pid {worker['pid']})"
+
+
+def shown(text: str) -> str:
+    """Returns a text of a worker's as a terminal may show it: the name of a task can have anything in it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def where(line: dict[str, Any]) -> str:

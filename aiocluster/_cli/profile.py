@@ -11,7 +11,7 @@ import click
 
 from .background import JSON, fail, one_line
 from .flame_graph import flame_graph
-from .looking import SLOT, look, who
+from .looking import SLOT, end, look, who
 from .speedscope import speedscope
 from .table import show_table
 
@@ -60,21 +60,24 @@ def command(
         if path.suffix not in (".svg", ".json"):
             raise click.UsageError(f"{path} is neither .svg (a flame graph) nor .json (for speedscope.app)")
     found = look(name, slot, "profile", seconds, rate)
-    if slot is None and (silent := [worker for worker in found if "error" in worker]):
-        click.echo(f"aiocluster: without {', '.join(map(who, silent))}: {silent[0]['error']}", err=True)
+    for worker in found:
+        if "error" in worker:
+            click.echo(f"aiocluster: without {who(worker)}: {worker['error']}", err=True)
     profiles = [(who(worker), worker) for worker in found if "error" not in worker]
     counts = counted(profiles, idle)
     title = f"{stem}: {sum(counts.values())} samples in {seconds:g} s"
     document = speedscope(title, counts)
     with one_line():
         for path in outputs:
-            path.write_text(flame_graph(title, counts) if path.suffix == ".svg" else json.dumps(document))
+            text = flame_graph(title, counts) if path.suffix == ".svg" else json.dumps(document)
+            path.write_text(text, encoding="utf-8")
     if as_json:
         click.echo(json.dumps(document))
-        return
-    _show(counts, profiles)
-    for path in outputs:
-        click.echo(f"written: {path}")
+    else:
+        _show(counts, profiles)
+        for path in outputs:
+            click.echo(f"written: {path}")
+    end(found)
 
 
 Frame = tuple[str, str, int]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .background import JSON
-from .looking import SLOT, look, where, who
+from .looking import SLOT, end, look, shown, where, who
 
 
 @click.command("stacks")
@@ -24,22 +24,28 @@ def command(name: str, slot: str | None, as_json: bool) -> None:
     found = look(name, slot, "stacks")
     if as_json:
         click.echo(json.dumps(found if slot is None else found[0], indent=2))
+    else:
+        for worker in found:
+            click.echo(who(worker))
+            show_stacks(worker)
+    end(found)
+
+
+def show_stacks(worker: dict[str, Any]) -> None:
+    """Shows what `look` has found."""
+    if "error" in worker:
+        click.echo(f"    {worker['error']}")
         return
-    for worker in found:
-        click.echo(who(worker))
-        if "error" in worker:
-            click.echo(f"    {worker['error']}")
-            continue
-        for thread in worker["threads"]:
-            number = "" if thread["id"] is None else f" ({thread['id']})"
-            _show(f"thread {thread['name']}{number}", thread["stack"])
-        for task in worker["tasks"]:
-            _show(f"task {task['name']}: {task['coroutine']}{', runs just now' if task['runs'] else ''}", task["stack"])
-        if worker["more"]:
-            click.echo(f"    … and {worker['more']} more tasks")
+    for thread in worker["threads"]:
+        number = "" if thread["id"] is None else f" ({thread['id']})"
+        _show(f"thread {thread['name']}{number}", thread["stack"])
+    for task in worker["tasks"]:
+        _show(f"task {task['name']}: {task['coroutine']}{', runs just now' if task['runs'] else ''}", task["stack"])
+    if worker["more"]:
+        click.echo(f"    … and {worker['more']} more tasks")
 
 
 def _show(head: str, stack: list[dict[str, Any]]) -> None:
-    click.echo(f"    {head}")
+    click.echo(f"    {shown(head)}")
     for line in stack:
-        click.echo(f"        {where(line)}")
+        click.echo(f"        {shown(where(line))}")

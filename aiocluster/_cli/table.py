@@ -76,7 +76,7 @@ def text(value: object) -> str:
 def slow(worker: Mapping[str, Any]) -> str:
     """Returns how often a worker's event loop was blocked, and where the last time; the setting ``slow_loop``."""
     last = worker.get("last_slow")
-    return "-" if last is None else f"{worker['slow']}× {last['where']} ({last['seconds']:.1f} s)"
+    return "-" if last is None else f"{worker['slow']}× {last['where']} ({last['seconds']:.2f} s)"
 
 
 def ending(end: Mapping[str, Any] | None) -> str | None:

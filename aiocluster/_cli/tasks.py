@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .background import JSON
-from .looking import SLOT, look, where, who
+from .looking import SLOT, end, look, shown, where, who
 
 
 @click.command("tasks")
@@ -23,10 +23,11 @@ def command(name: str, slot: str | None, as_json: bool) -> None:
     found = look(name, slot, "tasks")
     if as_json:
         click.echo(json.dumps(found if slot is None else found[0], indent=2))
-        return
-    for worker in found:
-        click.echo(who(worker))
-        show_tasks(worker)
+    else:
+        for worker in found:
+            click.echo(who(worker))
+            show_tasks(worker)
+    end(found)
 
 
 def show_tasks(worker: dict[str, Any]) -> None:
@@ -78,4 +79,4 @@ def _in_words(task: dict[str, Any]) -> str:
         parts.append("runs just now")
     elif innermost is not None and innermost is not own:
         parts.append(f"waits in {where(innermost)}")
-    return ", ".join(parts)
+    return shown(", ".join(parts))

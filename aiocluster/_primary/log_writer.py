@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -57,8 +58,9 @@ class LogWriter:
         """
         self._waiting.put((source, lost, body))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="aiocluster-logs", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="aiocluster-logs", daemon=True)
+            thread.start()  # if there is no room for it now, the next record tries again
+            self._thread = thread
 
     async def close(self) -> None:
         """Returns when all has been written, or after 10 seconds. The next record starts another thread."""
@@ -70,6 +72,7 @@ class LogWriter:
                 logger.error("%d log records of workers were not written: a handler blocks", self._waiting.qsize() - 1)
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread has the handlers
         while (waiting := self._waiting.get()) is not None:
             source, lost, body = waiting
             try:

@@ -513,12 +513,13 @@ class Session:
         self._await_report(left)
 
     def _on_slow(self, found: SlowLoop) -> None:
-        text = "worker %d (pid %d): its event loop has been blocked for %.1f s, at %s"
+        text = "worker %d (pid %d): its event loop has been blocked for %.2f s, at %s"
         logger.warning(text, self.identity.id, self.pid, found.seconds, found.where, extra=_AS_EVENT)
         self._emit(Slow(self.worker, found.seconds, found.where))
 
-    def _on_ran_again(self, seconds: float) -> None:
-        logger.info("worker %d (pid %d): its event loop runs again, after %.1f s", self.identity.id, self.pid, seconds)
+    def _on_ran_again(self, found: SlowLoop) -> None:
+        text = "worker %d (pid %d): its event loop runs again, after %.2f s, at %s"
+        logger.warning(text, self.identity.id, self.pid, found.seconds, found.where)
 
     def _on_listening(self, address: Address) -> None:
         self.life.move("listen")

@@ -37,7 +37,7 @@ class Side:
         sock: Its socket, which this object then owns.
         whom: The worker, for texts.
         slow: Called when the worker's loop has been found blocked.
-        ran_again: Called with the seconds that it was, when it runs again.
+        ran_again: Called when it runs again, with how long it was.
         logs: Writes its log records.
         place: Its slot, or an agent's name.
         pid: Its process id.
@@ -52,7 +52,7 @@ class Side:
         sock: socket.socket,
         whom: str,
         slow: Callable[[SlowLoop], None],
-        ran_again: Callable[[float], None],
+        ran_again: Callable[[SlowLoop], None],
         logs: LogWriter,
         place: int | str,
         pid: int,
@@ -100,10 +100,10 @@ class Side:
             A packed dict.
 
         Raises:
-            ClusterError: The worker does not answer, or has ended.
+            ClusterError: The worker does not answer, or has ended. The text does not name it.
         """
         if self._channel.is_closed:
-            raise ClusterError(f"{self._whom} has no side channel any more: it has ended, or had no descriptor for it")
+            raise ClusterError("it has no side channel any more: it has ended, or had no descriptor for it")
         number = next(self._numbers)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
@@ -114,8 +114,8 @@ class Side:
                 return await answer
         except TimeoutError:
             raise ClusterError(
-                f"{self._whom} does not answer: it is stopped, or code in C has held its interpreter for "
-                f"{_ANSWERS_WITHIN:g} s (py-spy dump --native --pid … shows it)"
+                f"it does not answer: it is stopped, or code in C has held its interpreter for {_ANSWERS_WITHIN:g} s "
+                f"(py-spy dump --native --pid {self._source.pid} shows it)"
             ) from None
         finally:
             del self._answers[number], self._parts[number]
@@ -132,7 +132,7 @@ class Side:
         if self.last is None or not 0 <= frame.seconds < math.inf:
             raise ProtocolError(f"impossible numbers: {frame}")
         self.last = SlowLoop(float(frame.seconds), self.last.where, self.last.at)
-        self._ran_again(self.last.seconds)
+        self._ran_again(self.last)
 
     def _on_inspected(self, frame: frames.Inspected) -> None:
         parts, answer = self._parts.get(frame.number), self._answers.get(frame.number)
@@ -173,4 +173,4 @@ class Side:
             logger.error("the side channel of %s is closed: %s", self._whom, error)
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(ClusterError(f"{self._whom} has ended"))
+                answer.set_exception(ClusterError("it has ended"))

@@ -67,6 +67,7 @@ def own_families(
         ages: By place, how old the report is that the page has of its worker, in seconds.
     """
     workers = stats.workers
+    running = [worker for worker in workers if worker.state != "starting"]  # others have said nothing yet
     busy = [(worker, worker.busy) for worker in workers if worker.busy is not None]
     states = dict.fromkeys(STATES[:-1], 0)  # one that is dead is no longer there
     for worker in workers:
@@ -93,10 +94,10 @@ def own_families(
         _gauge(
             "loop_delay_seconds",
             "How late an event loop was in its last sample.",
-            _by_slot(_of(workers, "loop_delay"), max),
+            _by_slot(_of(running, "loop_delay"), max),
         ),
-        _gauge("memory_bytes", "Resident memory.", _by_slot(_of(workers, "memory"), _plus)),
-        _gauge("tasks", "asyncio tasks.", _by_slot(_of(workers, "tasks"), _plus)),
+        _gauge("memory_bytes", "Resident memory.", _by_slot(_of(running, "memory"), _plus)),
+        _gauge("tasks", "asyncio tasks.", _by_slot(_of(running, "tasks"), _plus)),
         _gauge(
             "workers",
             "Workers and agents by state.",

@@ -62,6 +62,11 @@ def current_session() -> Session:
     return current_worker()._session
 
 
+def own_session() -> Session | None:
+    """Returns this process's session if it is a worker, even if it has told the primary all it has to; else None."""
+    return _current
+
+
 def connected_session() -> Session | None:
     """Returns this process's session if it is a worker connected to its primary; else None."""
     return _current if _current is not None and not _current.channel.is_closed else None

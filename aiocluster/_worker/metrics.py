@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 from .._metrics.family import MAX_REPORT, pack_report
 from .._metrics.registry import Inherited, Recorder, counts
 from .._wire import frames
 from .._wire.frame import Frame, Route, on
 from ..errors import ChannelClosedError, ClusterError
+from .thread import start_thread
 
 logger = logging.getLogger("aiocluster.metrics")
 
@@ -48,6 +48,7 @@ class Metrics:
         self._wanted = 0  # the number of the last `Count`
         self._counting: asyncio.AbstractEventLoop | None = None  # the loop for which a thread makes a report
         self._is_too_long = False  # the last report
+        self._work: SimpleQueue[Callable[[], None]] | None = None  # of the thread; None: there is none yet
         self._asked: list[asyncio.Future[tuple[str, bytes]]] | None = None  # they get the page that has been asked for
         self._waiting: dict[str, list[asyncio.Future[tuple[str, bytes]]]] = {}  # by what they accept
         self._is_closed = False
@@ -67,20 +68,25 @@ class Metrics:
         self._wanted = number
         if self._counting is loop:
             return
-        self._counting = loop
 
         def answer() -> None:
-            report = self._packed()
+            report: bytes | None = None
+            try:
+                report = self._packed()
+            except Exception:  # the next one may succeed
+                logger.exception("what this worker has counted can't be told just now")
             try:
                 loop.call_soon_threadsafe(self._answer, number, report, loop)
             except RuntimeError:  # the loop has ended; the last word comes later
                 pass
 
-        _start(answer)
+        self._in_thread(answer)
+        self._counting = loop
 
-    def _answer(self, number: int, report: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def _answer(self, number: int, report: bytes | None, loop: asyncio.AbstractEventLoop) -> None:
         self._counting = None
-        self._tell_counted(number, report)
+        if report is not None:
+            self._tell_counted(number, report)
         if self._wanted > number:
             self.count(self._wanted, loop)
 
@@ -88,14 +94,27 @@ class Metrics:
         """Tells what this process has counted, at its end. No loop runs any more."""
         report = b""
         if counts():
-            found: list[bytes] = []
-            thread = _start(lambda: found.append(self._packed()))
-            thread.join(_LAST_WORD)
-            if not found:
+            found: SimpleQueue[bytes] = SimpleQueue()
+            self._in_thread(lambda: found.put(self._packed()))
+            try:
+                report = found.get(timeout=_LAST_WORD)
+            except Empty:
                 return  # an own collector hangs: what was reported last counts
-            report = found[0]
         if report or self._undelivered():
             self._tell_counted(frames.LAST_WORD, report)
+
+    def _in_thread(self, work: Callable[[], None]) -> None:
+        """Has this done in a thread. It is the same one for all reports: to start one takes longer than a report."""
+        if self._work is None:
+            work_of_thread: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+            def run() -> None:
+                while True:
+                    work_of_thread.get()()
+
+            start_thread("aiocluster-metrics", run)
+            self._work = work_of_thread
+        self._work.put(work)
 
     def _packed(self) -> bytes:
         report = self._recorder.report()
@@ -169,14 +188,3 @@ class Metrics:
 
 def _gone() -> ChannelClosedError:
     return ChannelClosedError("the primary is gone, and the numbers of the other workers with it")
-
-
-def _start(function: Callable[[], None]) -> threading.Thread:
-    """Runs this in a thread to which the kernel gives no signals: the main thread has the handlers."""
-    thread = threading.Thread(target=function, name="aiocluster-metrics", daemon=True)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return thread

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType, FrameType
+
+from .._wire.titles import title_of
+from .current import own_session
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
@@ -14,9 +17,6 @@ _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist
 # The innermost frame of a thread that has nothing to do: the end of the file's path, and the function.
 _IDLE = {
     ("selectors.py", "select"),
-    ("busy.py", "timed_select"),
-    ("patch.py", "run_forever"),  # under uvloop, which waits in C
-    ("patch.py", "run_until_complete"),
     ("threading.py", "wait"),
     ("threading.py", "join"),
     ("threading.py", "_wait_for_tstate_lock"),
@@ -25,7 +25,9 @@ _IDLE = {
     ("socketserver.py", "serve_forever"),
 }
 _LOOPS = {"run_forever", "run_until_complete"}
-"""What the innermost frame has called if a loop in C waits that this package has not hooked."""
+"""Functions that run an event loop. uvloop's waits in C, called by one of them."""
+SELECTS = {"select", "timed_select"}
+"""Functions in which asyncio's loops wait, called by `_run_once`."""
 
 
 def whole(frame: FrameType | None) -> Iterator[FrameType]:
@@ -47,17 +49,37 @@ def place(code: CodeType, line: int | None) -> str:
 
 
 def is_own(code: CodeType) -> bool:
-    """Whether code is the application's: neither Python's, nor installed, nor of this package."""
+    """Whether code is the application's: the target's package, or neither Python's, nor installed, nor of this one."""
     path = code.co_filename
-    if path.startswith(("<", _OURS)) or any(folder in path for folder in _INSTALLED):
+    if path.startswith(("<", _OURS)):
         return False
-    return not path.startswith(_STANDARD)
-
-
-def is_idle(innermost: CodeType) -> bool:
-    """Whether a thread that is in this code waits for something to do."""
-    if not _LOOPS.isdisjoint(innermost.co_names):
+    if not path.startswith(_STANDARD) and not any(folder in path for folder in _INSTALLED):
         return True
+    return path.startswith(_target_paths())
+
+
+def _target_paths() -> tuple[str, ...]:
+    """Where this worker's target is: the folders of its package, or its file."""
+    session = own_session()
+    if session is None:
+        return ()
+    module = sys.modules.get(title_of(session.config.target).partition(":")[0].partition(".")[0])
+    folders = tuple(os.path.join(folder, "") for folder in getattr(module, "__path__", ()))
+    return folders or tuple(filter(None, [getattr(module, "__file__", None)]))
+
+
+def is_idle(stack: Sequence[CodeType]) -> bool:
+    """Whether a thread waits for something to do. One that runs an event loop does so only in the loop's own wait.
+
+    Args:
+        stack: Where it is, innermost first.
+    """
+    innermost = stack[0]
+    if innermost.co_name in _LOOPS or not _LOOPS.isdisjoint(innermost.co_names):
+        return True
+    if any(code.co_name in _LOOPS for code in stack):
+        caller = next(code for code in stack if code.co_name not in SELECTS)
+        return caller is not innermost and caller.co_name == "_run_once"
     return not is_own(innermost) and (innermost.co_filename.rpartition("/")[2], innermost.co_name) in _IDLE
 
 

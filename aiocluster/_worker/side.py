@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .._wire import frames
-from .._wire.codec import Decoder
+from .._wire.codec import Decoder, pack
 from .._wire.frame import Dispatch, Frame, on
 from ..errors import ProtocolError
 from .thread import start_thread
@@ -134,7 +134,10 @@ class Side:
             for part in answer(self.session, frame):
                 self.tell(part)
 
-        start_thread("aiocluster-inspection", look)
+        try:
+            start_thread("aiocluster-inspection", look)
+        except RuntimeError as error:  # this thread goes on: it ends the process with the primary
+            self.tell(frames.Inspected(frame.number, pack({"error": f"there is no room for a thread: {error}"}), True))
 
 
 def _none() -> Descriptors:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from .._wire import frames
 from .._wire.frame import Frame
-from .places import is_idle, own_place, whole
+from .places import SELECTS, is_idle, own_place, whole
 from .thread import OWN_THREADS, start_thread
 
 _LOOKS = 4  # in the time that is too long
@@ -29,9 +29,6 @@ _LONGEST_PAUSE = 1.0  # seconds
 
 _DEBUGGERS = {"bdb", "pydevd"}
 """Modules whose functions wait for a person while a thread stands at a breakpoint: pdb's and debugpy's."""
-
-_SELECTS = {"select", "timed_select"}
-"""Functions in which asyncio's loops wait for I/O, and do nothing else."""
 
 _RUSAGE_THREAD: int | None = getattr(resource, "RUSAGE_THREAD", None)  # Linux has it
 
@@ -111,17 +108,22 @@ class SlowLoop:
         own = every.get(watched.thread)
         if own is None or self._watched is not watched or any(_is_debugger(frame) for frame in whole(own)):
             return None
-        if not is_idle(own.f_code):
+        if not _waits(own):
             return own_place(own)
         if was_held:
             return _holder(every)
-        if own.f_code.co_name in _SELECTS or answer.acquire(timeout=self._pause):
+        # libuv's loop waits in C, and calls code in C: only time tells which.
+        if own.f_code.co_name in SELECTS or answer.acquire(timeout=self._pause):
             return None
         return "code in C that the event loop calls"
 
 
 def _is_debugger(frame: FrameType) -> bool:
     return frame.f_globals.get("__name__") in _DEBUGGERS
+
+
+def _waits(frame: FrameType) -> bool:
+    return is_idle([one.f_code for one in whole(frame)])
 
 
 def _holder(every: dict[int, FrameType]) -> str:
@@ -131,7 +133,7 @@ def _holder(every: dict[int, FrameType]) -> str:
         for thread in threading.enumerate()
         if not thread.name.startswith(OWN_THREADS)
         and (frame := every.get(thread.ident or 0)) is not None
-        and not is_idle(frame.f_code)
+        and not _waits(frame)
     ]
     return busy[0] if len(busy) == 1 else "code in C that held the interpreter, in another thread"
 
@@ -142,7 +144,7 @@ class _Lateness:
     def __init__(self) -> None:
         self.began: float = time.monotonic()
         self._cpu = time.process_time()
-        self._waits = _waits()
+        self._waits = _times_waited()
 
     def total(self, waited: float) -> float:
         """Seconds that it goes on later than it wanted to: after so many."""
@@ -151,18 +153,18 @@ class _Lateness:
     def held(self, waited: float) -> float:
         """Those of them in which code in C has held the interpreter: all or none.
 
-        A thread that wants the interpreter looks again after each switch interval. If the process is stopped, or others
-        have the processors, it doesn't.
+        A thread that wants the interpreter looks again after each switch interval, of which a busy machine lets it have
+        some. If the process is stopped, or has no processor, it has none.
         """
         late = self.total(waited)
-        waits = _waits()
+        waits = _times_waited()
         if waits is None or self._waits is None:
             has_run = time.process_time() - self._cpu > late / 2
         else:
-            has_run = waits - self._waits > 2 + late / sys.getswitchinterval() / 10
+            has_run = waits - self._waits > 3 + late / sys.getswitchinterval() / 50
         return late if has_run else 0.0
 
 
-def _waits() -> int | None:
+def _times_waited() -> int | None:
     """How often this thread has waited so far; None: the system does not tell."""
     return None if _RUSAGE_THREAD is None else resource.getrusage(_RUSAGE_THREAD).ru_nvcsw

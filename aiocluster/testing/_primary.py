@@ -55,19 +55,26 @@ async def _main(fd: int) -> None:
 async def _run(order: dict[str, Any], reader: asyncio.StreamReader, link: _Link) -> None:
     cluster = Cluster(from_json(order["target"]), **from_json(order["settings"]))
     cluster._primary._app_address = BindAddress("127.0.0.1", 0)
+    obeying = asyncio.create_task(_obey(cluster, reader, link))
+    serving = asyncio.create_task(_serve(cluster, link, order["scheme"]))
+    try:
+        await asyncio.wait({serving, obeying}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            if cluster.primary.workers:
+                await cluster.stop(graceful=obeying.result())
+            else:
+                serving.cancel()  # it has not come that far
+        await serving
+    finally:
+        obeying.cancel()
+
+
+async def _serve(cluster: Cluster, link: _Link, scheme: str) -> None:
     first = _First(cluster)
     async with cluster:
         await first.wait()
-        link.tell(event="up", addresses=first.addresses, scheme=order["scheme"])
-        serving = asyncio.create_task(cluster.serve_forever())
-        obeying = asyncio.create_task(_obey(cluster, reader, link))
-        try:
-            await asyncio.wait({serving, obeying}, return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
-                await cluster.stop(graceful=obeying.result())
-            await serving
-        finally:
-            obeying.cancel()
+        link.tell(event="up", addresses=first.addresses, scheme=scheme)
+        await cluster.serve_forever()
 
 
 class _First:

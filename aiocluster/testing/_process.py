@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from ..stats import SlowLoop, WorkerStats
 from ._settings import as_json
 
 _BEYOND = 30.0  # seconds, beside the cluster's own bounds, for a busy machine
+_ENDS_WITHIN = 5.0  # seconds, when told to stop at once
 _OUTPUT = 256 * 1024  # bytes of the output that are kept: the last ones
 
 
@@ -287,13 +287,19 @@ class _Primary:
             self.failure = ClusterError(f"the cluster did not stop within {seconds:g} s")
 
     def end(self) -> str:
-        """Kills it if it still runs, and closes all. Its workers end with it. Returns its output."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+        """Ends it if it still runs, and closes all. Its workers end with it. Returns its output.
+
+        It stops at once when its socket is closed, and leaves no files behind. If it doesn't, it is killed.
+        """
         if self._socket is not None:
             self._socket.shutdown(socket.SHUT_RDWR)
+        if self._process is not None:
+            try:
+                self._process.wait(_ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            self._process.wait()
+        if self._socket is not None:
             if self._reader is not None:
                 self._reader.join()
             self._socket.close()

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the programs have their bytecode, as an installed package has
     # The blocks that end the measured programs are left on SIGTERM too.
     signal.signal(signal.SIGTERM, _exit)
-    measurements = options.measurements or list(MEASUREMENTS.values())
+    measurements = [one for named in options.measurements for one in named] or list(MEASUREMENTS.values())
     with ExitStack() as using:
         if options.before:
             try:
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "measurements",
         nargs="*",
-        type=_measurement,
+        type=_measurements,
         metavar="P",
         help=f"which to take (all but {', '.join(ON_REQUEST)})",
     )
@@ -151,11 +151,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measurement(text: str) -> Measurement:
-    known = {**MEASUREMENTS, **ON_REQUEST}
-    if (measurement := known.get(text.upper())) is None:
+def _measurements(text: str) -> tuple[Measurement, ...]:
+    known = {**{name: (one,) for name, one in {**MEASUREMENTS, **ON_REQUEST}.items()}, "COST": cost.ALL}
+    if (named := known.get(text.upper())) is None:
         raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(known)}")
-    return measurement
+    return named
 
 
 def _positive(text: str) -> int:

@@ -24,8 +24,8 @@ from .programs import READY_WITHIN, ProgramFailed, serving
 
 INTERVAL = 1.0
 """Seconds between two scrapes."""
-_TIMES = 4
-"""How many times as many operations as P1 to P3 do: several scrapes are to fall into a sample."""
+_TIMES = 8
+"""How many times as many operations as P1 and P3 do: several scrapes are to fall into a sample."""
 
 OFF, ON = "off", "on"
 

@@ -261,7 +261,7 @@ async def test_a_strangers_path(tmp_path: Path, backlog: int, worker_loop: Loop)
             began = time.monotonic()
             with pytest.raises(OSError):
                 await primary.listen(path=str(path))
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 10  # it does not wait for the stranger to accept
         assert path.exists()
         stranger.accept()[0].close()
 

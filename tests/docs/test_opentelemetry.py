@@ -51,7 +51,9 @@ async def _collected(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     with collecting() as collector:
         options = ["--service_name", "shop", f"--exporter_otlp_endpoint={collector.url}"]
-        line = ["-w", str(WORKERS), *ours, "opentelemetry-instrument", *options, *command]
+        patient = ["--start-timeout", "120"]  # what a worker imports takes its time on a busy machine
+        lenient = ["--exec-arg=-W", "--exec-arg=ignore::ResourceWarning"]  # the exporter closes no sockets
+        line = ["-w", str(WORKERS), *patient, *lenient, *ours, "opentelemetry-instrument", *options, *command]
         with running_command(*line) as (_, address):
             answered = await _until_all_have_answered(address)
     spans = Counter(_id(sender) for sender, span in collector.spans if span.kind == SERVER)

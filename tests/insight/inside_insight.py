@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ctypes
 import itertools
 import logging
@@ -30,13 +31,25 @@ def wait(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def wait_for_event(seconds: float) -> None:
+    """As a thread that has nothing to do waits."""
+    threading.Event().wait(seconds)
+
+
 def hold(seconds: float) -> None:
     """Code in C that keeps the interpreter, and needs no processor."""
     ctypes.PyDLL(None).usleep(int(1e6 * seconds))
 
 
 def hold_in_a_thread(seconds: float) -> None:
-    threading.Thread(target=hold, args=[seconds]).start()
+    """Again and again, while the loop has nothing to do."""
+
+    def run() -> None:
+        while True:
+            time.sleep(0.1)
+            hold(seconds)
+
+    threading.Thread(target=run, daemon=True).start()
 
 
 def stop_at_a_breakpoint(seconds: float) -> None:
@@ -123,6 +136,11 @@ async def waits_for(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
+class Mute:
+    def __repr__(self) -> str:
+        raise LookupError
+
+
 def _log(name: str) -> None:
     logger = logging.getLogger("shop")
     match name:
@@ -130,7 +148,7 @@ def _log(name: str) -> None:
             try:
                 raise LookupError("no such table")
             except LookupError:
-                extra = {"plain": [1, {"a": b"b"}], "odd": {1}}
+                extra = {"plain": [1, {"a": b"b"}], "odd": {1}, "mute": Mute()}
                 text = "slot %d: 100%% of %r failed"
                 logger.exception(text, current_worker().slot, "it", extra=extra)
             logger.warning("\udcff")
@@ -140,6 +158,7 @@ def _log(name: str) -> None:
                 logger.info("line %d", number)
             if name == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+            atexit.register(logger.info, "at exit")
 
 
 async def log_when_told() -> None:

@@ -67,6 +67,7 @@ async def test_records_arrive_as_they_were(worker_loop: Any) -> None:
         assert (record.name, record.funcName, record.filename) == ("shop", "_log", "inside_insight.py")
         assert vars(record)["agent"] is None
         assert (vars(record)["plain"], vars(record)["odd"]) == ([1, {"a": b"b"}], "{1}")
+        assert vars(record)["mute"] == "Mute without repr: LookupError"
         assert logging.Formatter().format(record).endswith("LookupError: no such table")
     odd = [record.getMessage() for record in found.records if record.levelno == logging.WARNING]
     assert len(odd) == 4
@@ -91,7 +92,8 @@ async def test_nothing_is_lost_at_a_workers_end(ends: str) -> None:
             await worker.send(ends)
             await worker.wait()
             found.may_go_on.set()
-    assert [record.getMessage() for record in found.records] == [f"line {number}" for number in range(500)]
+    last = ["at exit"] if ends == "gracefully" else []
+    assert [record.getMessage() for record in found.records] == [*(f"line {number}" for number in range(500)), *last]
 
 
 async def test_what_is_not_written_is_bounded_and_counted(caplog: pytest.LogCaptureFixture) -> None:

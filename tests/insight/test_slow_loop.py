@@ -24,15 +24,15 @@ async def test_a_blocked_loop_is_told_of_while_it_is(worker_loop: Any, caplog: p
     cluster = Cluster(block_when_told, workers=1, loop=worker_loop, slow_loop=0.2)
     async with cluster, several(cluster, "slow") as heard:
         (worker,) = cluster.workers.values()
-        for number, name in enumerate(("wait", "compute"), 1):
+        for number, name in enumerate(("wait", "compute", "wait_for_event"), 1):
             began = time.monotonic()
-            await worker.send([name, 1.0])
+            await worker.send([name, 0.7])
             event = await anext(heard)
             assert event.worker is worker
             assert 0.2 <= event.seconds <= time.monotonic() - began
             assert event.where.startswith("tests/insight/inside_insight.py:")
             assert event.where.endswith(f" in {name}")
-            assert f"its event loop has been blocked for {event.seconds:.1f} s, at {event.where}" in caplog.text
+            assert f"its event loop has been blocked for {event.seconds:.2f} s, at {event.where}" in caplog.text
             stats = cluster.stats().workers[0]
             assert stats.slow == number
             assert stats.last_slow is not None
@@ -40,6 +40,7 @@ async def test_a_blocked_loop_is_told_of_while_it_is(worker_loop: Any, caplog: p
             assert await worker.request("runs again") == "runs again"
             while caplog.text.count("its event loop runs again, after ") < number:  # told by another channel
                 await asyncio.sleep(0.005)
+            assert caplog.text.splitlines()[-1].endswith(f" s, at {event.where}")
             stats = cluster.stats().workers[0]
             assert stats.last_slow is not None
             assert stats.last_slow.seconds > event.seconds
@@ -50,15 +51,16 @@ async def test_code_in_c_that_holds_the_interpreter_is_told_of(worker_loop: Any)
     cluster = Cluster(block_when_told, workers=1, loop=worker_loop, slow_loop=0.2)
     async with cluster, several(cluster, "slow") as heard:
         (worker,) = cluster.workers.values()
-        await worker.send(["hold", 1.0])
+        for _ in range(3):  # on a busy machine, one may look like a want of processors
+            await worker.send(["hold", 1.0])
         event = await anext(heard)
         assert event.where.startswith("tests/insight/inside_insight.py:")
         assert event.where.endswith(" in hold")
         assert event.seconds > 0.5
-        assert await worker.request("runs again") == "runs again"
-        await worker.send(["hold_in_a_thread", 1.0])
-        event = await anext(heard)
-        assert "held the interpreter" in event.where  # that thread may do something else by now
+        await worker.send(["hold_in_a_thread", 0.5])
+        while "held the interpreter" not in (await anext(heard)).where:
+            pass  # the loop had something to do, but could not
+        worker.kill(signal.SIGKILL)
 
 
 async def test_a_breakpoint_is_not_slow() -> None:

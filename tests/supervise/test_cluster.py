@@ -153,11 +153,11 @@ async def test_start_timeout(tmp_path: Path) -> None:
     )
     began = time.monotonic()
     with pytest.raises(StartupError) as caught:
-        async with Cluster("slow_of_test:name", cwd=tmp_path, workers=2, start_timeout=3):
+        async with Cluster("slow_of_test:name", cwd=tmp_path, workers=2, start_timeout=5):
             pytest.fail("entered")
-    assert "not online within 3 seconds (start_timeout)" in str(caught.value)
+    assert "not online within 5 seconds (start_timeout)" in str(caught.value)
     assert "still loading" in str(caught.value)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # the import takes 60
 
 
 async def test_cancelled_while_entering(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_second_signal_stops_it_at_once(number: signal.Signals) -> None:
         began = time.monotonic()
         leader.process.send_signal(number)
         assert leader.ends() == "over []\nleft\n"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # its graceful timeout is 30
 
 
 def test_sigquit_stops_it_at_once() -> None:

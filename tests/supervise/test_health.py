@@ -39,7 +39,7 @@ async def test_a_worker_that_blocks_is_replaced_in_time(hang_timeout: float) -> 
         began = time.monotonic()
         await blocked.send("block")
         events = [await anext(heard), await anext(heard)]  # its channel may be seen to close before its process ends
-        assert hang_timeout * 0.7 < time.monotonic() - began < hang_timeout + 1
+        assert hang_timeout * 0.7 < time.monotonic() - began < hang_timeout + 3
         exit: Exit = next(event for event in events if event.name == "exit")
         assert (exit.worker, exit.signal) == (blocked, signal.SIGABRT)
         replaced = next(event for event in events if event.name == "fork")

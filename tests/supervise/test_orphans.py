@@ -150,7 +150,7 @@ async def test_one_that_ignores_sigterm_is_killed_at_its_deadline(caplog: pytest
         await asyncio.to_thread(wait_until_it_ignores, signal.SIGTERM, worker.pid)
         began = time.monotonic()
         await cluster.stop()
-        assert 2 < time.monotonic() - began < 6
+        assert 2 < time.monotonic() - began < 20
         exit: Exit = await anext(heard)
         assert (exit.worker, exit.code, exit.signal) == (worker, None, signal.SIGKILL)
         assert worker.exited_after_disconnect

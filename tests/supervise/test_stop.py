@@ -28,7 +28,7 @@ async def test_it_does_not_wait_for_a_fork_that_is_under_way(tmp_path: Path, mon
         await asyncio.sleep(0.3)
         began = time.monotonic()
         await cluster.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30  # the import takes 60
         with pytest.raises(ClusterError, match="the scaling has been given up"):
             await scaling
 
@@ -94,7 +94,7 @@ async def test_a_changed_graceful_timeout_counts_for_the_next_leave(caplog: pyte
         cluster.primary.setup(graceful_timeout=0.2)
         began = time.monotonic()
         await cluster.stop()
-        assert 3.0 < time.monotonic() - began < 6
+        assert 3.0 < time.monotonic() - began < 30  # and not 60
         assert worker.exit_signal == signal.SIGKILL
     assert "has not left in time: SIGTERM" in caplog.text
     assert "has not left in time: SIGKILL" in caplog.text

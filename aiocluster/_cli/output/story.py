@@ -119,7 +119,7 @@ class Story:
         )
 
     def _on_slow(self, event: Slow) -> None:
-        text = f"has had its event loop blocked for {event.seconds:.1f} s, at {event.where}"
+        text = f"has had its event loop blocked for {event.seconds:.2f} s, at {event.where}"
         self._tell(logging.WARNING, "slow", event.worker, text, seconds=event.seconds, where=event.where)
 
     def _tell(self, level: int, event: str, worker: WorkerProcess, text: str, **fields: Any) -> None:

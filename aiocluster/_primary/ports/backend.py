@@ -279,7 +279,8 @@ class Backend:
             raise ProtocolError(f"{count} connections accepted that waited {shortest} to {longest} ms")
         if (waits := self._table.waits) is not None:
             waits.add(longest / 1000, count - count // 2)
-            waits.add(shortest / 1000, count // 2)
+            if count > 1:
+                waits.add(shortest / 1000, count // 2)
         if port := self._table.by_number.get(number):
             port.pulled(self, count)
         self.open += count

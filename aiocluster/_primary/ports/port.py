@@ -195,12 +195,17 @@ class Port:
             raise ProtocolError(f"{count} connections taken and {returned} returned, of {sent} sent")
         waits = self.waits
         now = 0.0 if waits is None else time.monotonic()
+        before = seconds = 0.0
+        bucket = 0
         for _ in range(count):
             fd, _, _, since = outstanding.popleft()
             os.close(fd)
             if since and waits is not None:  # `Waits.add`, without a call for each connection
-                waits.seconds += (seconds := now - since)
-                waits.counts[bisect_left(BOUNDS, seconds)] += 1
+                if since != before:  # those that came together have waited as long
+                    before, seconds = since, now - since
+                    bucket = bisect_left(BOUNDS, seconds)
+                waits.seconds += seconds
+                waits.counts[bucket] += 1
         for _ in range(returned):
             self._pending.append(outstanding.popleft())
         backend.under_way -= count + returned

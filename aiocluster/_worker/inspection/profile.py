@@ -69,7 +69,7 @@ def _table(counts: Counter[tuple[str, Stack]]) -> dict[str, Any]:
                 "thread": thread,
                 "frames": [numbers.setdefault(code, len(numbers)) for code in outermost_first],
                 "count": count,
-                "idle": is_idle(stack[0]),
+                "idle": is_idle(stack),
             }
         )
     return {"frames": [_frame(code) for code in numbers], "stacks": stacks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from types import CodeType
@@ -24,7 +25,7 @@ def stacks() -> list[dict[str, Any]]:
         found.append(
             {
                 "name": thread.name if thread is not None else "a thread that Python has not started",
-                "id": thread.native_id if thread is not None else None,
+                "id": _native_id(thread),
                 "is_main": thread is threading.main_thread(),
                 "is_daemon": thread is not None and thread.daemon,
                 "stack": [
@@ -33,6 +34,12 @@ def stacks() -> list[dict[str, Any]]:
             }
         )
     return sorted(found, key=lambda one: (not one["is_main"], one["name"].startswith(OWN_THREADS), one["name"]))
+
+
+def _native_id(thread: threading.Thread | None) -> int | None:
+    if thread is threading.main_thread() and sys.platform == "linux":
+        return os.getpid()  # a fork does not change what Python knows of it
+    return None if thread is None else thread.native_id
 
 
 def line(code: CodeType, number: int | None) -> dict[str, Any]:

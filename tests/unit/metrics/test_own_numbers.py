@@ -71,6 +71,15 @@ def test_two_in_a_slot_are_added() -> None:
     assert found["aiocluster_loop_busy_ratio", (("slot", "0"),)] == 0.5
 
 
+def test_what_is_not_known_yet_is_left_out() -> None:
+    started = replace(WORKER, id=2, state="starting", memory=0, tasks=0, loop_delay=0.0)
+    alone = numbers(started)
+    for name, value in {"memory_bytes": 1000, "tasks": 3, "loop_delay_seconds": 0.25}.items():
+        series = f"aiocluster_{name}", (("slot", "0"),)
+        assert numbers(WORKER, started)[series] == value
+        assert series not in alone
+
+
 def test_waits_are_counted_up_to_their_bound() -> None:
     waits = Waits()
     waits.add(BOUNDS[0])
