@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_EACH = 64  # items
+_EACH = 256  # items: a millisecond or less; each turn has its price where processes compete for the processors
 
 
 def let_others_run() -> None:

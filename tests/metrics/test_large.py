@@ -6,6 +6,7 @@ import asyncio
 import signal
 
 import psutil
+import pytest
 
 from aiocluster import Cluster
 from tests.support.http import fetch
@@ -26,6 +27,7 @@ async def complete(cluster: Cluster) -> Page:
             return page
 
 
+@pytest.mark.timeout(180)  # on a busy machine; it takes some ten seconds
 async def test_large_registries_through_stops_and_kills() -> None:
     cluster = Cluster(
         serve,
@@ -42,7 +44,7 @@ async def test_large_registries_through_stops_and_kills() -> None:
         assert page.at("shop_load_seconds_count") == page.at("shop_load_seconds_bucket", le="5.0") == 1
         assert (page.at("shop_load_seconds_bucket", le="1.0"), page.at("shop_load_seconds_sum")) == (0, 2)
 
-        # A hundred who ask in one worker at the same time.
+        # Many who ask in one worker at the same time.
         assert await fetch(address, "/") == (200, str(SERIES + 2))  # with its HELP and its TYPE
 
         # A worker is stopped. Those who scrape meanwhile are not kept waiting by each other.
@@ -63,7 +65,7 @@ async def test_large_registries_through_stops_and_kills() -> None:
             <= max(psutil.Process(other.pid).num_threads() for other in others) + 1
         )
 
-        # Two are killed at once, while a scrape is under way; then a reload renews the fork server, which counts again.
+        # Two are killed at once, while a scrape is under way.
         scraping = asyncio.create_task(scrape(cluster.metrics_address))
         await asyncio.sleep(0)
         async with cluster.events("listening") as heard:
@@ -73,7 +75,6 @@ async def test_large_registries_through_stops_and_kills() -> None:
             check_nothing_went_down(page, await scrape(cluster.metrics_address))
             for _ in others:
                 await anext(heard)
-        await cluster.reload()
         page = await complete(cluster)
-        assert page.at("shop_loads_total") == 2 + 2 * WORKERS + len(others)
+        assert page.at("shop_loads_total") == 1 + WORKERS + len(others)
         assert page.at("shop_many_total", path=f"{PATH}/0") == 1
