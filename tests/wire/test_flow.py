@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aiocluster._wire import frames as kinds
 from aiocluster._wire.codec import RawFrame, pack, unpack, unpack_batch
 from aiocluster._wire.descriptors import Descriptors
+from aiocluster._wire.flusher import flusher
 from aiocluster._wire.windows import FRAGMENT, WINDOW, Ancillary, ReceiveWindow, SendWindow, send_to_all
 from aiocluster.errors import ChannelClosedError, ProtocolError
 from tests.support.turns import turns
@@ -112,6 +113,13 @@ def message(number: int, size: int = 100) -> bytes:
 # ---- what arrives
 
 
+@pytest.fixture
+def without_flusher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread sends what a turn has queued that takes longer than a few milliseconds, and so cuts its frame."""
+    monkeypatch.setattr(flusher, "look_after", lambda queue: None)
+
+
+@pytest.mark.usefixtures("without_flusher")
 async def test_messages_of_one_turn_arrive_as_one_frame() -> None:
     async with stream() as one:
         sent = [message(number) for number in range(50)]
@@ -121,6 +129,7 @@ async def test_messages_of_one_turn_arrive_as_one_frame() -> None:
         assert one.kinds == [kinds.MESSAGES]
 
 
+@pytest.mark.usefixtures("without_flusher")
 async def test_a_frame_of_messages_grows_to_a_piece_or_two() -> None:
     async with stream() as one:
         sent = await fill(one)
