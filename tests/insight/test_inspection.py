@@ -25,10 +25,12 @@ async def test_tasks_form_a_tree(worker_loop: Any) -> None:
     async with cluster.events("message") as ready, cluster:
         await anext(ready)
         (worker,) = cluster.workers.values()
-        while True:  # a task is made before it waits
+        while True:  # a task is made before it runs, and runs before it waits
             found = await inspected(worker, "tasks")
             lines = [line.partition(":")[0] for line in tree(found["tasks"])]
-            if len([line for line in lines if line.startswith(("│  ", "   "))]) == 8:
+            below = [line for line in lines if line.startswith(("│  ", "   "))]
+            innermost = {task["name"]: task["stack"][0]["function"] for task in found["tasks"]}
+            if len(below) == 8 and innermost["first leaf"] == innermost["deep"] == "Event.wait":
                 break
             await asyncio.sleep(0.01)
         assert lines == [
@@ -56,8 +58,8 @@ async def test_tasks_form_a_tree(worker_loop: Any) -> None:
         assert [line["own"] for line in leaf["stack"]] == [False, True]
         assert leaf["stack"][1]["file"] == "tests/insight/inside_insight.py"
         assert (leaf["runs"], leaf["awaits"]) == (False, "Future")
-        innermost = [line["function"] for line in by_name["deep"]["stack"]]  # whatever it is that was called deeply
-        assert innermost == ["Event.wait", "leaf", "generator", *["deep"] * 47]
+        deep = [line["function"] for line in by_name["deep"]["stack"]]  # whatever it is that was called deeply
+        assert deep == ["Event.wait", "leaf", "generator", *["deep"] * 47]
 
 
 async def test_a_blocked_loop_hides_nothing(worker_loop: Any) -> None:
