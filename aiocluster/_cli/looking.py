@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -37,6 +39,29 @@ def look(name: str, slot: str | None, what: str, seconds: float = 0.0, rate: flo
     if all("error" in worker for worker in found):
         fail(f"{who(found[0])}: {found[0]['error']}" if found else f"{name} has no workers just now", 1)
     return found
+
+
+def show(
+    found: list[dict[str, Any]], slot: str | None, as_json: bool, show_worker: Callable[[dict[str, Any]], None]
+) -> None:
+    """Shows what `look` has found, and ends the command.
+
+    Args:
+        found: What that is.
+        slot: The slot that was asked for; None: all of them.
+        as_json: Whether it is for a program.
+        show_worker: Shows what was found in one worker.
+    """
+    if as_json:
+        click.echo(json.dumps(found if slot is None else found[0], indent=2))
+    else:
+        for worker in found:
+            click.echo(who(worker))
+            if "error" in worker:
+                click.echo(f"    {worker['error']}")
+            else:
+                show_worker(worker)
+    end(found)
 
 
 def end(found: list[dict[str, Any]]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from .background import JSON
-from .looking import SLOT, end, look, shown, where, who
+from .looking import SLOT, look, show, shown, where
 
 
 @click.command("stacks")
@@ -21,21 +20,10 @@ def command(name: str, slot: str | None, as_json: bool) -> None:
     It works while the event loop is blocked, and needs no rights to trace processes. The innermost call stands first.
     SLOT may be an agent's name.
     """
-    found = look(name, slot, "stacks")
-    if as_json:
-        click.echo(json.dumps(found if slot is None else found[0], indent=2))
-    else:
-        for worker in found:
-            click.echo(who(worker))
-            show_stacks(worker)
-    end(found)
+    show(look(name, slot, "stacks"), slot, as_json, _show_worker)
 
 
-def show_stacks(worker: dict[str, Any]) -> None:
-    """Shows what `look` has found."""
-    if "error" in worker:
-        click.echo(f"    {worker['error']}")
-        return
+def _show_worker(worker: dict[str, Any]) -> None:
     for thread in worker["threads"]:
         number = "" if thread["id"] is None else f" ({thread['id']})"
         _show(f"thread {thread['name']}{number}", thread["stack"])

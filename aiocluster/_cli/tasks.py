@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from .background import JSON
-from .looking import SLOT, end, look, shown, where, who
+from .looking import SLOT, look, show, shown, where
 
 
 @click.command("tasks")
@@ -20,21 +19,10 @@ def command(name: str, slot: str | None, as_json: bool) -> None:
 
     Below each task stand those that it waits for, and beside it where it is in the code. SLOT may be an agent's name.
     """
-    found = look(name, slot, "tasks")
-    if as_json:
-        click.echo(json.dumps(found if slot is None else found[0], indent=2))
-    else:
-        for worker in found:
-            click.echo(who(worker))
-            show_tasks(worker)
-    end(found)
+    show(look(name, slot, "tasks"), slot, as_json, _show_worker)
 
 
-def show_tasks(worker: dict[str, Any]) -> None:
-    """Shows what `look` has found."""
-    if "error" in worker:
-        click.echo(f"    {worker['error']}")
-        return
+def _show_worker(worker: dict[str, Any]) -> None:
     for line in tree(worker["tasks"]):
         click.echo(f"    {line}")
     if worker["more"]:

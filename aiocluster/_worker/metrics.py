@@ -70,18 +70,14 @@ class Metrics:
             return
 
         def answer() -> None:
-            report: bytes | None = None
-            try:
-                report = self._packed()
-            except Exception:  # the next one may succeed
-                logger.exception("what this worker has counted can't be told just now")
+            report = self._packed()
             try:
                 loop.call_soon_threadsafe(self._answer, number, report, loop)
             except RuntimeError:  # the loop has ended; the last word comes later
                 pass
 
-        self._in_thread(answer)
-        self._counting = loop
+        if self._do_in_thread(answer):
+            self._counting = loop
 
     def _answer(self, number: int, report: bytes | None, loop: asyncio.AbstractEventLoop) -> None:
         self._counting = None
@@ -94,17 +90,25 @@ class Metrics:
         """Tells what this process has counted, at its end. No loop runs any more."""
         report = b""
         if counts():
-            found: SimpleQueue[bytes] = SimpleQueue()
-            self._in_thread(lambda: found.put(self._packed()))
+            found: SimpleQueue[bytes | None] = SimpleQueue()
+            if not self._do_in_thread(lambda: found.put(self._packed())):
+                return
             try:
-                report = found.get(timeout=_LAST_WORD)
-            except Empty:
-                return  # an own collector hangs: what was reported last counts
+                packed = found.get(timeout=_LAST_WORD)
+            except Empty:  # an own collector hangs
+                packed = None
+            if packed is None:
+                return  # what was reported last counts
+            report = packed
         if report or self._undelivered():
             self._tell_counted(frames.LAST_WORD, report)
 
-    def _in_thread(self, work: Callable[[], None]) -> None:
-        """Has this done in a thread. It is the same one for all reports: to start one takes longer than a report."""
+    def _do_in_thread(self, work: Callable[[], None]) -> bool:
+        """Has this done in a thread. It is the same one for all reports: to start one takes longer than a report.
+
+        Returns:
+            Whether it will be. False if the process may have no more threads just now.
+        """
         if self._work is None:
             work_of_thread: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
@@ -112,13 +116,23 @@ class Metrics:
                 while True:
                     work_of_thread.get()()
 
-            start_thread("aiocluster-metrics", run)
+            try:
+                start_thread("aiocluster-metrics", run)
+            except RuntimeError as error:
+                logger.error("what this worker has counted can't be told just now: %s", error)
+                return False
             self._work = work_of_thread
         self._work.put(work)
+        return True
 
-    def _packed(self) -> bytes:
-        report = self._recorder.report()
-        return pack_report(report) if report.families or report.errors else b""
+    def _packed(self) -> bytes | None:
+        """Returns a packed report; None if none can be made just now, which is logged."""
+        try:
+            report = self._recorder.report()
+            return pack_report(report) if report.families or report.errors else b""
+        except Exception:  # the next one may succeed
+            logger.exception("what this worker has counted can't be told just now")
+            return None
 
     def _tell_counted(self, number: int, report: bytes) -> None:
         was_too_long, self._is_too_long = self._is_too_long, len(report) > MAX_REPORT
