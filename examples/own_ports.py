@@ -1,7 +1,7 @@
 """Each worker has its own port, and nginx chooses a port.
 
 Seed 004: each worker of the first master serves on its own port and sends the port to its parent. Seed 003 has four
-fixed ports in nginx's ``upstream``. `docs/guide/nginx.md` has the configuration.
+fixed ports in nginx's ``upstream``. `docs/how-to/nginx.md` has the configuration.
 
 ``$PORTS`` has the ports. The default is four random ports. When a worker ends, its replacement uses the same port,
 which is in its environment. `exclusive` makes the worker listen in its own process instead of on a shared port. It

@@ -13,7 +13,7 @@ from . import test_table
 SLOW = r"Executing .* took \d+\.\d+ seconds"
 """What asyncio's debug mode writes when the machine is busy."""
 
-PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "child_processes.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "child_processes.md").read_text()
 FUNCTIONS = ["exec", "exec_file", "spawn", "fork"]
 ROWS = {
     "in a shell": "shell",

@@ -96,7 +96,7 @@ def prometheus(folder: Path, target: str, *changes: tuple[str, str]) -> Iterator
         AssertionError: It has warned of something, such as series that are there twice.
     """
     assert PROGRAM is not None
-    text = titled("metrics.md", "prometheus.yml")
+    text = titled("how-to/metrics.md", "prometheus.yml")
     for old, new in [("127.0.0.1:9100", target), *changes]:
         assert old in text
         text = text.replace(old, new)

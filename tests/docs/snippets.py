@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-GUIDE = ROOT / "docs" / "guide"
+DOCS = ROOT / "docs"
 
-_BLOCK = re.compile(
+_PART = re.compile(
     r"""
-    (?:^<!--\ (?P<note>[^>]*)\ -->\n\n)?
-    ^```(?P<language>\w+)(?:\ title="(?P<title>[^"]*)")?\n
+    (?:^<!--\ (?P<note>(?:(?!-->).)*?)\ ?-->\n\n?)?
+    ^(?P<indent>[ ]*)```(?P<language>\w+)(?:\ title="(?P<title>[^"]*)")?[^\n]*\n
     (?P<text>.*?)
-    ^```$
+    ^(?P=indent)```$
+    |
+    ^<!--\ (?P<order>(?:(?!-->).)*?)\ ?-->$
     """,
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
@@ -30,6 +32,7 @@ class Block:
         note: What a comment says right above it; "" if there is none.
         text: What is in it.
         heading: The heading it stands under.
+        line: Where it begins.
     """
 
     language: str
@@ -37,22 +40,45 @@ class Block:
     note: str
     text: str
     heading: str
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Order:
+    """A comment that stands alone, such as ``<!-- ctrl-c server -->``."""
+
+    text: str
+    line: int
+
+
+def parts(page: str) -> list[Block | Order]:
+    """All blocks of a page and the comments between them, in order; `page` is its path in the folder docs."""
+    text = (DOCS / page).read_text()
+    headings = [(found.start(), found[1]) for found in re.finditer(r"^#+ (.*)$", text, re.MULTILINE)]
+    found: list[Block | Order] = []
+    for part in _PART.finditer(text):
+        line = text.count("\n", 0, part.start()) + 1
+        if part["order"] is not None:
+            found.append(Order(part["order"].strip(), line))
+            continue
+        under = [heading for start, heading in headings if start < part.start()] or [""]
+        indent = re.compile(rf"^{part['indent']}", re.MULTILINE)
+        found.append(
+            Block(
+                part["language"],
+                part["title"] or "",
+                (part["note"] or "").strip(),
+                indent.sub("", part["text"]) if part["indent"] else part["text"],
+                under[-1],
+                line,
+            )
+        )
+    return found
 
 
 def blocks(page: str) -> list[Block]:
-    """All of a page of the guide, in order."""
-    text = (GUIDE / page).read_text()
-    headings = [(found.start(), found[1]) for found in re.finditer(r"^#+ (.*)$", text, re.MULTILINE)]
-    return [
-        Block(
-            found["language"],
-            found["title"] or "",
-            found["note"] or "",
-            found["text"],
-            [heading for start, heading in headings if start < found.start()][-1],
-        )
-        for found in _BLOCK.finditer(text)
-    ]
+    """All of a page, in order; `page` is its path in the folder docs."""
+    return [part for part in parts(page) if isinstance(part, Block)]
 
 
 def titled(page: str, title: str) -> str:

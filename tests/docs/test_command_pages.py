@@ -14,10 +14,10 @@ import pytest
 
 from aiocluster._cli.group import COMMANDS, group
 from aiocluster._cli.request import parse_run
-from tests.docs.snippets import GUIDE, ROOT
+from tests.docs.snippets import DOCS, ROOT
 from tests.support.programs import environment
 
-PAGES = ("from_uvicorn.md", "from_gunicorn.md", "from_pm2.md")
+PAGES = ("moving/uvicorn.md", "moving/gunicorn.md", "moving/pm2.md")
 _ROW = re.compile(r"^\| (?P<theirs>.*) \| (?P<ours>.*) \|$", re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -25,7 +25,7 @@ _CODE = re.compile(r"`([^`]+)`")
 def rows(page: str) -> list[tuple[list[str], list[str]]]:
     """Returns the code in both columns of each row."""
     found = [
-        (_CODE.findall(row["theirs"]), _CODE.findall(row["ours"])) for row in _ROW.finditer((GUIDE / page).read_text())
+        (_CODE.findall(row["theirs"]), _CODE.findall(row["ours"])) for row in _ROW.finditer((DOCS / page).read_text())
     ]
     assert len(found) > 20
     return found
@@ -79,7 +79,9 @@ def test_their_options_exist_in_uvicorn() -> None:
     from uvicorn.main import main
 
     flags = {flag for option in main.params for flag in (*option.opts, *option.secondary_opts)}
-    used = {word for theirs, _ in rows("from_uvicorn.md") for code in theirs for word in code.split() if word[0] == "-"}
+    used = {
+        word for theirs, _ in rows("moving/uvicorn.md") for code in theirs for word in code.split() if word[0] == "-"
+    }
     assert {word for word in used if word.startswith("--")} <= flags
 
 

@@ -24,7 +24,7 @@ from tests.docs.snippets import blocks, titled
 from tests.support.programs import listening_address, printed, whole_lines
 from tests.support.serving import ask, wait_until_it_is_up
 
-PAGE = "debugging.md"
+PAGE = "how-to/debugging.md"
 
 
 def program(tmp_path: Path, title: str, *changes: tuple[str, str]) -> Path:

@@ -31,7 +31,13 @@ from tests.docs.snippets import ROOT, titled
 from tests.support.http import fetch
 from tests.support.programs import environment
 
-PAGE = "deployment.md"
+PAGES = {  # which page shows which file
+    "shop.service": "how-to/systemd.md",
+    "shop.socket": "how-to/systemd.md",
+    "Dockerfile": "how-to/containers.md",
+    "deployment.yaml": "how-to/kubernetes.md",
+    "nginx.conf": "how-to/nginx.md",
+}
 FILES = ROOT / "examples" / "deploy"
 
 yaml: Any = importlib.import_module("yaml")
@@ -69,7 +75,7 @@ def seconds_to_stop(command: list[str]) -> float:
 @pytest.mark.parametrize("name", sorted(path.name for path in FILES.iterdir() if path.suffix not in (".py", ".pyc")))
 def test_the_page_shows_the_files(name: str) -> None:
     if not (FILES / name).is_dir():
-        assert titled(PAGE, name) == (FILES / name).read_text()
+        assert titled(PAGES[name], name) == (FILES / name).read_text()
 
 
 def test_the_units_fit() -> None:
@@ -223,7 +229,9 @@ async def test_two_clusters_behind_nginx_take_turns_without_an_error(tmp_path: P
             return cluster
 
         first = await start(paths[0])
-        address = Address("tcp4", "127.0.0.1", stack.enter_context(nginx(tmp_path, PAGE, "nginx.conf", *names)))
+        address = Address(
+            "tcp4", "127.0.0.1", stack.enter_context(nginx(tmp_path, "how-to/nginx.md", "nginx.conf", *names))
+        )
         clients = [asyncio.create_task(ask(address, method)) for method in ("GET", "POST")]
         second = await start(paths[1])
         await first.stop()

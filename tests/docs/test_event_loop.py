@@ -11,7 +11,7 @@ import pytest
 from tests.docs.snippets import ROOT, Block, blocks
 from tests.support.programs import environment
 
-PAGE = "event_loop.md"
+PAGE = "explanation/event_loop.md"
 ALL = blocks(PAGE)
 PAIRS = list(zip(ALL[::2], ALL[1::2], strict=True))
 

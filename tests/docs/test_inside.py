@@ -14,7 +14,7 @@ from tests.support.background import place
 from tests.support.programs import environment, listening_address
 
 
-@pytest.mark.parametrize(("page", "title"), [("inside.md", "slow.py"), ("logging.md", "shop.py")])
+@pytest.mark.parametrize(("page", "title"), [("how-to/inside.md", "slow.py"), ("how-to/logging.md", "shop.py")])
 def test_programs_print_what_the_page_says(page: str, title: str, tmp_path: Path) -> None:
     (tmp_path / title).write_text(titled(page, title))
     command = [sys.executable, "-W", "error", title]
@@ -25,8 +25,8 @@ def test_programs_print_what_the_page_says(page: str, title: str, tmp_path: Path
 @pytest.mark.timeout(180)
 def test_commands_show_what_the_page_says(tmp_path: Path) -> None:
     with place() as here:
-        (here.folder / "shop.py").write_text(titled("inside.md", "shop.py"))
-        for block in [block for block in blocks("inside.md") if block.language == "console"]:
+        (here.folder / "shop.py").write_text(titled("how-to/inside.md", "shop.py"))
+        for block in [block for block in blocks("how-to/inside.md") if block.language == "console"]:
             commands = block.text.split("$ aiocluster ")
             assert commands[0] == ""
             for command, *told in (command.splitlines() for command in commands[1:]):
@@ -38,8 +38,8 @@ def test_commands_show_what_the_page_says(tmp_path: Path) -> None:
 
 
 def test_the_commands_log_has_the_workers_records(tmp_path: Path) -> None:
-    (tmp_path / "web.py").write_text(titled("logging.md", "web.py"))
-    (block,) = [block for block in blocks("logging.md") if block.language == "console"]
+    (tmp_path / "web.py").write_text(titled("how-to/logging.md", "web.py"))
+    (block,) = [block for block in blocks("how-to/logging.md") if block.language == "console"]
     command, told = block.text.removeprefix("$ aiocluster ").splitlines()
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "aiocluster", *command.split()],

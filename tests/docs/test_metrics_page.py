@@ -14,7 +14,7 @@ from aiocluster._primary.ports.waits import Waits
 from aiocluster._supervise.own_numbers import Counts, own_families
 from aiocluster.integrations.asgi import AsgiApp
 from aiocluster.stats import ClusterStats
-from tests.docs.snippets import GUIDE, ROOT, blocks
+from tests.docs.snippets import DOCS, ROOT, blocks
 from tests.metrics.pages import scrape
 from tests.support.http import fetch
 from tests.support.serving import serving
@@ -26,7 +26,8 @@ _SUFFIXES = re.compile(r"_(?:total|bucket|sum|count)$")
 
 
 def test_the_files_are_what_the_page_shows() -> None:
-    shown = {block.title: block.text for block in blocks("metrics.md") if block.title}
+    pages = ("how-to/metrics.md", "how-to/autoscaling.md")
+    shown = {block.title: block.text for page in pages for block in blocks(page) if block.title}
     assert shown.keys() == {path.name for path in FILES.iterdir() if path.suffix in (".py", ".yml", ".yaml")}
     for name, text in shown.items():
         assert (FILES / name).read_text() == text
@@ -37,7 +38,10 @@ def test_the_files_are_what_the_page_shows() -> None:
 def test_all_numbers_that_are_named_are_there() -> None:
     families = own_families(ClusterStats((), (), 0, (1, 1)), Counts(), Waits(), 0, {})
     known = {family.name for family in families} | {ERRORS}
-    for path in (*(path for path in FILES.iterdir() if path.suffix in (".json", ".yaml")), GUIDE / "metrics.md"):
+    for path in (
+        *(path for path in FILES.iterdir() if path.suffix in (".json", ".yaml")),
+        DOCS / "reference" / "metrics.md",
+    ):
         named = {_SUFFIXES.sub("", name) for name in re.findall(r"\baiocluster_[a-z_]*[a-z]", path.read_text())}
         assert named <= known, path.name
         if path.suffix == ".md":

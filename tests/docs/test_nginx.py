@@ -24,7 +24,7 @@ from tests.support.serving import wait_until_it_is_up
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
-PAGE = "nginx.md"
+PAGE = "how-to/nginx.md"
 
 
 @contextmanager

@@ -19,7 +19,7 @@ SERVER = 2  # a span's kind
 
 
 def test_the_app_is_what_the_page_shows() -> None:
-    assert (FOLDER / "shop.py").read_text() == titled("opentelemetry.md", "shop.py")
+    assert (FOLDER / "shop.py").read_text() == titled("how-to/opentelemetry.md", "shop.py")
 
 
 @pytest.mark.timeout(180)

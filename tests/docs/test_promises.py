@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs.snippets import ROOT
 
-PAGE = (ROOT / "docs" / "guide" / "promises.md").read_text()
+PAGE = (ROOT / "docs" / "explanation" / "promises.md").read_text()
 PROMISES = PAGE.split("\n### ")[1:]
 NAMED = sorted(set(re.findall(r"`(tests/[^`]*::[^`]*)`", PAGE)))
 

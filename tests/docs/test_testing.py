@@ -15,7 +15,7 @@ import pytest
 from tests.docs.snippets import blocks
 from tests.support.programs import environment
 
-PAGE = "testing.md"
+PAGE = "how-to/testing.md"
 PYTEST = ["-m", "pytest", "-p", "aiocluster.pytest_plugin", "-p", "no:cacheprovider", "-W", "error", "-rA"]
 PYTEST += ["-o", "asyncio_default_fixture_loop_scope=function"]
 STRANGE = """

@@ -1,4 +1,4 @@
-"""What docs/guide/fleet.md promises, while Redis, the network or a whole cluster fails."""
+"""What docs/how-to/fleet.md promises, while Redis, the network or a whole cluster fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Node's own tests of `child_process` show, where no other test does; see docs/parity_tests.md."""
+"""What Node's own tests of `child_process` show, where no other test does; see docs/reference/parity_tests.md."""
 
 from __future__ import annotations
 

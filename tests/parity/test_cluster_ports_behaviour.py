@@ -1,4 +1,7 @@
-"""What Node's own tests of `cluster` show of shared ports, where no other test does; see docs/parity_tests.md."""
+"""What Node's own tests of `cluster` show of shared ports, where no other test does.
+
+See docs/reference/parity_tests.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Egg's cluster and pm2 have and no other test shows; see docs/parity.md."""
+"""What Egg's cluster and pm2 have and no other test shows; see docs/reference/parity.md."""
 
 from __future__ import annotations
 

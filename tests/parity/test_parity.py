@@ -1,4 +1,4 @@
-"""The tables of docs/parity.md and docs/parity_tests.md are whole, and the tests that they name exist."""
+"""The tables of docs/reference/parity.md and docs/parity_tests.md are whole, and the tests that they name exist."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MEMBERS = ROOT / "docs" / "parity.md"
-TESTS = ROOT / "docs" / "parity_tests.md"
+MEMBERS = ROOT / "docs" / "reference" / "parity.md"
+TESTS = ROOT / "docs" / "reference" / "parity_tests.md"
 VERDICTS = {"same", "different", "not applicable"}
 
 

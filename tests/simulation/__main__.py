@@ -10,7 +10,7 @@ from pathlib import Path
 from . import chart, table
 from .everything import FEW, IDEAL, SIZES, compare_policies, compare_windows
 
-_DOCS = Path(__file__).parents[2] / "docs" / "guide"
+_DOCS = Path(__file__).parents[2] / "docs" / "images"
 _IN_DOCS = 16  # workers, of the table of policies
 _FEW_IN_DOCS = 4  # workers, of the table of windows
 

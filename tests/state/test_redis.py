@@ -24,7 +24,7 @@ from aiocluster._state.state import State
 from tests.conftest import BOTH
 from tests.support.redis import RedisServer, started
 
-GUIDE = Path(__file__).parents[2] / "docs/guide/state.md"
+GUIDE = Path(__file__).parents[2] / "docs/how-to/state.md"
 both_loops = pytest.mark.asyncio(loop_factories=sorted(BOTH))
 
 

@@ -8,7 +8,7 @@ import os
 from ...errors import StartupError
 from .holder import holder_of
 
-_PAGE = "https://github.com/aiocluster/aiocluster/blob/main/docs/guide/listening.md#servers-that-bind-by-themselves"
+_PAGE = "https://github.com/aiocluster/aiocluster/blob/main/docs/reference/listening.md#servers-that-bind-by-themselves"
 _UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
