@@ -192,7 +192,7 @@ def _listens(pid: int, except_in: str) -> bool:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             for connection in one.net_connections("all"):
-                if connection.family == socket.AF_UNIX and connection.laddr.startswith(f"{except_in}/"):
+                if connection.family == socket.AF_UNIX and str(connection.laddr).startswith(f"{except_in}/"):
                     continue
                 if connection.status == psutil.CONN_LISTEN:
                     return True
