@@ -1,0 +1,12 @@
+"""The drawn pictures of the docs, each in a module of its name: ``python -m tests.docs.drawings`` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from . import processes
+from .svg import Drawing
+
+PICTURES: Mapping[str, Callable[[], Drawing]] = {
+    "processes": processes.draw,
+}
