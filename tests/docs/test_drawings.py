@@ -23,8 +23,9 @@ def test_nothing_is_beyond_the_edge(name: str) -> None:
     root = ElementTree.fromstring(PICTURES[name]().svg())
     height = float(root.attrib["height"])
     for shape in root.iter():
-        for key, end in (("x", WIDTH), ("y", height)):
-            assert 0 <= float(shape.get(key, 0)) <= end, ElementTree.tostring(shape)
+        for key, size, end in (("x", "width", WIDTH), ("y", "height", height)):
+            start = float(shape.get(key, 0))
+            assert 0 <= start <= start + float(shape.get(size, 0)) <= end, ElementTree.tostring(shape)
         for x, y in re.findall(r"([-\d.]+),([-\d.]+)", shape.get("points", "")):
             assert 0 <= float(x) <= WIDTH, ElementTree.tostring(shape)
             assert 0 <= float(y) <= height, ElementTree.tostring(shape)

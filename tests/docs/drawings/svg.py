@@ -39,6 +39,7 @@ _DARK = {
 
 def _style(colours: dict[str, tuple[str, str]], ink: str, muted: str) -> str:
     boxes = "".join(f".{name}{{fill:{fill};stroke:{stroke}}}" for name, (fill, stroke) in colours.items())
+    boxes += f".back{{fill:{colours['card'][0]}}}"
     return f"{boxes}text{{fill:{ink}}}.muted{{fill:{muted}}}.line{{stroke:{muted}}}.tip{{fill:{muted}}}"
 
 
@@ -83,6 +84,20 @@ class Drawing:
             self._shapes.append(
                 f'<text class="{style}" x="{x:g}" y="{y + i * LEADING:g}" text-anchor="{anchor}">{escape(line)}</text>'
             )
+
+    def backed_words(self, x: float, y: float, text: str) -> None:
+        """Words in the middle of what lies under them."""
+        for i, line in enumerate(text.split("\n")):
+            wide = len(line) * SMALL * 0.54 + 6
+            at = f'x="{x - wide / 2:g}" y="{y + i * LEADING - 14:g}" width="{wide:g}" height="{LEADING - 3}"'
+            self._shapes.append(f'<rect class="back" {at}/>')
+        self.words(x, y, text, anchor="middle")
+
+    def backed_label(self, x: float, y: float, text: str) -> None:
+        """Words in bold, to the right of a place, above what lies under them."""
+        wide = len(text) * SIZE * 0.58 + 4
+        self._shapes.append(f'<rect class="back" x="{x:g}" y="{y - 14:g}" width="{wide:g}" height="{LEADING - 3}"/>')
+        self.words(x, y, text, bold=True)
 
     def line(self, *points: tuple[float, float], thin: bool = False) -> None:
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
