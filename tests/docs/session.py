@@ -17,6 +17,7 @@ A comment right above a block says what is different with it:
 * ``<!-- serves -->``: the program without a title stays likewise, in the terminal ``program``.
 * ``<!-- around NAME -->``: the block is a part of a program; tests/docs/frames/NAME.txt is the program, and HERE is
   where the part belongs. Or ``<!-- around`` with the program itself in the lines below.
+* ``<!-- shows NAME -->``: the ``text`` below is what that terminal shows by then.
 * ``<!-- from PATH -->``: the block is a part of that file, which the tests run.
 * ``<!-- run by tests/… -->``: a test of its own runs it. ``<!-- all blocks run by tests/… -->`` alone holds
   for the page.
@@ -309,6 +310,8 @@ def _block(block: Block, above: Block | None) -> list[Callable[[Desk], None]]:
         return [lambda desk: desk.write(block.title, block.text)]
     if block.language == "console":
         return _commands(block)
+    if block.language == "text" and word == "shows":
+        return [lambda desk: desk.shows(rest, block.text)]
     if block.language == "text" and above is not None and above.language in ("console", "python", "javascript"):
         if above.note.startswith(("not run", "run by", "from")):
             return []
