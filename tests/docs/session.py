@@ -20,6 +20,8 @@ A comment right above a block says what is different with it:
 * ``<!-- from PATH -->``: the block is a part of that file, which the tests run.
 * ``<!-- run by tests/… -->``: a test of its own runs it. ``<!-- all blocks run by tests/… -->`` alone holds
   for the page.
+* ``<!-- shows NAME -->``, above ``text``: that terminal shows this by then. ``<!-- ctrl-c NAME -->`` likewise: it shows
+  this after Ctrl-C, and then ends well.
 * ``<!-- exit CODE -->``: the last command ends with this code.
 * ``<!-- not run: WHY -->``.
 
@@ -162,7 +164,8 @@ class Desk:
         elif (missing := _in_order(text, self.printed)) is not None:
             raise PageError(f"no {missing!r} in\n{self.printed}")
 
-    def ctrl_c(self, name: str) -> None:
+    def ctrl_c(self, name: str, text: str = "") -> None:
+        """Ends what runs in a terminal, which must then show that text."""
         process, log = self._terminals.pop(name)
         os.killpg(process.pid, signal.SIGINT)
         try:
@@ -172,6 +175,8 @@ class Desk:
             raise PageError(f"{name} does not end:\n{log.read_text()}") from None
         if code not in (0, -signal.SIGINT, 128 + signal.SIGINT):
             raise PageError(f"{name} ended with {code}:\n{log.read_text()}")
+        if (missing := _in_order(text, log.read_text())) is not None:
+            raise PageError(f"no {missing!r} in\n{log.read_text()}")
 
     def close(self) -> None:
         """Ends all terminals, the newest first."""
@@ -327,6 +332,10 @@ def _block(block: Block, above: Block | None) -> list[Callable[[Desk], None]]:
         return [lambda desk: desk.write(block.title, block.text)]
     if block.language == "console":
         return _commands(block)
+    if block.language == "text" and word == "shows":
+        return [lambda desk: desk.shows(rest, block.text)]
+    if block.language == "text" and word == "ctrl-c":
+        return [lambda desk: desk.ctrl_c(rest, block.text)]
     if block.language == "text" and above is not None and above.language in ("console", "python", "javascript"):
         if above.note.startswith(("not run", "run by", "from")):
             return []
