@@ -20,7 +20,8 @@ A comment right above a block says what is different with it:
 * ``<!-- from PATH -->``: the block is a part of that file, which the tests run.
 * ``<!-- run by tests/… -->``: a test of its own runs it. ``<!-- all blocks run by tests/… -->`` alone holds
   for the page.
-* ``<!-- shows NAME -->``, above ``text``: that terminal shows this by then. ``<!-- ctrl-c NAME -->`` likewise: it shows
+* ``<!-- shows NAME -->``, above ``text``: that terminal shows this by then; with ``in any order`` behind it, each line.
+  ``<!-- ctrl-c NAME -->`` likewise: it shows
   this after Ctrl-C, and then ends well.
 * ``<!-- exit CODE -->``: the last command ends with this code.
 * ``<!-- not run: WHY -->``.
@@ -333,7 +334,9 @@ def _block(block: Block, above: Block | None) -> list[Callable[[Desk], None]]:
     if block.language == "console":
         return _commands(block)
     if block.language == "text" and word == "shows":
-        return [lambda desk: desk.shows(rest, block.text)]
+        name, _, order = rest.partition(" ")
+        texts = block.text.splitlines() if order == "in any order" else [block.text]
+        return [lambda desk, text=text: desk.shows(name, text) for text in texts]  # type: ignore[misc]
     if block.language == "text" and word == "ctrl-c":
         return [lambda desk: desk.ctrl_c(rest, block.text)]
     if block.language == "text" and above is not None and above.language in ("console", "python", "javascript"):
