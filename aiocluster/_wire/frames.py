@@ -425,6 +425,8 @@ READY: Final = 55
 class Online(Frame, tag=40, by=WORKER):
     """The target is loaded."""
 
+    is_app: bool  # an ASGI app, which the worker serves
+
 
 class Attached(Frame, tag=41, by=WORKER):
     """An event loop now reads the channel."""

@@ -74,11 +74,11 @@ def main(inherited: Inherited | None = None) -> NoReturn:
         set_title(config.cluster, role, title_of(config.target))
         session.is_online = True
         session.hold.begin()
-        channel.send(frames.Online().encode())
+        channel.send(frames.Online(target.is_app).encode())
         channel.flush_blocking()
-        if not inspect.iscoroutinefunction(target):  # else a loop runs next, which then hears of it
+        if not inspect.iscoroutinefunction(target.run):  # else a loop runs next, which then hears of it
             session.hold.end()
-        result = target()
+        result = target.run()
         if inspect.isawaitable(result):
             _run(session, result)
         elif isinstance(config.target, frames.FunctionTarget):

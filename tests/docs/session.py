@@ -147,7 +147,7 @@ class Desk:
         for _ in _patiently(f"{command} does not listen:", log):
             if process.poll() is not None:
                 raise PageError(f"{command}\nended with {process.returncode}:\n{log.read_text()}")
-            if _listens(process.pid):
+            if _listens(process.pid, self._env["XDG_RUNTIME_DIR"]):
                 return
 
     def shows(self, name: str, text: str) -> None:
@@ -168,6 +168,10 @@ class Desk:
     def ctrl_c(self, name: str, text: str = "") -> None:
         """Ends what runs in a terminal, which must then show that text."""
         process, log = self._terminals.pop(name)
+        if process.poll() == 0:
+            return
+        if process.poll() is not None:
+            raise PageError(f"{name} had ended with {process.returncode}:\n{log.read_text()}")
         os.killpg(process.pid, signal.SIGINT)
         try:
             code = process.wait(_SECONDS)
@@ -195,15 +199,18 @@ def _patiently(what: str, log: Path) -> Iterator[None]:
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
         yield
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise PageError(f"{what}\n{log.read_text()}")
 
 
-def _listens(pid: int) -> bool:
+def _listens(pid: int, except_in: str) -> bool:
+    """Whether a process or one it has started listens, otherwise than in that folder (what controls a cluster)."""
     try:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             for connection in one.net_connections("all"):
+                if connection.family == socket.AF_UNIX and str(connection.laddr).startswith(f"{except_in}/"):
+                    continue
                 if connection.status == psutil.CONN_LISTEN:
                     return True
                 if connection.type == socket.SOCK_DGRAM and connection.family != socket.AF_UNIX and connection.laddr:
@@ -316,7 +323,8 @@ def _terminal(block: Block) -> tuple[str, str] | None:
 
 
 def _block(block: Block, above: Block | None) -> list[Callable[[Desk], None]]:
-    word, _, rest = block.note.partition(" ")
+    word = block.note.split(maxsplit=1)[0] if block.note else ""
+    rest = block.note.removeprefix(word).removeprefix(" ")
     if word in ("not", "run"):
         if not re.match(r"not run: .|run by tests/.", block.note):
             raise PageError(f"what is this note? {block.note!r}")
