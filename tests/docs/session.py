@@ -318,7 +318,7 @@ def _terminal(block: Block) -> tuple[str, str] | None:
     """The name of the terminal that a block is for, and the text that is waited for."""
     if block.note == "serves":
         return "program", ""
-    found = re.fullmatch(r"terminal (\S+)(?: until (.*))?", block.note, re.DOTALL)
+    found = re.fullmatch(r"terminal (\S+)(?:\suntil\s(.*))?", block.note, re.DOTALL)
     return (found[1], found[2] or "") if found else None
 
 
