@@ -425,6 +425,9 @@ READY: Final = 55
 class Online(Frame, tag=40, by=WORKER):
     """The target is loaded."""
 
+    is_app: bool
+    """Whether it is an ASGI app, which is served over HTTP."""
+
 
 class Attached(Frame, tag=41, by=WORKER):
     """An event loop now reads the channel."""

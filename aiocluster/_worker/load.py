@@ -1,4 +1,4 @@
-"""Loads the target that the primary named, and returns it as a callable."""
+"""Loads the target that the primary named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._wire import main_guard
 from .._wire.frames import AsgiTarget, FunctionTarget, MainTarget, ModuleTarget, ScriptTarget, WorkerConfig
@@ -38,29 +38,41 @@ def _imported(config: WorkerConfig) -> FunctionTarget | None:
     return target if isinstance(target, FunctionTarget) else None
 
 
-def load(config: WorkerConfig) -> Callable[[], Any]:
-    """Loads this worker's target, and returns a function that runs it."""
+class Loaded(NamedTuple):
+    """A worker's target.
+
+    Attributes:
+        run: Runs it.
+        is_app: Whether it is an ASGI app.
+    """
+
+    run: Callable[[], Any]
+    is_app: bool = False
+
+
+def load(config: WorkerConfig) -> Loaded:
+    """Loads this worker's target."""
     main_guard.loads(config.target)
-    target = _load(config)
+    loaded = _load(config)
     main_guard.runs()
-    return target
+    return loaded
 
 
-def _load(config: WorkerConfig) -> Callable[[], Any]:
+def _load(config: WorkerConfig) -> Loaded:
     target, args = config.target, config.args
     preload(config)
     if isinstance(target, AsgiTarget):
         if args:
             sys.argv[1:] = args
-        return app_of(find_function(target.app), target)
+        return Loaded(app_of(find_function(target.app), target), is_app=True)
     if isinstance(target, FunctionTarget):
         function = find_function(target)
         if not args and (app := recognized(function, target, config.app_address)) is not None:
-            return app
+            return Loaded(app, is_app=True)
         if _takes(function, args):
-            return partial(function, *args)
+            return Loaded(partial(function, *args))
         sys.argv[1:] = args
-        return function
+        return Loaded(function)
     if args or not isinstance(target, MainTarget):
         sys.argv[1:] = args
     import runpy
@@ -69,13 +81,13 @@ def _load(config: WorkerConfig) -> Callable[[], Any]:
         path = target.path
         sys.argv[0] = path
         sys.path.insert(0, path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path)))  # as Python does
-        return lambda: runpy.run_path(path, run_name="__main__")
+        return Loaded(lambda: runpy.run_path(path, run_name="__main__"))
     if isinstance(target, ModuleTarget):
         module = target.module
         sys.path.insert(0, os.getcwd())
-        return lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return Loaded(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
     main = target
-    return lambda: _run_main(main, "__main__")
+    return Loaded(lambda: _run_main(main, "__main__"))
 
 
 def _run_main(main: MainTarget, run_name: str) -> dict[str, Any]:

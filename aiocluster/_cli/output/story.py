@@ -89,7 +89,7 @@ class Story:
     def _on_listening(self, event: Listening) -> None:
         worker, address = event.worker, event.address
         self._tell(logging.DEBUG, "listening", worker, f"listens on {address}", address=str(address))
-        url = self._url(address)
+        url = self._url(worker, address)
         is_new = url not in self._addresses
         self._addresses[url] = None
         if self._is_up:
@@ -167,11 +167,13 @@ class Story:
             found.append(f"agents {', '.join(self._cluster.agents)}")
         return [", ".join(found)] if found else []
 
-    def _url(self, address: Address) -> str:
+    def _url(self, worker: WorkerProcess, address: Address) -> str:
         kind = address.family.rstrip("46")
         if kind == "unix":
             return str(address)
-        return f"{self._scheme if kind == 'tcp' else kind}://{address}"
+        if kind == "tcp":
+            kind = "http" if self._scheme == "tcp" and worker._session.is_app else self._scheme
+        return f"{kind}://{address}"
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
