@@ -147,7 +147,8 @@ def downstream(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def pictures(session: nox.Session) -> None:
-    """Draws the pictures of the docs anew: what the command shows in a terminal. It needs port 8000."""
+    """Draws the pictures of the docs anew: the drawn ones, and what the command shows, which needs port 8000."""
+    run(session, "python", "-m", "tests.docs.drawings", group="test")
     run(session, "python", "-m", "tests.docs.pictures", group="test")
 
 

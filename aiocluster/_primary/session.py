@@ -194,7 +194,7 @@ class Session:
         refused: The errno of an address in use or not allowed, which ended it, and the shared port's address.
         is_failure_told: Whether the worker itself has written the traceback.
         has_been_online: Whether it has ever been online.
-        is_app: Whether it runs an ASGI app; known once it is online.
+        serves_app: Whether its target is an ASGI app, which it has told once it was online.
         delay: Seconds that its event loop was late, in its last report.
         memory: Bytes of resident memory, in its last report; 0 before the first.
         tasks: Number of asyncio tasks, in its last report.
@@ -240,7 +240,7 @@ class Session:
         self.calls: int = 0
         self.messages: int = 0
         self.has_been_online: bool = False
-        self.is_app: bool = False
+        self.serves_app: bool = False
         self._has_heard = False  # that it is to leave
         self._online_since = 0.0
         self._reported_at = 0.0
@@ -429,7 +429,7 @@ class Session:
     def _on_online(self, frame: frames.Online) -> None:
         self.life.move("online")
         self.has_been_online = True
-        self.is_app = frame.is_app
+        self.serves_app = frame.is_app
         self._online_since = time.monotonic()
         logger.info("worker %d (pid %d) is online", self.identity.id, self.pid, extra=_AS_EVENT)
         self.shared.router.join(self)

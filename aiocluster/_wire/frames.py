@@ -425,8 +425,7 @@ READY: Final = 55
 class Online(Frame, tag=40, by=WORKER):
     """The target is loaded."""
 
-    is_app: bool
-    """Whether it is an ASGI app, which is served over HTTP."""
+    is_app: bool  # an ASGI app, which the worker serves
 
 
 class Attached(Frame, tag=41, by=WORKER):

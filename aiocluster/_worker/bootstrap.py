@@ -68,17 +68,17 @@ def main(inherited: Inherited | None = None) -> NoReturn:
         _end_with(session)
         _become(config)
         patch.install()
-        loaded = load(config)
+        target = load(config)
         faulthandler.enable()
         role = f"worker {config.slot}" if config.name is None else f"agent {config.name}"
         set_title(config.cluster, role, title_of(config.target))
         session.is_online = True
         session.hold.begin()
-        channel.send(frames.Online(loaded.is_app).encode())
+        channel.send(frames.Online(target.is_app).encode())
         channel.flush_blocking()
-        if not inspect.iscoroutinefunction(loaded.run):  # else a loop runs next, which then hears of it
+        if not inspect.iscoroutinefunction(target.run):  # else a loop runs next, which then hears of it
             session.hold.end()
-        result = loaded.run()
+        result = target.run()
         if inspect.isawaitable(result):
             _run(session, result)
         elif isinstance(config.target, frames.FunctionTarget):

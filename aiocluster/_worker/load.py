@@ -1,4 +1,4 @@
-"""Loads the target that the primary named."""
+"""Loads the target that the primary named, and returns it as a callable."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Loaded(NamedTuple):
     """A worker's target.
 
     Attributes:
-        run: Runs it.
-        is_app: Whether it is an ASGI app.
+        run: What runs it.
+        is_app: Whether that serves an ASGI app.
     """
 
     run: Callable[[], Any]
@@ -53,9 +53,9 @@ class Loaded(NamedTuple):
 def load(config: WorkerConfig) -> Loaded:
     """Loads this worker's target."""
     main_guard.loads(config.target)
-    loaded = _load(config)
+    target = _load(config)
     main_guard.runs()
-    return loaded
+    return target
 
 
 def _load(config: WorkerConfig) -> Loaded:

@@ -89,7 +89,7 @@ class Story:
     def _on_listening(self, event: Listening) -> None:
         worker, address = event.worker, event.address
         self._tell(logging.DEBUG, "listening", worker, f"listens on {address}", address=str(address))
-        url = self._url(worker, address)
+        url = self._url(address, worker._session.serves_app)
         is_new = url not in self._addresses
         self._addresses[url] = None
         if self._is_up:
@@ -167,12 +167,13 @@ class Story:
             found.append(f"agents {', '.join(self._cluster.agents)}")
         return [", ".join(found)] if found else []
 
-    def _url(self, worker: WorkerProcess, address: Address) -> str:
+    def _url(self, address: Address, is_app: bool) -> str:
         kind = address.family.rstrip("46")
         if kind == "unix":
             return str(address)
         if kind == "tcp":
-            kind = "http" if self._scheme == "tcp" and worker._session.is_app else self._scheme
+            # Whether it is an app, a worker finds out where the command line does not say it.
+            kind = self._scheme or ("http" if is_app else "tcp")
         return f"{kind}://{address}"
 
     def _stop_waiting(self) -> None:
@@ -180,15 +181,15 @@ class Story:
             self._timer.cancel()
 
 
-def _scheme(cluster: Cluster) -> str:
-    """Returns what its addresses speak: http or https if it runs an ASGI app or a web server, else tcp."""
+def _scheme(cluster: Cluster) -> str | None:
+    """Returns what its addresses speak: http or https if the settings tell that it runs an ASGI app or a web server."""
     target, settings = cluster.primary._named, cluster.primary.settings
     if isinstance(target, AsgiTarget):
         options: Iterable[str] = target.options
     elif isinstance(target, ModuleTarget) and target.module in _WEB_SERVERS:
         options = (argument.lstrip("-").replace("-", "_") for argument in settings.args)
     else:
-        return "tcp"
+        return None
     return "https" if any(option.startswith(_TLS) for option in options) else "http"
 
 
