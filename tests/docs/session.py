@@ -384,6 +384,7 @@ def _commands(block: Block) -> list[Callable[[Desk], None]]:
         raise PageError(f"what is this note? {block.note!r}")
     shown_by = terminal[0] if terminal else ""
     found: list[Callable[[Desk], None]] = []
+    last, last_at = "", 0
     for command, told in _with_output(text) if dollars else [(line, "") for line in text.splitlines()]:
         command = re.sub(r"(^|\s)#.*$", "", command).strip()
         if not command:
@@ -392,11 +393,11 @@ def _commands(block: Block) -> list[Callable[[Desk], None]]:
             found.append(lambda desk, command=command: desk.start(terminal[0], command, terminal[1]))  # type: ignore[misc]
         else:
             found.append(lambda desk, command=command: desk.run(command))  # type: ignore[misc]
-            last = command
+            last, last_at = command, len(found) - 1
         if told:
             found.append(lambda desk, told=told: desk.prints(told, shown_by))  # type: ignore[misc]
     if code:
-        found[-1] = lambda desk: desk.run(last, int(code[1]))
+        found[last_at] = lambda desk: desk.run(last, int(code[1]))
     return found
 
 
