@@ -136,7 +136,7 @@ def _blocks(part: str, name: str, stays: bool) -> Iterator[str]:
         return
     text = re.sub(r"^    ", "", part, flags=re.MULTILINE)
     if not text.startswith("$ "):
-        yield f"<!-- terminal example -->\n\n```text\n{text}\n```"
+        yield f"<!-- shows example -->\n\n```text\n{text}\n```"
     elif "redis-server" in text:
         yield f"<!-- terminal redis -->\n\n```console\n{text}\n```"
     elif stays and re.search(rf"^\$ .*\b{re.escape(name)}$", text, re.MULTILINE):
