@@ -25,9 +25,13 @@ def fail(text: str, code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
-def first_line(error: Exception) -> str:
-    """Returns what an error says, without the traceback that may follow: the log has it."""
-    return str(error).strip().partition("\n")[0]
+def gist(error: Exception) -> str:
+    """Returns what an error says in one line: its first one, and the last of the traceback that may follow.
+
+    The log has all of it.
+    """
+    first, _, more = str(error).strip().partition("\n")
+    return f"{first}: {more.rpartition(chr(10))[2]}" if more else first
 
 
 def unknown(name: str, names: list[str]) -> NoReturn:

@@ -9,7 +9,8 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,19 +170,32 @@ class Control:
         """
         before = {name: os.environ.get(name) for name in env or ()}
         _add_to_environment(env or {})
-        try:
-            await self._cluster.reload()
-        except ReloadError:
-            _add_to_environment(before)
-            raise
+        with self._logged():
+            try:
+                await self._cluster.reload()
+            except ReloadError:
+                _add_to_environment(before)
+                raise
 
     async def scale(self, low: int, high: int) -> None:
         """Changes the number of workers."""
-        await self._cluster.scale(low if low == high else (low, high))
+        with self._logged():
+            await self._cluster.scale(low if low == high else (low, high))
 
     async def resize(self, by: int) -> None:
         """Changes the number of workers by so many."""
-        await self._cluster._resize(by)
+        with self._logged():
+            await self._cluster._resize(by)
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """Logs why something could not be done, with the traceback of a worker: whoever asked is told the gist."""
+        try:
+            yield
+        except ClusterError as error:
+            if not self._cluster._reconciler.is_stopping:
+                logger.error("%s", error)
+            raise
 
     def stop(self, graceful: bool) -> None:
         """Begins to stop, as a signal does. Asked twice, it is still graceful, unlike at a second signal."""

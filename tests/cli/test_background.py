@@ -90,6 +90,21 @@ def test_reload_and_restart_with_another_environment(here: Place) -> None:
     assert here.described("shop")["pid"] != found["pid"]
 
 
+def test_why_a_reload_is_given_up(here: Place) -> None:
+    code = "import asyncio\nasync def serve():\n    await asyncio.Event().wait()\n"
+    (here.folder / "shop.py").write_text(code)
+    here.shows("start", "-w", "1", "--wait", "0", "--name", "shop", "shop:serve")
+    (here.folder / "shop.py").write_text(f"import no_such_module_of_test\n{code}")
+    for words in (["reload", "shop"], ["scale", "shop", "2"]):
+        refused = here.run(*words)
+        assert refused.returncode == 1
+        (line,) = (line for line in refused.stderr.splitlines() if line.startswith("aiocluster: "))
+        assert line.endswith(": ModuleNotFoundError: No module named 'no_such_module_of_test'")
+    log = here.shows("logs", "shop", "-n", "1000")
+    assert log.count("the reload has been given up, the old workers stay: ") == 1
+    assert 'shop.py", line 1, in <module>\n' in log
+
+
 def test_a_killed_primary(here: Place) -> None:
     here.shows("start", "-w", "1", "--name", "shop", "shop.py")
     found = here.described("shop")
