@@ -25,13 +25,10 @@ def fail(text: str, code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
-def gist(error: Exception) -> str:
-    """Returns what an error says in one line: its first one, and the last of the traceback that may follow.
-
-    The log has all of it.
-    """
-    first, _, more = str(error).strip().partition("\n")
-    return f"{first}: {more.rpartition(chr(10))[2]}" if more else first
+def in_one_line(error: Exception) -> str:
+    """Returns what an error says, and of the traceback that may follow only the last line: the log has the others."""
+    text, _, traceback = str(error).strip().partition("\n")
+    return f"{text}: {traceback.splitlines()[-1]}" if "Traceback (most recent call last):" in traceback else text
 
 
 def unknown(name: str, names: list[str]) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
@@ -10,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,31 +170,30 @@ class Control:
         """
         before = {name: os.environ.get(name) for name in env or ()}
         _add_to_environment(env or {})
-        with self._logged():
-            try:
+        try:
+            with self._failure_logged():
                 await self._cluster.reload()
-            except ReloadError:
-                _add_to_environment(before)
-                raise
+        except ReloadError:
+            _add_to_environment(before)
+            raise
 
     async def scale(self, low: int, high: int) -> None:
         """Changes the number of workers."""
-        with self._logged():
+        with self._failure_logged():
             await self._cluster.scale(low if low == high else (low, high))
 
     async def resize(self, by: int) -> None:
         """Changes the number of workers by so many."""
-        with self._logged():
+        with self._failure_logged():
             await self._cluster._resize(by)
 
-    @contextmanager
-    def _logged(self) -> Iterator[None]:
-        """Logs why something could not be done, with the traceback of a worker: whoever asked is told the gist."""
+    @contextlib.contextmanager
+    def _failure_logged(self) -> Iterator[None]:
+        """Logs an error with the traceback of the worker: who has asked is told in one line."""
         try:
             yield
         except ClusterError as error:
-            if not self._cluster._reconciler.is_stopping:
-                logger.error("%s", error)
+            logger.log(logging.INFO if self._cluster._reconciler.is_stopping else logging.ERROR, "%s", error)
             raise
 
     def stop(self, graceful: bool) -> None:
