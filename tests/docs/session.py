@@ -133,7 +133,7 @@ class Desk:
         log = self.folder.parent / f"{name}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}" if not re.match(r"\w+=", command) else command],
+                ["bash", "-c", f"exec {command}" if not re.match(r"\w+=|while |for ", command) else command],
                 cwd=self.folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
