@@ -196,7 +196,7 @@ def _command_sections() -> Iterator[str]:
     yield "\n## Options for an ASGI app\n\n"
     yield _filled(
         "They say where `aiocluster run` serves an app such as `shop.web:app`. All other options of uvicorn's own "
-        "command may be given, too, such as `--root-path` or `--timeout-keep-alive`: as an option, a variable or in TOML."
+        "command may be given, too, such as `--root-path`: as an option, a variable or in TOML."
     )
     yield "\n\n"
     yield from map(_item, options.APP)
