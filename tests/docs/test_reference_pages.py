@@ -81,3 +81,9 @@ def test_error_texts_that_are_not_run_are_in_the_source() -> None:
         if block.language == "text" and block.note.startswith("not run"):
             _, _, text = block.text.strip().partition(": ")
             assert all(part in texts for part in re.split(r"\d+|…", text)), text
+
+
+def test_the_list_of_how_tos_has_all() -> None:
+    folder = DOCS / "how-to"
+    linked = re.findall(r"\((\w+\.md)\)", (folder / "index.md").read_text())
+    assert sorted(linked) == sorted(path.name for path in folder.glob("*.md") if path.name != "index.md")
