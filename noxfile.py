@@ -58,6 +58,8 @@ def imports(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, into site/; a warning is an error."""
     run(session, "python", "-m", "tests.docs.command_page", "--check", group="dev")
+    run(session, "python", "-m", "tests.docs.example_pages", "--check", group="dev")
+    run(session, "python", "-m", "tests.docs.settings_page", "--check", group="dev")
     run(session, "codespell", group="docs")
     run(session, "zensical", "build", "--strict", "--clean", group="docs")
 

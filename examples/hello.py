@@ -1,4 +1,14 @@
-"""The README's program: a cluster in one file. A test checks that both are the same."""
+"""A cluster in one program.
+
+The README's program: the workers greet, and the primary tells of each worker that has ended.
+
+    $ python hello.py
+
+It listens on port 8000 until Ctrl-C. In another terminal:
+
+    $ curl http://127.0.0.1:8000
+    hello from 4711
+"""
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import asyncio

@@ -1,9 +1,19 @@
-"""An agent does scheduled work once in the whole cluster, not once in each worker.
+"""A scheduled job that runs once in the cluster.
 
-Seed 002 leaves open what happens to a timed job in several processes: the timer would fire in each of them. In this
-example the timer runs only in the agent ``clock``. There is never more than one such agent, even during a restart or a
-reload. The agent sends the result of the job to all workers. A worker can ask the agent for an extra run by its name.
-``curl http://127.0.0.1:8000`` (or ``$PORT``) shows the number of the last run. Every worker gives the same answer.
+A timer in a worker fires in each worker. This one is in an agent, of which there is never more than one, even during a
+reload. The agent sends each result to all workers. A worker can ask the agent, by its name, for an extra run.
+
+    $ python run_once.py
+    run 1, by 4712
+    run 2, by 4712
+    run 3, by 4712
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. Every worker knows the last run:
+
+    $ curl http://127.0.0.1:8000
+    worker 4714: run 7
+    $ curl http://127.0.0.1:8000/now
+    worker 4715: run 7
 """
 
 import asyncio

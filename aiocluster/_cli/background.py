@@ -25,9 +25,10 @@ def fail(text: str, code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
-def first_line(error: Exception) -> str:
-    """Returns what an error says, without the traceback that may follow: the log has it."""
-    return str(error).strip().partition("\n")[0]
+def in_one_line(error: Exception) -> str:
+    """Returns what an error says, and of the traceback that may follow only the last line: the log has the others."""
+    text, _, traceback = str(error).strip().partition("\n")
+    return f"{text}: {traceback.splitlines()[-1]}" if "Traceback (most recent call last):" in traceback else text
 
 
 def unknown(name: str, names: list[str]) -> NoReturn:

@@ -9,7 +9,7 @@ import click
 
 from .._control import protocol
 from .._control.client import RefusedError, ask
-from .background import JSON, UPDATE_ENV, Progress, fail, first_line, how_many, one_line, running
+from .background import JSON, UPDATE_ENV, Progress, fail, how_many, in_one_line, one_line, running
 
 
 @click.command("reload")
@@ -29,7 +29,7 @@ def command(name: str, update_env: bool, as_json: bool) -> None:
         try:
             found = ask(one.claimed.socket, protocol.Reload(env), progress)
         except RefusedError as error:
-            fail(first_line(error), 1)
+            fail(in_one_line(error), 1)
         if env is not None and one.memory is not None and (start := one.memory.start) is not None:
             one.memory.update(replace(start, env=env))
     progress.done(f"{name} has been reloaded: {how_many(found)}", found)

@@ -9,7 +9,7 @@ import click
 
 from .._control import protocol
 from .._control.client import RefusedError, ask
-from .background import JSON, Progress, fail, first_line, how_many, one_line, running
+from .background import JSON, Progress, fail, how_many, in_one_line, one_line, running
 
 
 class ScaleType(click.ParamType[Any]):
@@ -45,5 +45,5 @@ def command(name: str, workers: protocol.Scale | protocol.Resize, as_json: bool)
         try:
             found = ask(one.claimed.socket, workers, progress)
         except RefusedError as error:
-            fail(first_line(error), 1)
+            fail(in_one_line(error), 1)
     progress.done(f"{name} has {how_many(found)}", found)

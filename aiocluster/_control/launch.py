@@ -116,7 +116,7 @@ def _wait(
                     refused = refused or " "  # it has gone: how it has ended is known soon
             elif ended in readable:
                 code = (memory.exit or {}).get("code")
-                raise StartFailedError(refused.strip() or _reason(memory), 2 if code == 2 else 1)
+                raise StartFailedError(_reason(memory, refused.strip()), 2 if code == 2 else 1)
 
 
 def _connect(name: str) -> Connection | None:
@@ -129,9 +129,9 @@ def _connect(name: str) -> Connection | None:
         return None  # it has the name, and will listen soon
 
 
-def _reason(memory: Memory) -> str:
-    """Returns why it has failed: the last line in which it says so, or else its last line."""
+def _reason(memory: Memory, told: str) -> str:
+    """Returns why it has failed: the last line of its log in which it says so, what it has told, or its last line."""
     lines = [line.decode(errors="replace").strip() for line in last_lines(memory.log, _OF_THE_END)]
     said = [line for line in lines if line and not line.startswith("---")]
     own = [line.removeprefix("aiocluster: ") for line in said if line.startswith("aiocluster: ")]
-    return (own or said or lines or ["it has ended without a word"])[-1]
+    return (own or [told] if own or told else said or lines or ["it has ended without a word"])[-1]

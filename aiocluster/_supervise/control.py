@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,18 +171,30 @@ class Control:
         before = {name: os.environ.get(name) for name in env or ()}
         _add_to_environment(env or {})
         try:
-            await self._cluster.reload()
+            with self._failure_logged():
+                await self._cluster.reload()
         except ReloadError:
             _add_to_environment(before)
             raise
 
     async def scale(self, low: int, high: int) -> None:
         """Changes the number of workers."""
-        await self._cluster.scale(low if low == high else (low, high))
+        with self._failure_logged():
+            await self._cluster.scale(low if low == high else (low, high))
 
     async def resize(self, by: int) -> None:
         """Changes the number of workers by so many."""
-        await self._cluster._resize(by)
+        with self._failure_logged():
+            await self._cluster._resize(by)
+
+    @contextlib.contextmanager
+    def _failure_logged(self) -> Iterator[None]:
+        """Logs an error with the traceback of the worker: who has asked is told in one line."""
+        try:
+            yield
+        except ClusterError as error:
+            logger.log(logging.INFO if self._cluster._reconciler.is_stopping else logging.ERROR, "%s", error)
+            raise
 
     def stop(self, graceful: bool) -> None:
         """Begins to stop, as a signal does. Asked twice, it is still graceful, unlike at a second signal."""

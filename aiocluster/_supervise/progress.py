@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from .wanted import Reload, Request, Scale
 
@@ -21,7 +22,8 @@ class Progress:
         """A request has begun. It wants so many workers and agents; so many workers were wanted before."""
         self._begun_at, self._processes, self._before = now, processes, before
         if isinstance(request, Reload):
-            logger.info("reloading %d processes", processes, extra={"event": "reload", "processes": processes})
+            fields: dict[str, Any] = {"event": "reload", "processes": processes}
+            logger.info("reloading %s", _counted(processes), extra=fields)
 
     def finished(self, request: Request, workers: int, now: float) -> None:
         """A request is done, or has been given up. So many workers are wanted now."""
@@ -29,8 +31,12 @@ class Progress:
         if request.error is not None:
             return  # who has asked is told
         if isinstance(request, Reload):
-            fields = {"event": "reloaded", "processes": self._processes, "seconds": seconds}
-            logger.info("reloaded %d processes in %.1f s", self._processes, seconds, extra=fields)
+            fields: dict[str, Any] = {"event": "reloaded", "processes": self._processes, "seconds": seconds}
+            logger.info("reloaded %s in %.1f s", _counted(self._processes), seconds, extra=fields)
         elif isinstance(request, Scale) and self._before not in (0, workers):
             fields = {"event": "scaled", "workers": workers, "before": self._before, "seconds": seconds}
             logger.info("%d workers instead of %d", workers, self._before, extra=fields)
+
+
+def _counted(processes: int) -> str:
+    return "1 process" if processes == 1 else f"{processes} processes"

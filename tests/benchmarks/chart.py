@@ -3,29 +3,70 @@
 One bar a ratio, all on one scale. The line at 1 is the rival's own figure, the whisker goes from
 the lowest round to the highest, and the dashed tick is the goal. Where a measurement has a baseline,
 everybody stands beside it, with a goal or without.
+
+What an SVG shows is also written beside it as JSON. From that, ``nox -s pictures`` draws it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import count, takewhile
 from pathlib import Path
-from xml.sax.saxutils import escape
+from typing import Any
 
-from .rounds import Ratio, Result
+from tests.docs.drawings.svg import LEADING, WIDTH, Drawing, Kind
+
+from .rounds import Ratio, Result, Spread
 from .wording import ratio as written
 
-_LABEL_END, _BAR_START, _BAR_END, _WIDTH = 360, 372, 800, 1000
-_TOP, _TITLE_HEIGHT, _ROW_HEIGHT, _BAR_HEIGHT, _FOOT = 12, 34, 30, 16, 48
-
-_INK, _PALE = "#24292f", "#d0d7de"
-_COLOURS = {True: "#2f7d5b", False: "#c4622d", None: "#8c959f"}
-"""Of a bar whose goal is met, is not met, and of one that has none."""
+_EDGE = 14
+_ROW, _BAR = 46, 14
+_LETTERS = 46  # in a line of a title
 
 
 class ChartError(Exception):
     """The chart can't be drawn as asked."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One ratio."""
+
+    label: str
+    median: float
+    lowest: float
+    highest: float
+    goal: str | None = None
+    bound: float | None = None
+    met: bool | None = None
+
+    @classmethod
+    def of(cls, ratio: Ratio, label: str) -> Bar:
+        goal, spread = ratio.comparison.goal, ratio.spread
+        wanted, bound = (None, None) if goal is None else (str(goal), goal.bound)
+        return cls(label, spread.median, spread.lowest, spread.highest, wanted, bound, ratio.met)
+
+    @property
+    def kind(self) -> Kind:
+        if self.met is None:
+            return "primary" if self.label.startswith("aiocluster") else "client"
+        return "worker" if self.met else "agent"
+
+    @property
+    def end(self) -> float:
+        return max(self.highest, self.bound or 0.0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One measurement's ratios."""
+
+    title: str
+    bars: Sequence[Bar]
 
 
 def writable(path: Path) -> None:
@@ -45,36 +86,67 @@ def writable(path: Path) -> None:
 
 def write(results: Iterable[Result], path: Path) -> None:
     """Draw the chart into a file; its suffix says in which format."""
-    drawn = svg(results)
+    groups = of(results)
+    drawn = drawing(groups).svg()
     if path.suffix == ".png":
         import_module("cairosvg").svg2png(bytestring=drawn.encode(), write_to=str(path), scale=2)
     else:
         path.write_text(drawn, encoding="utf-8")
+        path.with_suffix(".json").write_text(json.dumps([asdict(group) for group in groups], indent=2) + "\n")
 
 
-def svg(results: Iterable[Result]) -> str:
-    groups = [(result, rows) for result in results if (rows := _ratios(result))]
-    ends = [max(ratio.spread.highest, _bound(ratio)) for _, rows in groups for ratio in rows]
-    scale = (_BAR_END - _BAR_START) / (1.05 * max(ends, default=1.0))
-    shapes: list[str] = []
-    y = _TOP
-    for result, rows in groups:
+def read(path: Path) -> list[Group]:
+    """What was written beside a chart."""
+    found: list[dict[str, Any]] = json.loads(path.read_text())
+    return [Group(group["title"], [Bar(**bar) for bar in group["bars"]]) for group in found]
+
+
+def of(results: Iterable[Result]) -> list[Group]:
+    """What a chart of the results shows."""
+    groups = []
+    for result in results:
         measurement = result.measurement
         better = "less" if measurement.less_is_better else "more"
         beside = f"; 1 is the {measurement.baseline}" if measurement.baseline else ""
-        title = f"{measurement.name}  {measurement.title} ({better} is better{beside})"
-        shapes.append(_text(12, y + _TITLE_HEIGHT - 12, title, 'font-weight="bold"'))
-        y += _TITLE_HEIGHT
-        for ratio in rows:
-            comparison = ratio.comparison
-            label = comparison.subject if measurement.baseline else f"{comparison.subject} / {comparison.against}"
-            shapes += _row(ratio, label, y + _ROW_HEIGHT // 2, scale)
-            y += _ROW_HEIGHT
-    size = f'width="{_WIDTH}" height="{y + _FOOT}"'
-    namespace = 'xmlns="http://www.w3.org/2000/svg"'
-    head = f'<svg {namespace} {size} font-family="sans-serif" font-size="13">'
-    background = f'<rect {size} fill="white"/>'
-    return "\n".join([head, background, *_axis(y, scale), *shapes, "</svg>\n"])
+        bars = [
+            Bar.of(ratio, ratio.comparison.subject if measurement.baseline else _both(ratio))
+            for ratio in _ratios(result)
+        ]
+        if bars:
+            groups.append(Group(f"{measurement.title} ({better} is better{beside})", bars))
+    return groups
+
+
+def drawing(groups: Sequence[Group]) -> Drawing:
+    titles = [textwrap.wrap(group.title, _LETTERS) for group in groups]
+    lines = sum(map(len, titles))
+    bars = sum(len(group.bars) for group in groups)
+    height = 14 + lines * LEADING + len(groups) * 20 + bars * _ROW + 40
+    drawn = Drawing("; ".join(_in_words(group) for group in groups), height)
+    scale = (WIDTH - 2 * _EDGE) / (1.05 * max((bar.end for group in groups for bar in group.bars), default=1.0))
+    y = 14.0
+    for group, title in zip(groups, titles, strict=True):
+        for line in title:
+            y += LEADING
+            drawn.words(_EDGE, y - 4, line, bold=True)
+        _axis(drawn, y + 10, height - 36, scale)
+        y += 20
+        for bar in group.bars:
+            _bar(drawn, bar, y, scale)
+            y += _ROW
+    for value in _ticks(scale):
+        drawn.words(_EDGE + value * scale, height - 16, f"{value:g}", anchor="middle" if value else "start", muted=True)
+    return drawn
+
+
+def _in_words(group: Group) -> str:
+    figures = [Spread(bar.median, bar.lowest, bar.highest) for bar in group.bars]
+    bars = [f"{bar.label} {written(figure)}" for bar, figure in zip(group.bars, figures, strict=True)]
+    return f"{group.title}: {', '.join(bars)}"
+
+
+def _both(ratio: Ratio) -> str:
+    return f"{ratio.comparison.subject} / {ratio.comparison.against}"
 
 
 def _ratios(result: Result) -> list[Ratio]:
@@ -84,47 +156,28 @@ def _ratios(result: Result) -> list[Ratio]:
     return [ratio for ratio in beside if ratio is not None]
 
 
-def _bound(ratio: Ratio) -> float:
-    goal = ratio.comparison.goal
-    return 0.0 if goal is None else goal.bound
+def _bar(drawn: Drawing, bar: Bar, y: float, scale: float) -> None:
+    """The label and the figure on a line, and the bar beneath them."""
+    goal = f", goal {bar.goal}" if bar.goal else ""
+    figure = written(Spread(bar.median, bar.lowest, bar.highest))
+    drawn.backed_label(_EDGE, y + 14, bar.label)
+    drawn.backed_figure(WIDTH - _EDGE, y + 14, figure + goal)
+    top = y + 20
+    drawn.bar(_EDGE, top, bar.median * scale, _BAR, bar.kind)
+    low, high, middle = _EDGE + bar.lowest * scale, _EDGE + bar.highest * scale, top + _BAR / 2
+    drawn.line((low, middle), (high, middle), style="ink")
+    if bar.bound is not None:
+        tick = _EDGE + bar.bound * scale
+        drawn.line((tick, top - 3), (tick, top + _BAR + 3), thin=True, style="ink")
 
 
-def _row(ratio: Ratio, label: str, y: int, scale: float) -> Iterator[str]:
-    spread, goal = ratio.spread, ratio.comparison.goal
-    colour = _COLOURS[ratio.met]
-    low, middle, high = (_BAR_START + value * scale for value in (spread.lowest, spread.median, spread.highest))
-    figure = written(spread)
-    half = _BAR_HEIGHT // 2
-    yield _text(_LABEL_END, y + 4, label, 'text-anchor="end"')
-    yield (
-        f'<rect x="{_BAR_START}" y="{y - half}" width="{middle - _BAR_START:.1f}" '
-        f'height="{_BAR_HEIGHT}" fill="{colour}"/>'
-    )
-    yield _line(low, y, high, y, f'stroke="{_INK}" stroke-width="2"')
-    if goal is None:
-        yield _text(_BAR_END + 10, y + 4, figure, "")
-        return
-    tick = _BAR_START + goal.bound * scale
-    yield _line(tick, y - half - 4, tick, y + half + 4, f'stroke="{_INK}" stroke-dasharray="3 2"')
-    yield _text(_BAR_END + 10, y - 2, figure, "")
-    yield _text(_BAR_END + 10, y + 12, f"goal {goal}", 'font-size="11" fill="#57606a"')
-
-
-def _axis(bottom: int, scale: float) -> Iterator[str]:
+def _ticks(scale: float) -> Iterable[float]:
     step = next(s for s in (0.5, 1.0, 2.0, 5.0, 10.0, 50.0) if s * scale >= 40 or s == 50.0)
-    ticks = (step * i for i in count())
-    for value in takewhile(lambda value: value * scale <= _BAR_END - _BAR_START, ticks):
-        x = _BAR_START + value * scale
-        yield _line(x, _TOP + _TITLE_HEIGHT, x, bottom, f'stroke="{_PALE}"')
-        yield _text(x, bottom + 18, f"{value:g}", 'text-anchor="middle" fill="#57606a"')
-    one = _BAR_START + scale
-    yield _line(one, _TOP + _TITLE_HEIGHT, one, bottom, f'stroke="{_INK}" stroke-width="1.5"')
-    yield _text(_BAR_START, bottom + 36, "ratio within one run; 1 is the rival", 'fill="#57606a"')
+    return takewhile(lambda value: value * scale <= WIDTH - 2 * _EDGE, (step * i for i in count()))
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {style}/>'
-
-
-def _text(x: float, y: float, text: str, style: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
+def _axis(drawn: Drawing, top: float, bottom: float, scale: float) -> None:
+    for value in _ticks(scale):
+        drawn.line(
+            (_EDGE + value * scale, top), (_EDGE + value * scale, bottom), style="ink" if value == 1.0 else "grid"
+        )

@@ -46,7 +46,7 @@ SERVERS = {**BLOCKING, **OURS, **PEERS}
 
 MEASUREMENT = measurement(
     "P9",
-    "99 % of requests of uneven work are answered within, four workers",
+    "p99 of uneven work, four workers",
     LOAD,
     SERVERS,
     *(Comparison(name, IDEAL, at_most(1.10)) for name in OURS),

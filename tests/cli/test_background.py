@@ -161,14 +161,28 @@ def test_everything_as_json(here: Place) -> None:
 
 def test_a_start_that_fails_says_why_in_one_line(here: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = here.run("start", "-w", "1", "--name", "shop", "shop.py", PORT=str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        done = here.run("start", "-w", "1", "--name", "shop", "shop.py", PORT=str(port))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("aiocluster: shop could not start: ")
-    assert "in use" in line
+    assert line.startswith(f"aiocluster: shop could not start: 127.0.0.1:{port} is in use, by pid {os.getpid()} ")
     assert here.described("shop")["state"] == "failed"
     for words in (["missing.py"], ["--nonsense", "shop.py"]):
         assert here.run("start", *words).returncode == 2
+
+
+def test_a_reload_that_fails_says_why_in_one_line_and_the_log_all(here: Place) -> None:
+    here.shows("start", "-w", "1", "--name", "shop", "shop.py")
+    (here.folder / "shop.py").write_text(
+        "import no_such_module\n" + CODE.partition("from __future__ import annotations")[2]
+    )
+    before = here.described("shop")
+    done = here.run("reload", "shop")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(": ModuleNotFoundError: No module named 'no_such_module'")
+    assert here.described("shop")["workers"][0]["pid"] == before["workers"][0]["pid"]
+    assert "    import no_such_module" in here.shows("logs", "shop", "-n", "100")
 
 
 def test_saved_ones_are_started_again(here: Place) -> None:

@@ -7,15 +7,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.docs.drawings import PICTURES
+from tests.docs.drawings import IMAGES, PICTURES
 from tests.docs.drawings.svg import WIDTH
-from tests.docs.snippets import ROOT
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_what_is_drawn(name: str) -> None:
     drawn = PICTURES[name]().svg()
-    assert (ROOT / "docs" / "images" / f"{name}.svg").read_text() == drawn, "run: nox -s pictures"
+    assert (IMAGES / f"{name}.svg").read_text() == drawn, "run: nox -s pictures"
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -193,12 +193,14 @@ def test_json_has_every_rounds_figures(result: rounds.Result) -> None:
     ]
 
 
-def test_the_chart_shows_everybody_beside_the_baseline(result: rounds.Result) -> None:
-    drawn = ElementTree.fromstring(chart.svg([result]))
+def test_the_chart_shows_everybody_beside_the_baseline(result: rounds.Result, tmp_path: Path) -> None:
+    chart.write([result], tmp_path / "chart.svg")
+    drawn = ElementTree.fromstring((tmp_path / "chart.svg").read_text())
     texts = ["".join(element.itertext()) for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert [text for text in texts if text in ("ideal", "ours", "theirs")] == ["ours", "theirs"]
     assert "3.00 (3.00–3.00)" in texts
-    assert "goal ≤ 1.2" in texts
+    assert "1.50 (1.50–1.50), goal ≤ 1.2" in texts
+    assert chart.drawing(chart.read(tmp_path / "chart.json")).svg() == (tmp_path / "chart.svg").read_text()
 
 
 def test_processor_time_is_that_of_the_named_processes_over_the_timed_part() -> None:

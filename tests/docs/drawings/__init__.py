@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+
+from tests.benchmarks import chart
+from tests.docs.snippets import ROOT
 
 from . import connection, life, message, processes, timeline, topic
 from .svg import Drawing
+
+IMAGES = ROOT / "docs" / "images"
+
+
+def _chart(name: str) -> Drawing:
+    return chart.drawing(chart.read(IMAGES / f"{name}.json"))
+
 
 PICTURES: Mapping[str, Callable[[], Drawing]] = {
     "processes": processes.draw,
@@ -15,4 +26,6 @@ PICTURES: Mapping[str, Callable[[], Drawing]] = {
     "life": life.draw,
     "reload": timeline.reload,
     "stop": timeline.stop,
+    "tail": partial(_chart, "tail"),
+    "load": partial(_chart, "load"),
 }

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from tests.docs.snippets import ROOT
-
-from . import PICTURES
+from . import IMAGES, PICTURES
 
 for name, draw in PICTURES.items():
-    path = ROOT / "docs" / "images" / f"{name}.svg"
-    path.write_text(draw().svg())
-    print(path.relative_to(ROOT))
+    (IMAGES / f"{name}.svg").write_text(draw().svg())
+    print(f"{name}.svg")

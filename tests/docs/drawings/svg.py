@@ -39,8 +39,11 @@ _DARK = {
 
 def _style(colours: dict[str, tuple[str, str]], ink: str, muted: str) -> str:
     boxes = "".join(f".{name}{{fill:{fill};stroke:{stroke}}}" for name, (fill, stroke) in colours.items())
-    boxes += f".back{{fill:{colours['card'][0]}}}"
-    return f"{boxes}text{{fill:{ink}}}.muted{{fill:{muted}}}.line{{stroke:{muted}}}.tip{{fill:{muted}}}"
+    boxes += "".join(f".{name}.solid{{fill:{stroke}}}" for name, (_, stroke) in colours.items())
+    card, edge = colours["card"]
+    boxes += f".grid{{stroke:{edge}}}.back{{fill:{card}}}"
+    words = f"text{{fill:{ink}}}.muted{{fill:{muted}}}"
+    return f"{words}.line{{stroke:{muted}}}{boxes}.ink{{stroke:{ink}}}.tip{{fill:{muted}}}"
 
 
 STYLE = (
@@ -89,19 +92,32 @@ class Drawing:
         """Words in the middle of what lies under them."""
         for i, line in enumerate(text.split("\n")):
             wide = len(line) * SMALL * 0.54 + 6
-            at = f'x="{x - wide / 2:g}" y="{y + i * LEADING - 14:g}" width="{wide:g}" height="{LEADING - 3}"'
-            self._shapes.append(f'<rect class="back" {at}/>')
+            self._back(x - wide / 2, y + i * LEADING, wide)
         self.words(x, y, text, anchor="middle")
 
     def backed_label(self, x: float, y: float, text: str) -> None:
         """Words in bold, to the right of a place, above what lies under them."""
-        wide = len(text) * SIZE * 0.58 + 4
-        self._shapes.append(f'<rect class="back" x="{x:g}" y="{y - 14:g}" width="{wide:g}" height="{LEADING - 3}"/>')
+        self._back(x, y, len(text) * SIZE * 0.58 + 4)
         self.words(x, y, text, bold=True)
 
-    def line(self, *points: tuple[float, float], thin: bool = False) -> None:
-        path = " ".join(f"{x:g},{y:g}" for x, y in points)
-        self._shapes.append(f'<polyline class="line{" thin" * thin}" points="{path}"/>')
+    def backed_figure(self, x: float, y: float, text: str) -> None:
+        """Words to the left of a place."""
+        wide = len(text) * SMALL * 0.54
+        self._back(x - wide, y, wide)
+        self.words(x, y, text, anchor="end")
+
+    def _back(self, x: float, y: float, wide: float) -> None:
+        self._shapes.append(f'<rect class="back" x="{x:g}" y="{y - 14:g}" width="{wide:g}" height="{LEADING - 3}"/>')
+
+    def bar(self, x: float, y: float, width: float, height: float, kind: Kind) -> None:
+        """A bar of a chart."""
+        place = f'x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{height:g}"'
+        self._shapes.append(f'<rect class="{kind} solid" {place}/>')
+
+    def line(self, *points: tuple[float, float], thin: bool = False, style: Literal["", "ink", "grid"] = "") -> None:
+        path = " ".join(f"{x:.4g},{y:.4g}" for x, y in points)
+        kind = f"line{' thin' * thin} {style}".strip()
+        self._shapes.append(f'<polyline class="{kind}" points="{path}"/>')
 
     def arrow(self, *points: tuple[float, float], both: bool = False, thin: bool = False) -> None:
         """A line with a tip at its end, or at both ends."""
