@@ -137,8 +137,8 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def simulation(session: nox.Session) -> None:
-    """Every scheduling policy against the same traffic; draws the chart of the docs."""
-    run(session, "python", "-m", "tests.simulation", *session.posargs, group="docs")
+    """Every scheduling policy against the same traffic; with -- --markdown as the tables of the docs."""
+    run(session, "python", "-m", "tests.simulation", *session.posargs, group="test")
 
 
 @nox.session(default=False)

@@ -36,7 +36,8 @@ async def main():  # runs in the primary
 
         @cluster.on("exit")
         def gone(event):
-            print("worker", event.worker.pid, "left:", event.code, event.signal)
+            how = event.signal.name if event.signal else f"exit code {event.code}"
+            print("worker", event.worker.pid, "left:", how)
 
         await cluster.serve_forever()  # SIGINT and SIGTERM stop it, SIGHUP reloads
 
