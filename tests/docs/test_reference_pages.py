@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 from aiocluster._processes.environment import OWN, SERVICE_MANAGERS
-from tests.docs.snippets import DOCS, ROOT
+from tests.docs.snippets import DOCS, ROOT, blocks
 from tests.support.programs import environment
 
 MODULES = ("child_process", "scheduling", "stats", "testing", "metrics")
@@ -20,6 +20,10 @@ def documented() -> list[str]:
     """The names in the API pages."""
     pages = (DOCS / "reference" / "api").glob("*.md")
     return [name for page in pages for name in re.findall(r"^::: ([\w.]+)", page.read_text(), re.MULTILINE)]
+
+
+def source() -> str:
+    return "\n".join(path.read_text() for path in (ROOT / "aiocluster").rglob("*.py"))
 
 
 def _all(module: str) -> list[str]:
@@ -58,6 +62,33 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 
 def test_all_environment_variables_are_on_that_page() -> None:
     page = (DOCS / "reference" / "settings.md").read_text()
-    source = "\n".join(path.read_text() for path in (ROOT / "aiocluster").rglob("*.py"))
-    read = set(re.findall(r'environ(?:\.get|\.pop)?[\[(]"(\w+)"', source))
+    read = set(re.findall(r'environ(?:\.get|\.pop)?[\[(]"(\w+)"', source()))
     assert {name for name in {*read, *OWN, *SERVICE_MANAGERS} if f"`{name}`" not in page} == set()
+
+
+def test_each_error_has_its_part_of_the_page() -> None:
+    page = (DOCS / "reference" / "errors.md").read_text()
+    names = {name for name in _all("aiocluster") if name.endswith("Error")}
+    assert {found[1] for found in re.finditer(r"^## (\w+Error)$", page, re.MULTILINE)} == names
+    rows = dict(re.findall(r"^\| \[`(\w+)`\]\(#\w+\) \| (.*) \|$", page, re.MULTILINE))
+    assert {*rows, "ClusterError"} == names
+    errors = import_module("aiocluster.errors")
+    for name, row in rows.items():
+        bases = {base.__name__ for base in getattr(errors, name).__bases__} - {"ClusterError"}
+        assert set(re.findall(r"`(\w+Error)`", row)) == bases, name
+    shown = {block.heading: block.text for block in blocks("reference/errors.md") if block.language == "text"}
+    assert all(shown[name].startswith(f"{name}: ") for name in names)
+
+
+def test_error_texts_that_are_not_run_are_in_the_source() -> None:
+    texts = source()
+    for block in blocks("reference/errors.md"):
+        if block.language == "text" and block.note.startswith("not run"):
+            _, _, text = block.text.strip().partition(": ")
+            assert all(part in texts for part in re.split(r"\d+|…", text)), text
+
+
+def test_the_list_of_how_tos_has_all() -> None:
+    folder = DOCS / "how-to"
+    linked = re.findall(r"\((\w+\.md)\)", (folder / "index.md").read_text())
+    assert sorted(linked) == sorted(path.name for path in folder.glob("*.md") if path.name != "index.md")
