@@ -250,8 +250,10 @@ def page_notes(page: str) -> list[str]:
 
 def run_elsewhere(page: str) -> str | None:
     """What runs all blocks of the page, if there is such."""
-    for text in page_notes(page):
-        if found := re.match(r"(?:all blocks run|generated) by (.*)", text):
+    for part in parts(page):
+        if found := re.match(
+            r"(?:all blocks run|generated) by (.*)", part.note if isinstance(part, Block) else part.text
+        ):
             return found[1]
     return None
 
@@ -344,6 +346,8 @@ def _block(block: Block, above: Block | None) -> list[Callable[[Desk], None]]:
     if block.title and block.language == "diff":
         return [lambda desk: desk.change(block.title, block.text)]
     if block.title and block.language != "text":
+        if block.note:
+            raise PageError(f"what is this note? {block.note!r}")
         return [lambda desk: desk.write(block.title, block.text)]
     if block.language == "console":
         return _commands(block)

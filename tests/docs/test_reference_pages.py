@@ -70,7 +70,12 @@ def test_each_error_has_its_part_of_the_page() -> None:
     page = (DOCS / "reference" / "errors.md").read_text()
     names = {name for name in _all("aiocluster") if name.endswith("Error")}
     assert {found[1] for found in re.finditer(r"^## (\w+Error)$", page, re.MULTILINE)} == names
-    assert set(re.findall(r"\w+Error", blocks("reference/errors.md")[0].text)) >= names, "the tree has all"
+    rows = dict(re.findall(r"^\| \[`(\w+)`\]\(#\w+\) \| (.*) \|$", page, re.MULTILINE))
+    assert {*rows, "ClusterError"} == names
+    errors = import_module("aiocluster.errors")
+    for name, row in rows.items():
+        bases = {base.__name__ for base in getattr(errors, name).__bases__} - {"ClusterError"}
+        assert set(re.findall(r"`(\w+Error)`", row)) == bases, name
     shown = {block.heading: block.text for block in blocks("reference/errors.md") if block.language == "text"}
     assert all(shown[name].startswith(f"{name}: ") for name in names)
 

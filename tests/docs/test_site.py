@@ -58,6 +58,10 @@ QUESTIONS = {
     "metrics": "how-to/metrics/",
     "aiocluster run": "how-to/command/",
     "tutorial": "tutorial/",
+    "getting started": "tutorial/",
+    "quick start": "",
+    "install": "tutorial/serve/",
+    "chat": "tutorial/chat/",
 }
 MAIN = (
     "",
