@@ -69,6 +69,10 @@ QUESTIONS = {
     "aiocluster_loop_busy_ratio": "reference/metrics/",
     "example": "examples/",
     "glossary": "reference/glossary/",
+    "getting started": "tutorial/",
+    "quick start": "",
+    "install": "tutorial/serve/",
+    "chat": "tutorial/chat/",
 }
 MAIN = (
     "",
