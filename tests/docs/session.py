@@ -17,6 +17,7 @@ A comment right above a block says what is different with it:
 * ``<!-- serves -->``: the program without a title stays likewise, in the terminal ``program``.
 * ``<!-- around NAME -->``: the block is a part of a program; tests/docs/frames/NAME.txt is the program, and HERE is
   where the part belongs. Or ``<!-- around`` with the program itself in the lines below.
+* ``<!-- so is FILE -->``: the block is the whole file, as the reader has it by then.
 * ``<!-- from PATH -->``: the block is a part of that file, which the tests run.
 * ``<!-- run by tests/… -->``: a test of its own runs it. ``<!-- all blocks run by tests/… -->`` alone holds
   for the page.
@@ -99,6 +100,11 @@ class Desk:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+    def expects(self, name: str, text: str) -> None:
+        """Expects that the file is exactly so."""
+        if (self.folder / name).read_text() != text:
+            raise PageError(f"{name} is another one:\n{(self.folder / name).read_text()}")
 
     def change(self, name: str, difference: str) -> None:
         """Changes a file; of the difference, only the lines count that begin with a blank, - or +."""
@@ -229,7 +235,7 @@ def _in_order(expected: str, printed: str) -> str | None:
     lines = iter(printed.splitlines())
     for line in filter(None, map(str.strip, expected.splitlines())):
         pattern = re.sub(r"\d+(?:\\\.\d+)*", lambda _: r"[\d.]+", re.escape(line))
-        pattern = pattern.replace("…", ".*").replace(r"\ ", r"\s+")
+        pattern = re.sub(r"(?:\\ )+", r"\\s+", pattern.replace("…", ".*"))
         if line != "…" and not any(re.search(pattern, one) for one in lines):
             return line
     return None
@@ -343,6 +349,9 @@ def _block(block: Block, above: Block | None) -> list[Callable[[Desk], None]]:
     if word == "around":
         program = _framed(block, rest)
         return [lambda desk: desk.write("part.py", program), lambda desk: desk.run("python -W error part.py")]
+    if block.note.startswith("so is "):
+        name = block.note.removeprefix("so is ")
+        return [lambda desk: desk.expects(name, block.text)]
     if block.title and block.language == "diff":
         return [lambda desk: desk.change(block.title, block.text)]
     if block.title and block.language != "text":

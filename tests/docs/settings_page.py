@@ -66,7 +66,7 @@ _INSTEAD = {
 """What the command has where it has no option of that name."""
 
 _HEAD = """\
-# Settings, options and environment variables
+# Settings: configuration, options, environment variables
 
 This page has all that configures a cluster: each setting of [`Cluster`](api/cluster.md#aiocluster.Cluster) and
 [`Primary`](api/primary.md#aiocluster.Primary), each option of `aiocluster run`, and each environment variable.
@@ -116,7 +116,7 @@ _VARIABLES = """
 * `TZ`: the time zone of a worker; with `start_method="template"` it counts after the fork, too.
 * `PWD`: the working directory as the shell knows it, so that a symbolic link in it can be switched for a deploy.
 
-### What a worker gets
+### What a worker gets: AIOCLUSTER_SLOT and others
 
 A worker has the primary's variables, those of the setting [`env`](#env), and these:
 

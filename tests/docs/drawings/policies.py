@@ -20,7 +20,7 @@ _ROW, _BAR = 24, 14
 
 def draw() -> Drawing:
     groups = {title: list(_waits(scenario)) for scenario, title in _SHOWN.items()}
-    height = 34 + sum(44 + _ROW * len(rows) for rows in groups.values())
+    height = 44 + sum(44 + _ROW * len(rows) for rows in groups.values())
     drawing = Drawing("How long requests wait with each policy; the table on the page has the figures", height)
     drawing.words(_EDGE, 34, "p99 of waiting, 16 workers (less is better)", bold=True)
     y = 34
