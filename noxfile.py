@@ -58,6 +58,8 @@ def imports(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, into site/; a warning is an error."""
     run(session, "python", "-m", "tests.docs.command_page", "--check", group="dev")
+    run(session, "python", "-m", "tests.docs.example_pages", "--check", group="dev")
+    run(session, "python", "-m", "tests.docs.settings_page", "--check", group="dev")
     run(session, "codespell", group="docs")
     run(session, "zensical", "build", "--strict", "--clean", group="docs")
 
@@ -135,8 +137,8 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def simulation(session: nox.Session) -> None:
-    """Every scheduling policy against the same traffic; draws the chart of the docs."""
-    run(session, "python", "-m", "tests.simulation", *session.posargs, group="docs")
+    """Every scheduling policy against the same traffic; with -- --markdown as the tables of the docs."""
+    run(session, "python", "-m", "tests.simulation", *session.posargs, group="test")
 
 
 @nox.session(default=False)

@@ -1,6 +1,15 @@
-"""An aiohttp application without any code for aiocluster. It listens on ``$PORT``, by default 8000.
+"""An aiohttp app on all cores.
 
-``python -m aiocluster run -w 4 examples/aiohttp_app.py`` runs it in four workers that share the port.
+The app has no code for aiocluster: it is what you would run with ``python aiohttp_app.py``. The command runs it in four
+workers, which share its port. Each answer is the pid of the worker that has answered. It needs aiohttp.
+
+    $ pip install aiocluster aiohttp
+    $ aiocluster run -w 4 aiohttp_app.py
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. In another terminal:
+
+    $ curl http://127.0.0.1:8000
+    4711
 """
 
 import os

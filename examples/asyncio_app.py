@@ -1,6 +1,14 @@
-"""A plain asyncio HTTP server without any code for aiocluster. It listens on ``$PORT``, by default 8000.
+"""A plain asyncio server on all cores.
 
-``python -m aiocluster run -w 4 examples/asyncio_app.py`` runs it in four workers that share the port.
+The server has no code for aiocluster: it is what you would run with ``python asyncio_app.py``. The command runs it in
+four workers, which share its port. Each answer is the pid of the worker that has answered.
+
+    $ aiocluster run -w 4 asyncio_app.py
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. In another terminal:
+
+    $ curl http://127.0.0.1:8000
+    4711
 """
 
 import asyncio

@@ -1,7 +1,14 @@
-"""As many workers as the load needs, within bounds: one when all is quiet, up to four while clients wait.
+"""As many workers as the load needs.
 
-Each request keeps its worker's event loop busy for a tenth of a second, as a slow library call would. The clients are
-in this program, too, to show it; yours would come from outside.
+One worker runs while all is quiet, and up to four while clients wait. Each request keeps its worker's event loop busy
+for a tenth of a second, as a slow library call does. The clients are in this program, too; yours come from outside.
+
+    $ python by_load.py
+    a worker starts in slot 0
+    quiet: 1 worker
+    a worker starts in slot 1
+    …
+    52 answers later: 4 workers
 """
 
 import asyncio

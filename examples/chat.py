@@ -1,14 +1,16 @@
-"""A WebSocket chat with rooms over four workers, without a broker.
+"""A WebSocket chat over all workers.
 
-A room is a topic. Each client has a subscription to it, and what a client says is published: so it reaches
-the clients of all workers, whichever process they are connected to. Seed 001 is about processes that talk to others.
+The chat has rooms, and needs no broker. A room is a topic: each client has a subscription to it, and what a client says
+is published. So it reaches the clients of all workers. It needs fastapi.
 
-It needs fastapi and the extra ``web`` (uvicorn and websockets). ``aiocluster run chat:app --workers 4`` serves the same
-without `main`. Open http://127.0.0.1:8000 (or ``$PORT``) in several windows, or http://127.0.0.1:8000/?room=garden.
-Each window shows which worker serves it.
+    $ pip install "aiocluster[web]" fastapi
+    $ python chat.py
 
-With ``AIOCLUSTER_BACKPLANE=redis://…`` and ``AIOCLUSTER_FLEET=chat``, or ``Cluster(…, backplane=…, fleet=…)``, it is
-one chat over all machines that run it with these.
+It listens on ``$PORT``, by default 8000, until Ctrl-C. Open http://127.0.0.1:8000 in several windows, or
+http://127.0.0.1:8000/?room=garden for another room. Each window shows which worker serves it.
+
+``aiocluster run chat:app --workers 4`` serves the same without ``main``. With ``AIOCLUSTER_BACKPLANE=redis://…`` and
+``AIOCLUSTER_FLEET=chat``, or ``Cluster(…, backplane=…, fleet=…)``, it is one chat over all machines that run it so.
 """
 
 import asyncio

@@ -1,4 +1,17 @@
-"""The README's first command: four workers serve one port, and a few requests show which worker answers."""
+"""Four workers on one port, and who answers.
+
+The program starts a cluster of four workers, sends twelve requests to its port, and shows which worker has answered
+each. Then it ends.
+
+    $ python demo.py
+    primary 4711 starts 4 workers
+    all 4 listen on http://127.0.0.1:34653
+      request  1 answered by 4713
+      request  2 answered by 4715
+    …
+    12 requests, answered by 4 processes: 3 / 3 / 3 / 3
+    all workers have left
+"""
 
 import asyncio
 import os

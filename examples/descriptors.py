@@ -1,8 +1,12 @@
-"""A proxy needs two descriptors for each client. Passing the connection to a worker needs none.
+"""What a proxy costs, in descriptors.
 
-Seeds 000 and 004 ask why the master does not listen on port 80 and forward requests to workers on other ports. Such a
-proxy has one descriptor for the client and one for the worker as long as the client stays. In this example, clients
-connect in both ways and stay connected, and each process counts its open descriptors.
+A proxy needs two descriptors for each client as long as the client stays: one for the client, one for the worker. A
+primary that passes the connection to a worker needs none. In this example clients connect in both ways and stay, and
+each process counts its open descriptors.
+
+    $ python descriptors.py
+    proxy: 2 descriptors for each client in the primary, 1 in the worker
+    handed over: 0 descriptors for each client in the primary, 1 in the worker
 """
 
 import asyncio

@@ -1,7 +1,11 @@
 """A child that outlives its parent.
 
-Seed 004 does this with ``detached: true``, ``stdio: "ignore"`` and ``unref()``. The child goes on writing to a file
-after the program that started it has ended. It stops by itself after ``$COUNT`` lines, by default 30, one each second.
+The child writes a line to a file each second, also after the program that has started it has ended. It ends by itself
+after ``$COUNT`` lines, by default 30. In Node this is ``spawn`` with ``detached: true``, ``stdio: "ignore"`` and
+``unref()``.
+
+    $ COUNT=5 python detached.py
+    child 4712 writes to /tmp/….txt; its parent ends now
 """
 
 import asyncio

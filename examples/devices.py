@@ -1,10 +1,18 @@
-"""Each worker has a device of its own, such as a GPU.
+"""A device for each worker, such as a GPU.
 
-A worker's slot chooses the device. ``env`` is a function of the slot: what it returns is in the worker's environment
-before the worker's code is imported. CUDA shows a process only the devices that ``CUDA_VISIBLE_DEVICES`` names, so each
-worker finds one, under the number 0. A worker that is replaced passes its slot, and with it the device, on to the next.
+A worker's slot chooses its device. ``env`` is a function of the slot; what it returns is in the worker's environment
+before its code is imported. CUDA shows a process only the devices that ``CUDA_VISIBLE_DEVICES`` names, so each worker
+finds one, under the number 0. A worker that is replaced passes its slot, and with it the device, on to the next.
 
-``$DEVICES`` has the devices, by number or by UUID. The default is ``0 1 2 3``; no device is touched here.
+    $ python devices.py
+    slot 0 has device 0
+    slot 1 has device 1
+    slot 2 has device 2
+    slot 3 has device 3
+    a worker has ended, and the next one in slot 0 has device 0
+
+``$DEVICES`` has the devices, by number or by UUID: ``DEVICES="3 GPU-8932f937" python devices.py``. This example touches
+none.
 """
 
 import asyncio

@@ -1,7 +1,11 @@
-"""A message to a worker, and its reply.
+"""A message to a worker, and one back.
 
-Seed 003: the worker sends "hi there" back as it is. A worker iterates over its messages. The primary gets messages as
-events, and each event has the worker that sent it.
+The primary sends a message to a worker, and the worker sends it back. The worker iterates over its messages; the
+primary gets them as events, each with the worker that has sent it. In Node these are ``worker.send`` and
+``process.send``.
+
+    $ python echo.py
+    msg: hi there from worker#1
 """
 
 import asyncio

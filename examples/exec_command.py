@@ -1,8 +1,14 @@
-"""Run commands to the end and get their output.
+"""Run a command to its end.
 
-Seeds 000, 001 and 003: ``exec`` uses a shell, so its command can be a pipeline. ``execFile`` uses no shell, so
-something that looks like a variable or a second command is a plain argument. Both can limit the time and the size of
-the output.
+``exec`` uses a shell, so its command can be a pipeline. ``exec_file`` uses none, so what looks like a variable or a
+second command is a plain argument. Both can limit the time and the output. They are Node's ``exec`` and ``execFile``.
+
+    $ python exec_command.py
+    exec, a pipeline: ['a', 'b'] code 0
+    exec, a failure: code is 0: False - it said something: True
+    exec_file, no shell: $HOME; ls
+    exec, too slow: the child is dead
+    exec, too much: the child is dead, and wrote 1000 bytes before
 """
 
 import asyncio

@@ -1,10 +1,20 @@
-"""A job that runs once in a fleet of clusters, on however many machines, and goes on elsewhere if its machine fails.
+"""A job that runs once on several machines.
 
-Seed 002 leaves open what happens to a timed job in several processes. `run_once.py` has it run once in a cluster. Here
-it runs once among all clusters that share a Redis. Each prints who runs the job now. Start it in two terminals, or on
-two machines, and stop the one that runs the job::
+All clusters with the same Redis and the same fleet name the agent ``job``, and one of them runs it. If that cluster
+stops, or its machine fails, the job goes on in another one.
 
-    AIOCLUSTER_BACKPLANE=redis://localhost AIOCLUSTER_FLEET=demo python fleet_job.py
+It needs a Redis, such as this one:
+
+    $ redis-server --save ""
+
+Then, in another terminal:
+
+    $ pip install "aiocluster[redis]"
+    $ AIOCLUSTER_BACKPLANE=redis://localhost AIOCLUSTER_FLEET=demo python fleet_job.py
+    worker 4713: run 1 by …/4712, token 1
+
+It runs until Ctrl-C. Start it a second time, in another terminal or on another machine. Then stop the one that runs the
+job: the other one goes on with it, and its ``token`` is a higher one.
 """
 
 import asyncio

@@ -1,7 +1,12 @@
-"""A script and its parent send messages to each other.
+"""Messages between a script and its child.
 
-Seeds 001 and 003: ``fork('./child.js')``, ``child.send`` and ``process.send``, and ``on('message')`` on both sides.
-Parent and child are the same script here. It checks whether it has a parent.
+``child_process.fork`` starts a Python script that can exchange messages with its parent. Here it is the same script,
+which asks ``parent()`` whether it has one. In Node these are ``fork("./child.js")``, ``child.send`` and
+``process.send``.
+
+    $ python fork_messages.py
+    the child has received {'hello': 'world'}
+    the parent has received {'foo': 'bar'}
 """
 
 import asyncio

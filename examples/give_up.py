@@ -1,8 +1,14 @@
-"""Workers that can't work are not restarted for ever.
+"""Workers that fail again and again.
 
-Seed 000 allows ten restarts within a minute. Then the master emits ``giveup``. In this example each worker ends as
-soon as it is online. The cluster replaces ten of them and then gives up. A handler of the event ``give_up`` can alert
-somebody. ``serve_forever`` raises an error, so the program ends.
+Workers that can't work are not restarted for ever. Here each worker ends as soon as it is online. The cluster replaces
+ten of them and then gives up, as its `RestartPolicy` says. A handler of the event ``give_up`` can alert somebody.
+``serve_forever`` raises `RestartLimitError`.
+
+    $ python give_up.py
+    alarm: 11 workers ended within 60 seconds, with exit code {3}
+    gave up: more than 10 workers ended unasked within 60 seconds: no more replacements
+    …
+    the last one: worker 11 ended by exit code 3
 """
 
 import asyncio

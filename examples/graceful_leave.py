@@ -1,11 +1,24 @@
-"""A worker leaves: it closes its servers, another worker starts at once, and it finishes its open connections.
+"""A worker leaves, and the next one starts.
 
-Seed 003 describes the three steps of a graceful exit, and the ``disconnect`` and ``exit`` events after which a new
-worker is forked. In this example, the primary does everything by hand. The worker tells the primary that it is leaving
-and calls ``disconnect()``. The primary then starts the next worker.
+A worker wants to leave. It tells the primary, which starts the next worker at once, and calls ``disconnect()``: it
+closes its servers and finishes its open connections. Here the primary does everything by hand, as in Node.
 
-It listens on ``$PORT``, by default 8000, until Ctrl-C. ``curl http://127.0.0.1:8000/leave`` makes a worker leave. To
-see that it waits for a slow client, start an upload first: ``curl -T - http://127.0.0.1:8000``.
+    $ python graceful_leave.py
+    worker 4712 is serving
+    worker 4713 is serving
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. This request makes a worker leave:
+
+    $ curl http://127.0.0.1:8000/leave
+    4713
+
+The first terminal shows it:
+
+    worker 4713 is leaving
+    …
+    worker 4713 has left as it wished: 0
+
+To see that it waits for a slow client, start an upload before: ``curl -T - http://127.0.0.1:8000``.
 """
 
 import asyncio

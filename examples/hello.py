@@ -1,4 +1,14 @@
-"""The README's program: a cluster in one file. A test checks that both are the same."""
+"""A cluster in one program.
+
+The README's program: the workers greet, and the primary tells of each worker that has ended.
+
+    $ python hello.py
+
+It listens on port 8000 until Ctrl-C. In another terminal:
+
+    $ curl http://127.0.0.1:8000
+    hello from 4711
+"""
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import asyncio
@@ -26,7 +36,8 @@ async def main():  # runs in the primary
 
         @cluster.on("exit")
         def gone(event):
-            print("worker", event.worker.pid, "left:", event.code, event.signal)
+            how = event.signal.name if event.signal else f"exit code {event.code}"
+            print("worker", event.worker.pid, "left:", how)
 
         await cluster.serve_forever()  # SIGINT and SIGTERM stop it, SIGHUP reloads
 

@@ -1,7 +1,11 @@
-"""Two programs exchange JSON through standard input and output, one text on each line.
+"""JSON over standard input and output.
 
-Seed 001 has three ways to talk to a child. This is the first. Neither side needs a library, and the child can be
-written in any language. The second way is a channel, as in `fork_messages.py`. The third is a socket.
+Two programs exchange JSON, one text on each line. Neither needs a library, and the child can be written in any
+language. Where both are Python, a channel is simpler: see `fork_messages.py`.
+
+    $ python json_over_stdio.py
+    the child says {'numbers': [1, 2, 3], 'sum': 6}
+    the child says {'numbers': [40, 2], 'sum': 42}
 """
 
 import asyncio

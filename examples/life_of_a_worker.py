@@ -1,7 +1,16 @@
-"""All events of a worker in the primary, in their order.
+"""All events of a worker.
 
-Seed 003: the events of Node's ``cluster`` (setup, fork, online, listening, message, disconnect, exit), and
-``setupMaster`` with its settings. The setting in this example is ``args``: the arguments for the worker's function.
+The primary prints each event of a worker's life, in their order. They are those of Node's ``cluster``. ``setup``
+changes a setting first, as ``cluster.setupPrimary`` does in Node: ``args``, the arguments of the worker's function.
+
+    $ python life_of_a_worker.py
+    setup: args ['at your service']
+    fork: worker 1 is starting
+    online: worker 1
+    listening: worker 1 on 127.0.0.1, tcp4
+    message: 'at your service' from worker 1
+    …
+    it left because it was told to: True
 """
 
 import asyncio

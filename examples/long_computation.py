@@ -1,11 +1,19 @@
-"""A long computation blocks every request. In another process it does not. Seed 004 calls this ``/sum``.
+"""A long computation beside a server.
 
-``/blocking-sum`` computes in the process that serves, so all other requests wait. ``/sum`` runs the same function in
-another process with ``cluster.call``. The seed uses fork(), send() and a ``message`` handler for this, with a new
-process for each request. ``cluster.call`` uses the running workers, so as many computations run at a time as there are
-workers.
+A long computation blocks the event loop, and with it all requests. ``cluster.call`` runs it in a worker, so the server
+goes on. As many computations run at a time as there are workers.
 
-It listens on ``$PORT``, by default 8000, until Ctrl-C.
+    $ python long_computation.py
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. ``/sum`` computes in a worker, ``/blocking-sum`` in the process
+that serves, so all other requests wait meanwhile:
+
+    $ curl http://127.0.0.1:8000/sum
+    199999990000000
+    $ curl http://127.0.0.1:8000/
+    succeed
+    $ curl http://127.0.0.1:8000/blocking-sum
+    199999990000000
 """
 
 import asyncio

@@ -1,11 +1,26 @@
-"""Each worker has its own port, and nginx chooses a port.
+"""A port for each worker, behind nginx.
 
-Seed 004: each worker of the first master serves on its own port and sends the port to its parent. Seed 003 has four
-fixed ports in nginx's ``upstream``. `docs/how-to/nginx.md` has the configuration.
+Each worker listens on a port of its own (``exclusive``), and nginx chooses one. The primary accepts nothing. A worker
+that is replaced passes its port on to the next, in an environment variable. `docs/how-to/nginx.md` has the
+configuration of nginx.
 
-``$PORTS`` has the ports. The default is four random ports. When a worker ends, its replacement uses the same port,
-which is in its environment. `exclusive` makes the worker listen in its own process instead of on a shared port. It
-runs until Ctrl-C.
+    $ PORTS="8001 8002 8003 8004" python own_ports.py
+    worker 4712: 8001 ready
+    worker 4713: 8002 ready
+    worker 4714: 8003 ready
+    worker 4715: 8004 ready
+
+It runs until Ctrl-C. Without ``$PORTS`` it takes four free ports. A request answers with the pid of its worker, and
+``/exit`` ends one:
+
+    $ curl http://127.0.0.1:8001
+    4712
+    $ curl http://127.0.0.1:8001/exit
+    4712
+
+The first terminal shows the replacement, on the same port:
+
+    worker 4716: 8001 ready
 """
 
 import asyncio

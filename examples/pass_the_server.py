@@ -1,8 +1,14 @@
-"""The parent opens a port, sends the listening socket to its children, and closes its own. The children serve.
+"""A listening socket that is sent to child processes.
 
-Seeds 000 and 004: ``child1.send('server', server)``, ``child2.send('server', server)``, ``server.close()``. Several
-processes listen on one port, and no process binds it twice, because they share one socket. `Cluster` does this with
-``scheduling="shared"``. `send_server.py` does it with workers that are replaced.
+The parent opens a port, sends the listening socket to two children, and closes its own. The children serve. So several
+processes listen on one port without binding it twice. In Node this is ``child.send("server", server)``.
+`send_server.py` does it with workers that are replaced.
+
+    $ python pass_the_server.py
+    parent 4711
+    the parent has closed the port; children 4712 4713
+    handled by child, pid is 4712
+    …
 """
 
 import asyncio

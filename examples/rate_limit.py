@@ -1,7 +1,17 @@
-"""A client may make so many requests in a minute, whichever workers they reach.
+"""A rate limit over all workers.
 
-The workers count in the cluster's state: ``incr`` makes the counter with its time to live, and all of them count on.
-With ``AIOCLUSTER_STATE=redis://…`` the workers of several machines do.
+A client may make five requests in a minute, whichever workers they reach. The workers count in the cluster's state:
+``incr`` makes a counter with a time to live. With ``AIOCLUSTER_STATE=redis://…`` the workers of several machines count
+together.
+
+    $ python rate_limit.py
+    alice's request 1, in slot 0: 200 OK
+    alice's request 2, in slot 1: 200 OK
+    …
+    alice's request 6, in slot 2: 429 Too Many Requests
+    alice's request 7, in slot 0: 429 Too Many Requests
+    bob's request 1, in slot 1: 200 OK
+    bob's request 2, in slot 2: 200 OK
 """
 
 import asyncio

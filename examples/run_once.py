@@ -1,9 +1,18 @@
-"""An agent does scheduled work once in the whole cluster, not once in each worker.
+"""A scheduled job that runs once in the cluster.
 
-Seed 002 leaves open what happens to a timed job in several processes: the timer would fire in each of them. In this
-example the timer runs only in the agent ``clock``. There is never more than one such agent, even during a restart or a
-reload. The agent sends the result of the job to all workers. A worker can ask the agent for an extra run by its name.
-``curl http://127.0.0.1:8000`` (or ``$PORT``) shows the number of the last run. Every worker gives the same answer.
+A timer in a worker fires in each worker. This one is in an agent, of which there is never more than one, even during a
+reload. The agent sends each result to all workers. A worker can ask the agent, by its name, for the last result and for
+an extra run.
+
+    $ python run_once.py
+    run 1, by 4712
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. Every worker knows the last run:
+
+    $ curl http://127.0.0.1:8000
+    worker 4714: run 7
+    $ curl http://127.0.0.1:8000/now
+    worker 4715: run 7
 """
 
 import asyncio
@@ -23,6 +32,7 @@ async def clock() -> None:
     agent = current_worker()
     asked = asyncio.Event()
     agent.on("message", lambda event: asked.set())
+    agent.handle_requests(lambda question, sender: {"run": run})
     run = 0
     while True:
         run += 1
@@ -39,11 +49,13 @@ async def clock() -> None:
 async def serve() -> None:
     """Each worker: answers with the last run that it knows. ``/now`` asks for a run at once."""
     worker = current_worker()
-    last: dict[str, Any] = {"run": None}
+    last: dict[str, Any] = {}
 
     @worker.on("message")
     def done(event: Message) -> None:
         last.update(event.message)
+
+    last.update(await worker.request_to("clock", "which run was the last one?"))
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")

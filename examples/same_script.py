@@ -1,9 +1,23 @@
-"""One script is both the primary and its workers. It checks which one it is.
+"""One script that is primary and worker.
 
-Seeds 003 and 004: ``if (cluster.isPrimary) … else http.createServer(…).listen(…)``, and a new worker for each one that
-ends. `Primary` gets no target, so its workers run this file again as the main script.
+The script asks ``is_primary()`` which of the two it is, as a Node program asks ``cluster.isPrimary``. The primary
+starts four workers, and a new one for each that ends. It gives them no target, so they run the same script again.
 
-It listens on ``$PORT``, by default 8000, until Ctrl-C. ``curl http://127.0.0.1:8000/exit`` ends a worker.
+    $ python same_script.py
+    primary 4711 is running
+    worker 1 has started, pid 4712
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. Each answer is the pid of the worker. Another request ends one:
+
+    $ curl http://127.0.0.1:8000
+    4712
+    $ curl http://127.0.0.1:8000/exit
+    4713
+
+The first terminal shows that it is replaced:
+
+    worker 4713 died
+    worker 5 has started, pid 4716
 """
 
 import asyncio

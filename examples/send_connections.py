@@ -1,10 +1,19 @@
-"""Round robin by hand, as seed 003 builds it with Node's fork() and ``onconnection``.
+"""Round robin by hand: connections are sent.
 
 The primary accepts connections and sends each one to the next worker with ``send(…, handles=[…])``. So only one process
-wakes up for a connection, and all workers get the same number. The primary's copy is closed once it has been sent.
-`Cluster` does the same by itself, in batches. It also gives connections that a worker did not take to another worker.
+wakes up for a connection, and all workers get the same number. The primary's copy is closed once it has been sent. In
+Node this is ``worker.send(message, socket)``. `Cluster` does the same by itself, in batches, and gives connections that
+a worker did not take to another one.
 
-It listens on ``$PORT``, by default 8000, until Ctrl-C.
+    $ python send_connections.py
+    workers: 4712 4713 4714 4715
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. In another terminal:
+
+    $ curl http://127.0.0.1:8000
+    4712
+    $ curl http://127.0.0.1:8000
+    4713
 """
 
 import asyncio

@@ -1,11 +1,24 @@
-"""Workers on one listening socket, by hand. Seeds 000, 002 and 004 build this with Node's fork().
+"""A listening socket that is sent to workers.
 
 The primary opens the port and sends the listening socket to each worker with ``send(…, handles=[…])``. The workers
-accept by themselves, so the kernel decides which worker gets a connection, and the numbers are uneven. When a worker
-ends, its replacement gets the same socket. The primary keeps the socket open, so clients can connect at any time.
-`Cluster` does all of this by itself.
+accept by themselves, so the kernel decides which one gets a connection. A worker that is replaced passes nothing on:
+the primary keeps the socket, and sends it to the next one. In Node this is ``child.send("server", server)``. `Cluster`
+does all of this by itself, with ``scheduling="shared"``.
 
-It listens on ``$PORT``, by default 8000, until Ctrl-C.
+    $ python send_server.py
+    created worker 4712
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. ``/exit`` ends the worker that answers:
+
+    $ curl http://127.0.0.1:8000
+    4713
+    $ curl http://127.0.0.1:8000/exit
+    4713
+
+The first terminal shows the replacement:
+
+    worker 4713 ended: 1 None
+    created worker 4716
 """
 
 import asyncio

@@ -1,7 +1,15 @@
-"""Whoever logs in at one worker is known to all of them; and all of them know at once what has been switched on.
+"""Sessions and flags that all workers share.
 
-Sessions are keys with a time to live, which each use prolongs. What is read with every request, such as whether the
-site is closed, is mirrored: it is read from this process's memory, and kept current by watching.
+Who logs in at one worker is known to all. A session is a key of the cluster's state with a time to live; each use
+prolongs it. What each request needs, such as whether the site is closed, is mirrored: it is read from the worker's own
+memory, and kept current.
+
+    $ python sessions.py
+    the other worker: hello alice
+    logged out: hello None
+    flag:closed is True
+    slot 0: we are closed
+    slot 1: we are closed
 """
 
 import asyncio

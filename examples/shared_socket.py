@@ -1,9 +1,18 @@
-"""All workers wait for connections on one socket. The example counts who accepts, and who wakes up for nothing.
+"""Who accepts, when all workers wait on one socket.
 
-Seed 003: Node's first model for several processes, ``net._createServerHandle`` and ``send({}, handle)``, with a count
-for each pid. For each connection the kernel wakes several workers (the thundering herd), and one of them gets it.
-Nobody can predict or choose which one. The counts are from this run on this machine. Below them are the counts of
-round robin, where only the primary wakes up to accept.
+The example counts, for 200 connections, who accepts and who wakes up for nothing. With one socket for all workers, the
+kernel wakes several of them for each connection (the thundering herd), and one gets it. With round robin, only the
+primary wakes up, and each worker gets the same number. Node's ``cluster`` has the same two ways.
+
+    $ python shared_socket.py
+    one socket: worker 1 accepted 138, woken 186 times
+    one socket: worker 2 accepted 4, woken 203 times
+    one socket: worker 3 accepted 27, woken 202 times
+    one socket: worker 4 accepted 31, woken 206 times
+    round robin: worker 1 was given 50
+    …
+
+The first four lines are different in each run.
 """
 
 import asyncio

@@ -1,11 +1,25 @@
-"""After an uncaught exception, the replacement starts at once, and the failed worker finishes its open connections.
+"""A worker that fails finishes its connections.
 
-Seeds 000 and 002: in ``uncaughtException``, a worker sends a ``suicide`` message to get its replacement before it
-closes its server. Connections that last longer have five seconds. `Cluster` does this by itself. It also ends the
-workers with the primary on SIGINT, SIGQUIT and SIGTERM.
+A worker has an uncaught exception. Its replacement starts at once, and the failed worker still finishes its open
+connections, for five seconds (``graceful_timeout``). `Cluster` does this by itself. It also ends the workers with the
+primary, on SIGINT, SIGQUIT and SIGTERM.
 
-It listens on ``$PORT``, by default 8000. ``curl http://127.0.0.1:8000/crash`` gets an answer, and then the worker
-fails. To see that it waits for a slow client, start an upload first: ``curl -T - http://127.0.0.1:8000``.
+    $ python smooth_restart.py
+    worker 4712 listens
+    worker 4713 listens
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. This request is answered, and then its worker fails:
+
+    $ curl http://127.0.0.1:8000/crash
+    I am worker, pid: 4712, ppid: 4711
+
+The first terminal shows the failure with its traceback, that another worker listens, and the end of the failed one:
+
+    worker 4712 failed: worker process exception!
+    …
+    worker 4712 exited: 1
+
+To see that a failed worker waits for a slow client, start an upload before: ``curl -T - http://127.0.0.1:8000``.
 """
 
 import asyncio

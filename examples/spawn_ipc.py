@@ -1,6 +1,13 @@
-"""A child with a message channel in addition to its three streams. Without a channel, ``send`` raises an error.
+"""A child with streams and a message channel.
 
-Seed 004: ``spawn("node", ["child.js"], {stdio: [0, 1, 2, "ipc"]})``, and the error of ``send`` without ``"ipc"``.
+With ``"ipc"`` as the fourth of its ``stdio``, a child has a channel for messages beside its three streams. Without it,
+``send`` raises an error. In Node this is ``spawn("node", ["child.js"], {stdio: [0, 1, 2, "ipc"]})``.
+
+    $ python spawn_ipc.py
+    child
+    hi child pid: 4712
+    hello parent pid: 4711
+    without ipc: the child with pid 4713 has no channel: start it with fork(), or with "ipc" in stdio
 """
 
 import asyncio

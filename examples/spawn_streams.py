@@ -1,8 +1,16 @@
-"""Read a command's output while it runs, or let it use the streams of this program.
+"""Read a command's output while it runs.
 
-Seeds 003 and 004: ``spawn`` and its ``data`` events, for commands that run long or write much. With ``stdio`` as
-``pipe``, the default, somebody has to read the output. With ``inherit`` the child writes to this program's streams.
-With ``ignore`` its output is discarded.
+``spawn`` is for commands that run long or write much. With ``stdio`` as ``"pipe"``, the default, somebody has to read
+the output. With ``"inherit"`` the child writes to this program's own streams. With ``"ignore"`` its output is
+discarded. It is Node's ``spawn``.
+
+    $ python spawn_streams.py
+    cat runs, and has written: one
+    cat runs, and has written: two
+    cat runs, and has written: three
+    closing code: 0
+    inherited: echo wrote this
+    ignored: there is a stream to read from: False
 """
 
 import asyncio

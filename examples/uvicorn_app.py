@@ -1,6 +1,18 @@
-"""An ASGI application for uvicorn without any code for aiocluster. It listens on ``$PORT``, by default 8000.
+"""A script that calls uvicorn.run, on all cores.
 
-``python -m aiocluster run -w 4 examples/uvicorn_app.py`` runs it in four workers that share the port.
+The script has no code for aiocluster: it is what you would run with ``python uvicorn_app.py``. The command runs it in
+four workers, which share its port. Each answer is the pid of the worker that has answered. It needs uvicorn.
+
+    $ pip install "aiocluster[web]"
+    $ aiocluster run -w 4 uvicorn_app.py
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. In another terminal:
+
+    $ curl http://127.0.0.1:8000
+    4711
+
+The command can also serve the app itself, without the lines at the script's end: ``aiocluster run -w 4
+uvicorn_app:app``.
 """
 
 import os

@@ -1,7 +1,16 @@
-"""A WebSocket server without any code for aiocluster. It listens on ``$PORT``, by default 8000.
+"""A WebSocket server on all cores.
 
-``python -m aiocluster run -w 4 examples/websockets_app.py`` runs it in four workers that share the port. It shuts down
-as the library's documentation recommends: on SIGTERM it closes the server, and this closes its connections.
+The server has no code for aiocluster: it is what you would run with ``python websockets_app.py``. The command runs it
+in four workers, which share its port. Each message is answered with the worker's pid and the message. On SIGTERM it
+closes its connections, as the documentation of websockets recommends. It needs websockets.
+
+    $ pip install aiocluster websockets
+    $ aiocluster run -w 4 websockets_app.py
+
+It listens on ``$PORT``, by default 8000, until Ctrl-C. In another terminal, start the client that
+websockets brings, type something, and end it with Ctrl-D:
+
+    $ python -m websockets ws://127.0.0.1:8000
 """
 
 import asyncio

@@ -1,9 +1,12 @@
-"""Workers send messages to each other by pid.
+"""Messages from worker to worker.
 
-In seeds 001 and 003 only a parent and its child can do this. Siblings need code in the parent. With aiocluster, the
-primary passes on what ``send_to``, ``broadcast`` and ``request_to`` send, in order and without unpacking it. Three
-workers pass a note around, greet all others, and ask the next worker a question. The primary prints what they report,
-and ends.
+Three workers pass a note around, greet all others, and ask the next one a question: by ``send_to``, ``broadcast`` and
+``request_to``, each with the pid of the receiver. In Node only a parent and its child can send to each other.
+
+    $ python worker_to_worker.py
+    primary 4711
+    the note went 4712 → 4713 → 4714 → 4712
+    …
 """
 
 import asyncio

@@ -54,7 +54,7 @@ def test_hello(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             output = process.stdout.read()
             assert process.wait(10) == 0
-            assert len(re.findall(r"^worker \d+ left: 0 None$", output, re.MULTILINE)) == 4, output
+            assert len(re.findall(r"^worker \d+ left: exit code 0$", output, re.MULTILINE)) == 4, output
         finally:
             process.kill()
     assert address.port > 0

@@ -12,26 +12,10 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any
 
-import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.programs import environment, printed, running_server
 from tests.support.serving import EXAMPLES, Client, ask
-
-
-@pytest.mark.parametrize(
-    ("name", "seeds"),
-    [
-        ("chat.py", ["001"]),
-        ("long_computation.py", ["004"]),
-        ("send_connections.py", ["003"]),
-        ("send_server.py", ["000", "002", "004"]),
-        ("worker_to_worker.py", ["001", "003"]),
-    ],
-)
-def test_it_names_its_seeds(name: str, seeds: list[str]) -> None:
-    docstring = (EXAMPLES / name).read_text().split('"""')[1]
-    assert sorted(set(re.findall(r"\b00\d\b", docstring))) == seeds
 
 
 async def test_send_server() -> None:

@@ -133,6 +133,19 @@ async def test_a_life_in_lines(tmp_path: Path) -> None:
     ]
 
 
+async def test_a_worker_that_ends_by_itself_while_all_stop(tmp_path: Path) -> None:
+    """As uvicorn does at Ctrl-C, which reaches workers, too."""
+    with running(tmp_path, "--drain-delay", "60") as run:
+        await run.up()
+        run.process.send_signal(signal.SIGTERM)
+        await run.until(lambda: "stopping" in run.stderr)
+        workers = psutil.Process(run.process.pid).children()
+        assert not await run.ask("exit", "0", slot=1)
+        await run.until(lambda: not all(worker.is_running() for worker in workers))
+        await run.end()
+    assert "has left" not in run.stderr
+
+
 async def test_json(tmp_path: Path) -> None:
     with running(tmp_path, "--log-format", "json", "--log-level", "debug") as run:
         await run.up()

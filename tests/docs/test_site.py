@@ -58,6 +58,21 @@ QUESTIONS = {
     "metrics": "how-to/metrics/",
     "aiocluster run": "how-to/command/",
     "tutorial": "tutorial/",
+    # the reference
+    "settings": "reference/settings/",
+    "configuration": "reference/settings/",
+    "environment variable": "reference/settings/",
+    "AIOCLUSTER_MAX_MEMORY": "reference/settings/",
+    "exit code": "reference/errors/",
+    "StartupError": "reference/errors/",
+    "RemoteError": "reference/errors/",
+    "aiocluster_loop_busy_ratio": "reference/metrics/",
+    "example": "examples/",
+    "glossary": "reference/glossary/",
+    "getting started": "tutorial/",
+    "quick start": "",
+    "install": "tutorial/serve/",
+    "chat": "tutorial/chat/",
 }
 MAIN = (
     "",

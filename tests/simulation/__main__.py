@@ -1,22 +1,20 @@
-"""``python -m tests.simulation [--chart FILE] [--markdown]``."""
+"""``python -m tests.simulation [--markdown]``."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
-from . import chart, table
+from . import table
 from .everything import FEW, IDEAL, SIZES, compare_policies, compare_windows
 
-_DOCS = Path(__file__).parents[2] / "docs" / "images"
 _IN_DOCS = 16  # workers, of the table of policies
 _FEW_IN_DOCS = 4  # workers, of the table of windows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run everything, print the tables and draw the chart. No chance is involved: two runs give the same."""
+    """Run everything, and print the tables. No chance is involved: two runs give the same."""
     options = _parser().parse_args(arguments)
     with ProcessPoolExecutor() as processes:
         policies = compare_policies(SIZES, processes.map)
@@ -27,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(table.policies_markdown(policies, _IN_DOCS))
         print()
         print(table.windows_markdown(windows, _FEW_IN_DOCS, IDEAL))
-    chart.write(policies, SIZES, options.chart)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,7 +32,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.simulation",
         description="Every policy, and every way to hand connections over, against the same traffic without a socket.",
     )
-    parser.add_argument("--chart", type=Path, default=_DOCS / "policies.svg", metavar="FILE", help="(%(default)s)")
     parser.add_argument("--markdown", action="store_true", help="print the tables of the docs")
     return parser
 

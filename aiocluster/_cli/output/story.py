@@ -106,6 +106,8 @@ class Story:
         level = _LEVELS[reason]
         if self._cluster._reconciler.given_up is not None:
             level = logging.DEBUG  # the command ends by saying why
+        elif reason == "returned" and self._cluster._reconciler.is_stopping:
+            level = logging.DEBUG  # Ctrl-C in a terminal reaches workers too: it was quicker than the word to leave
         elif level > logging.INFO and not self._cluster._reconciler.is_stopping:
             self._vacant.add(_place(worker))
         self._tell(

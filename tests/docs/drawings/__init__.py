@@ -8,7 +8,7 @@ from functools import partial
 from tests.benchmarks import chart
 from tests.docs.snippets import ROOT
 
-from . import connection, life, message, processes, timeline, topic
+from . import connection, life, message, policies, processes, timeline, topic
 from .svg import Drawing
 
 IMAGES = ROOT / "docs" / "images"
@@ -26,6 +26,7 @@ PICTURES: Mapping[str, Callable[[], Drawing]] = {
     "life": life.draw,
     "reload": timeline.reload,
     "stop": timeline.stop,
+    "policies": policies.draw,
     "tail": partial(_chart, "tail"),
     "load": partial(_chart, "load"),
 }

@@ -1,4 +1,4 @@
-"""The examples that answer to the seeds' programs run, and print what they are there to show."""
+"""The examples whose counterparts are Node's programs run, and print what they are there to show."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ from tests.support.programs import (
     whole_lines,
 )
 from tests.support.serving import EXAMPLES, ask, wait_until_it_is_up
-
-SEEDS = {"000", "001", "002", "003", "004"}
 
 
 def output(name: str, **env: str) -> str:
@@ -74,25 +72,6 @@ async def get(address: Address, target: str) -> str:
     writer.close()
     await writer.wait_closed()
     return text.partition("\r\n\r\n")[2]
-
-
-# ---- all of them
-
-
-def test_each_is_named_in_a_test() -> None:
-    tests = "\n".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
-    assert [path.name for path in sorted(EXAMPLES.glob("*.py")) if f'"{path.name}"' not in tests] == []
-
-
-def test_seeds_that_are_named_exist() -> None:
-    named: set[str] = set()
-    for path in EXAMPLES.glob("*.py"):
-        docstring = path.read_text().split('"""')[1]
-        seeds = set(re.findall(r"\b\d{3}\b", " ".join(re.findall(r"[Ss]eeds? [\d, and]*\d", docstring))))
-        assert seeds <= SEEDS, path.name
-        assert bool(seeds) == ("seed" in docstring.lower()), f"{path.name} does not say which seed"
-        named |= seeds
-    assert named == SEEDS
 
 
 # ---- clusters
