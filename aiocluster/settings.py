@@ -323,7 +323,7 @@ class Settings:
             for agents. An error of the function is a failed start.
         cwd: The working directory, which must exist. None: the primary's own.
         stdin: What workers read as their standard input: an open file or a descriptor, which they all share, or
-            ``"inherit"``, the primary's own. None: the null device, which is at its end at once.
+            ``"inherit"``, the primary's own. None: nothing (the null device).
         executable: The interpreter: a path, or a name that is looked for in ``PATH``. None: the primary's own.
         exec_args: Arguments of the interpreter, such as ``("-X", "dev")``. They come after the primary's own.
         pin_cpus: Whether each worker runs on one CPU only, and so do the processes that it starts. Slots take in turn
@@ -337,20 +337,22 @@ class Settings:
         start_method: ``"spawn"``: a fresh interpreter for each worker. ``"template"``: workers are forked from a fork
             server, which has imported ``preload`` and the target's module, and share its memory.
         preload: Modules to import before the target.
-        heartbeat: Seconds between two samples of a worker's event loop; at most a quarter of ``hang_timeout``. Without
-            that, a worker that has no connections and nothing to do for ten of these rests: it takes thirty times as
-            long, until a connection comes.
-        slow_loop: Seconds after which an event loop that is blocked is told of while it still is: in the log and by the
-            event ``slow``, with the line of code where it stands; at least 0.01. A thread in the worker wakes the loop
-            up four times in that. None: it is not watched, and there is no such thread.
-        scheduling: The default policy of ports. None: ``AIOCLUSTER_SCHEDULING``, or ``least_busy``.
+        heartbeat: Seconds between two reports of a worker about its event loop; at most a quarter of ``hang_timeout``.
+            Without ``hang_timeout``, a worker that has no connections and nothing to do for ten heartbeats rests: it
+            reports thirty times less often, until a connection comes.
+        slow_loop: Seconds, at least 0.01. An event loop that is blocked for longer is reported while it still is
+            blocked, with the line of code that blocks it: in the log and by the event ``slow``. A thread in the worker
+            wakes the loop up four times in that time. None: nobody watches, and there is no such thread.
+        scheduling: The policy by which a new connection gets its worker. None: ``AIOCLUSTER_SCHEDULING``, or
+            ``least_busy``.
         graceful_timeout: Seconds that a leaving or failed worker may take to finish its work.
-        drain_delay: Seconds before a graceful stop begins, in which all clients are still served: time for a load
-            balancer to send them elsewhere. A reload has none. A second SIGINT or SIGTERM skips it.
+        drain_delay: Seconds before a graceful stop begins. All clients are still served meanwhile, so that a load
+            balancer has time to send them elsewhere. A reload has no such delay. A second SIGINT or SIGTERM skips it.
         workers: How many workers to run. ``"auto"``: one per CPU that this process may use, by affinity and cgroup.
             ``(low, high)``: as many as the load needs, within these bounds.
-        weights: One weight per worker; with bounds, as many as the higher one. The default policy is then
-            ``"weighted_round_robin"``; a policy without weights is refused.
+        weights: One whole number per worker; with bounds, as many as the higher one. A worker of weight 2 gets twice as
+            many connections as one of weight 1. The default policy is then ``"weighted_round_robin"``. A policy that
+            has no weights is refused.
         restart: When workers that end unexpectedly are replaced. None or False: never; `Cluster.serve_forever` returns
             when no worker is left.
         agents: Further targets by name, for work that must be done once in the whole cluster. Each runs in one process
@@ -363,23 +365,24 @@ class Settings:
         max_connections: Connections a worker may take before it is replaced gracefully. None: no limit.
         reload_on_change: Files and folders to watch, for development. When one of these files changes, or a Python file
             in one of these folders, all workers are replaced at once, and then the agents. The old ones stay until the
-            new ones can work. What can't start, or ends before it has listened, waits for the next change, also at the
-            first start: entering the `Cluster` then returns when it has been corrected. Needs the extra ``watch``.
+            new ones can work. If the new code can't start, or ends before it listens, the cluster waits for the next
+            change. This also holds for the first start: entering the `Cluster` returns once the code has been
+            corrected. Needs the extra ``watch``.
         reload_include: Glob patterns of files in these folders that count beside ``*.py``, such as ``"*.html"``.
         reload_exclude: Glob patterns of files and folders in these folders that do not count. Caches, virtual
-            environments and what begins with a dot never do.
+            environments and names that begin with a dot never count.
         backplane: The Redis by which this cluster is one of a fleet of clusters: ``"redis://host:6379/0"``, and also
             ``rediss://``, ``unix://``, ``redis+sentinel://`` and ``redis+cluster://``. None: ``AIOCLUSTER_BACKPLANE``.
             Needs ``fleet`` and the extra ``redis``.
         fleet: The name of that fleet: the clusters with the same backplane and name. None: ``AIOCLUSTER_FLEET``.
-        fleet_lease: Seconds after which a cluster of the fleet that has not been heard of is gone, and its leases free.
-            It is to be the same in all clusters of a fleet.
-        health: Where the primary answers over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"`` (all
-            interfaces, both families) or ``"unix:/path"``. ``/live`` is 200 while its loop answers. ``/ready`` is 200
-            once every slot up to the lower bound has been online (listening, if the application listens) and while at
-            least one is; 503 from the beginning of a stop, ``drain_delay`` included, and once it has given up. Neither
-            a reload nor one crash changes it. A worker that opens no port counts ``start_timeout`` seconds after it
-            came online. None: nowhere.
+        fleet_lease: Seconds after which a cluster that the fleet has not heard of counts as gone, and its leases are
+            free. Set it to the same value in all clusters of a fleet.
+        health: Where the primary answers health checks over HTTP: ``"127.0.0.1:9000"``, ``"[::1]:9000"``, ``":9000"``
+            (all interfaces, IPv4 and IPv6) or ``"unix:/path"``. ``/live`` is 200 while the primary's loop answers.
+            ``/ready`` is 200 when every slot up to the lower bound has once been online (listening, if the application
+            listens), and while at least one still is. It is 503 from the beginning of a stop, ``drain_delay`` included,
+            and when the cluster has given up. Neither a reload nor one crash changes it. A worker that opens no port
+            counts ``start_timeout`` seconds after it came online. None: nowhere.
         metrics: Where the primary answers ``/metrics`` over HTTP, written like ``health``: one page of Prometheus
             metrics for all workers, see `aiocluster.metrics`. Needs the extra ``metrics``. None: nowhere.
         systemd: Whether this cluster is the service that systemd has started: it opens the sockets that systemd passes

@@ -235,7 +235,7 @@ def _in_order(expected: str, printed: str) -> str | None:
     lines = iter(printed.splitlines())
     for line in filter(None, map(str.strip, expected.splitlines())):
         pattern = re.sub(r"\d+(?:\\\.\d+)*", lambda _: r"[\d.]+", re.escape(line))
-        pattern = pattern.replace("…", ".*").replace(r"\ ", r"\s+")
+        pattern = re.sub(r"(?:\\ )+", r"\\s+", pattern.replace("…", ".*"))
         if line != "…" and not any(re.search(pattern, one) for one in lines):
             return line
     return None
