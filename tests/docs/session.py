@@ -207,7 +207,7 @@ def _patiently(what: str, log: Path) -> Iterator[None]:
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
         yield
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise PageError(f"{what}\n{log.read_text()}")
 
 
