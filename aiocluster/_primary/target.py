@@ -122,7 +122,7 @@ def _script(path: Path, folders: Folders, cwd: str | os.PathLike[str] | None) ->
     folder = folders.cwd(cwd) or "."
     whole = Path(folders.now(os.path.join(folder, path)))
     if not whole.exists():
-        raise TargetError(f"there is no script {path} in {folder}")
+        raise TargetError(f"there is no script {path} in {folder}{_as_module(str(path).rpartition(':')[0])}")
     if whole.is_dir() and not (whole / "__main__.py").exists():
         raise TargetError(f"{path} is a folder without a __main__.py")
     if not os.access(whole, os.R_OK):
@@ -206,10 +206,19 @@ def _find(module: str, folders: Folders, cwd: str | os.PathLike[str] | None, com
         if spec is None and "." not in name:
             spec = find_spec(name)  # built in, frozen, or found by a custom importer
         if spec is None:
-            raise TargetError(complaint or f"there is no module {name!r} on sys.path, nor in the working directory")
+            where = _as_module(module) or " on sys.path, nor in the working directory"
+            raise TargetError(complaint or f"there is no module {name!r}{where}")
         path = list(spec.submodule_search_locations or ())
     assert spec is not None
     return spec
+
+
+def _as_module(file: str) -> str:
+    """What to tell whoever has named a file where a module belongs; "" if there is nothing to tell."""
+    module = os.path.normpath(file).removesuffix(".py").replace(os.sep, ".")
+    if not file.endswith(".py") or not all(part.isidentifier() for part in module.split(".")):
+        return ""
+    return f": leave out .py, the module of that file is {module!r}"
 
 
 def _may_define(origin: str, name: str) -> bool:

@@ -309,7 +309,12 @@ def test_a_folder_with_a_main_is_a_script(modules: Path) -> None:
         ("sub/missing.py", "there is no script sub/missing.py in {folder}"),
         (Path("missing"), "there is no script missing in {folder}"),
         (Path("empty"), "empty is a folder without a __main__.py"),
-        ("script.py:serve", "there is no module 'script.py'"),
+        ("script.py:serve", "there is no module 'script.py': leave out .py, the module of that file is 'script'"),
+        (
+            "./sub/web.py:serve",
+            "there is no script sub/web.py:serve in {folder}: leave out .py, the module of that file is 'sub.web'",
+        ),
+        ("/sub/web.py:serve", "there is no script /sub/web.py:serve in {folder}"),
     ],
 )
 def test_a_script_that_is_not_there_is_refused(modules: Path, target: str | Path, text: str) -> None:
