@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``cluster`` runs a real cluster of an application. See the guide, "Testing"."""
+"""The pytest plugin: the fixture ``cluster`` runs a real cluster of an application. See docs/how-to/testing.md."""
 
 from __future__ import annotations
 

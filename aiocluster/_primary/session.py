@@ -395,7 +395,7 @@ class Session:
             self._changed()
 
     def _end_late(self, number: signal.Signals) -> None:
-        logger.warning("%r has not left in time: %s", self.worker, number.name)
+        logger.warning("worker %d (pid %d) has not left in time: %s", self.identity.id, self.pid, number.name)
         self.kill(number, "late")
 
     async def run(
@@ -566,7 +566,7 @@ class Session:
         self.life.move("close")
         self._await_no_report()
         if error is not None:
-            logger.error("%r is dropped: %s", self.worker, error)
+            logger.error("worker %d (pid %d) is dropped: %s", self.identity.id, self.pid, error)
             self.kill(signal.SIGKILL, "failed")
             self._emit(Error(self.worker, error))
         self._deadline.set(self.shared.settings.graceful_timeout)  # also if it has neither failed nor begun to leave

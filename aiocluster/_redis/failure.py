@@ -11,7 +11,7 @@ _SAYING: tuple[tuple[type[Exception], str, str], ...] = (
     (theirs.AuthenticationError, "refuses the user or the password", "correct them in the URL"),
     (theirs.AuthenticationWrongNumberOfArgsError, "refuses the user or the password", "correct them in the URL"),
     (theirs.AuthorizationError, "refuses the user or the password", "correct them in the URL"),
-    (theirs.NoPermissionError, "does not permit that to this user", "give it the rights that the guide names"),
+    (theirs.NoPermissionError, "does not permit that to this user", "docs/how-to/state.md names the rights it needs"),
     (theirs.BusyLoadingError, "still loads its data", "try again later"),
     (theirs.ReadOnlyError, "is a replica, which takes no changes", "give its master's URL, or Sentinel's"),
     (theirs.OutOfMemoryError, "has no memory left", "raise its maxmemory, or let keys expire"),

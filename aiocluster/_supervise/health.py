@@ -85,9 +85,13 @@ class HealthCheck:
         """Returns why the worker should be replaced gracefully; None if it should not."""
         limits, share = self.limits, 1.0 - 0.1 * self.chance
         if limits.max_memory is not None and sample.memory > limits.max_memory:
-            return f"it has {sample.memory} bytes, more than max_memory ({limits.max_memory})"
+            return f"it has {_size(sample.memory)} of memory, more than max_memory ({_size(limits.max_memory)})"
         if limits.max_lifetime is not None and sample.age > limits.max_lifetime * share:
             return f"it has lived for {sample.age:.0f} s (max_lifetime {limits.max_lifetime:g})"
         if limits.max_connections is not None and sample.connections >= limits.max_connections * share:
             return f"it has served {sample.connections} connections (max_connections {limits.max_connections})"
         return None
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:.1f} MiB"

@@ -56,8 +56,12 @@ def look_at(process: Process, now: float) -> None:
     process.is_gone = life.is_gone
     process.is_failed = process.is_failed or life.is_missed
     if session.spent is not None and process.is_accepted and not process.is_due:
-        logger.info("%r is replaced: %s", process.worker, session.spent)
+        logger.info("%s is replaced: %s", _who(session.worker), session.spent)
         process.is_due = True
+
+
+def _who(worker: WorkerProcess) -> str:
+    return f"worker {worker.id} (pid {worker.pid})"
 
 
 def _sample(session: Session) -> Sample:
@@ -542,7 +546,8 @@ class Reconciler:
         """Leaves the slot of a process that has ended before it listened empty until the code has been edited."""
         self._tell_if_news(process)
         if self._is_first_of_its_kind(process):
-            logger.warning("%r has ended before it listened: it is started again when a file changes", process.worker)
+            who = "a worker" if process.worker is None else _who(process.worker)
+            logger.warning("%s has ended before it listened: it is started again when a file changes", who)
         self._ready.pop(process.slot, None)
         self._wanted.rests(process.slot)
 
@@ -671,8 +676,8 @@ class Reconciler:
                 process.chance = self._chance()
             check, sample = HealthCheck(limits, process.chance), _sample(worker._session)
             if check.is_hung(sample):
-                logger.error("%r has been blocked for %.1f s: its stacks go to stderr", worker, sample.silence)
+                logger.error("%s has been blocked for %.1f s: its stacks go to stderr", _who(worker), sample.silence)
                 process.hung_at = now
             elif not process.is_due and (why := check.why_due(sample)):
-                logger.info("%r is replaced: %s", worker, why)
+                logger.info("%s is replaced: %s", _who(worker), why)
                 process.is_due = True

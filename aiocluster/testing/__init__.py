@@ -1,4 +1,4 @@
-"""Real clusters for tests: `ClusterProcess`, which the pytest fixture ``cluster`` makes. See the guide.
+"""Real clusters for tests: `ClusterProcess`, which the pytest fixture ``cluster`` makes. See docs/how-to/testing.md.
 
 pytest loads the plugin (`aiocluster.pytest_plugin`) by itself where aiocluster is installed.
 """

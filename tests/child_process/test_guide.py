@@ -1,4 +1,4 @@
-"""The guide's page on child processes: its programs run, and its table has a test for each cell."""
+"""The page on child processes: its programs run, and its table has a test for each cell."""
 
 from __future__ import annotations
 

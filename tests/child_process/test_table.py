@@ -1,4 +1,4 @@
-"""The table of the guide's page on child processes: a test for each cell, named for it."""
+"""The table of the page on child processes: a test for each cell, named for it."""
 
 from __future__ import annotations
 

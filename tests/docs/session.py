@@ -207,7 +207,7 @@ def _patiently(what: str, log: Path) -> Iterator[None]:
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
         yield
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise PageError(f"{what}\n{log.read_text()}")
 
 
@@ -467,7 +467,7 @@ def desk() -> Iterator[Desk]:
                 "XDG_STATE_HOME": f"{place}/state",
             },
         )
-        stack.callback(new.run, "aiocluster delete --all || true" if (home / "state").exists() else "true")
+        stack.callback(new.run, "if test -e ../state; then aiocluster delete --all; fi")
         stack.callback(new.close)
         yield new
 

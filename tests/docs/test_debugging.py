@@ -206,7 +206,7 @@ def test_stuck(tmp_path: Path) -> None:
     line = line_with(script, "# the bug")
     done = run(script)
     assert done.stdout == "worker 1 ended by SIGABRT\n"
-    said = r"ERROR:aiocluster.cluster:<WorkerProcess 1, pid \d+, online> has been blocked for \d+\.\d s: its stacks go "
+    said = r"ERROR:aiocluster.cluster:worker 1 \(pid \d+\) has been blocked for \d+\.\d s: its stacks go "
     assert re.match(said + "to stderr\n", done.stderr)
     assert f'most recent call first):\n  File "{script}", line {line} in serve' in done.stderr
     assert f'File "{script.name}", line {line} in serve' in told_of("Stuck")

@@ -72,9 +72,12 @@ def test_a_healthy_worker_is_not_due() -> None:
 
 
 def test_memory_counts_exactly() -> None:
-    check = HealthCheck(Limits(max_memory=2000), chance=0.5)
-    assert check.why_due(replace(HEALTHY, memory=2000)) is None
-    assert check.why_due(replace(HEALTHY, memory=2001)) == "it has 2001 bytes, more than max_memory (2000)"
+    limit = 2 * 2**20
+    check = HealthCheck(Limits(max_memory=limit), chance=0.5)
+    assert check.why_due(replace(HEALTHY, memory=limit)) is None
+    assert check.why_due(replace(HEALTHY, memory=limit + 1)) is not None
+    why = check.why_due(replace(HEALTHY, memory=3 * 2**20))
+    assert why == "it has 3.0 MiB of memory, more than max_memory (2.0 MiB)"
 
 
 @pytest.mark.parametrize(("chance", "limit"), [(0.0, 1000), (0.5, 950), (1.0, 900)])
