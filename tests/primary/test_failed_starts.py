@@ -46,8 +46,18 @@ def fork_server_of(worker: WorkerProcess) -> psutil.Process:
     return parent
 
 
+of_others: set[psutil.Process] = set()
+
+
+@pytest.fixture(autouse=True)
+def who_was_there() -> None:
+    """Other tests of this process may have left a child that serves several of them, such as a Redis."""
+    of_others.clear()
+    of_others.update(psutil.Process().children())
+
+
 def children() -> set[psutil.Process]:
-    return set(psutil.Process().children())
+    return set(psutil.Process().children()) - of_others
 
 
 @contextmanager
