@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -47,6 +48,16 @@ class Prometheus:
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+    def wait_until_ready(self) -> None:
+        """Returns once it answers queries: it listens before that."""
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/-/ready").close()
+                return
+            except urllib.error.HTTPError as error:  # 503
+                error.close()
+                time.sleep(0.02)
 
     def ask(self, query: str, at: float) -> list[Series]:
         """What a query gives at that time, in seconds since 1970: one value of each series, or all in its range.
@@ -108,7 +119,9 @@ def prometheus(folder: Path, target: str, *changes: tuple[str, str]) -> Iterator
         assert process.stderr is not None
         try:
             address = listening_address(process.pid)
-            yield Prometheus(f"http://127.0.0.1:{address.port}")
+            server = Prometheus(f"http://127.0.0.1:{address.port}")
+            server.wait_until_ready()
+            yield server
         finally:
             process.send_signal(signal.SIGTERM)
             warnings = [line for line in process.stderr.read().splitlines() if "Received SIGTERM" not in line]
