@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,8 @@ WIDER = """() => [
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_spec("zensical") is None:
+        pytest.skip("zensical is not installed: it is in the dependency group docs")
     with served(build(tmp_path_factory.mktemp("site"))) as found:
         yield found
 
