@@ -70,7 +70,7 @@ class Mailbox:
         if self.worker is None:
             self._logger.error("%s", error)
         else:
-            self._logger.error("%r: %s", self.worker, error)
+            self._logger.error("worker %d (pid %d): %s", self.worker.id, self.worker.pid, error)
         self._hub.emit(Error(self.worker, error))
 
     def give_back(self, pid: int | str, message: Any) -> None:
